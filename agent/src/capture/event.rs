@@ -1,0 +1,327 @@
+//! Decoding of one event from bytes, and encoding for recordings and tests. It must never panic on bad bytes, and must
+//! not judge what an event means.
+#![forbid(unsafe_code)]
+
+use netspan_ebpf::{COMM_LEN, CloseEvent, ConnEvent, DataEvent, EventHead, PATH_LEN, ProcessEvent, kind};
+use thiserror::Error;
+
+/// One event of the kernel side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A connection was first seen, or more became known about it.
+    Conn(ConnEvent),
+    /// A call moved bytes; the slice holds the `copied` ones.
+    Data(DataEvent, &'a [u8]),
+    /// A connection, or one direction of it, ended.
+    Close(CloseEvent),
+    /// Something happened to a process.
+    Process(ProcessEvent),
+}
+
+/// Why bytes are no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// Fewer bytes than the head or the kind's struct has.
+    #[error("an event of {got} bytes is shorter than its kind needs")]
+    Short {
+        /// Bytes that there were.
+        got: usize,
+    },
+    /// A kind that this version does not know.
+    #[error("event kind {0} is unknown")]
+    Kind(u16),
+    /// `off + copied` reaches past `len`, or `copied` past the record.
+    #[error("a data event claims more bytes than it has")]
+    Range,
+}
+
+impl<'a> Event<'a> {
+    /// Decodes one record of a ring or of a recording. Bytes after the event are ignored: a ring record may be longer
+    /// than what was used of it.
+    pub fn decode(record: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut fields = Fields { rest: record };
+        let short = DecodeError::Short { got: record.len() };
+        let head = fields.head().ok_or(short)?;
+        match head.kind {
+            kind::CONN => fields.conn(head).map(Self::Conn).ok_or(short),
+            kind::DATA => {
+                let data = fields.data(head).ok_or(short)?;
+                let inside = u64::from(data.off) + u64::from(data.copied) <= u64::from(data.len);
+                match fields.rest.get(..data.copied as usize) {
+                    Some(payload) if inside => Ok(Self::Data(data, payload)),
+                    _ => Err(DecodeError::Range),
+                }
+            }
+            kind::CLOSE => fields.close(head).map(Self::Close).ok_or(short),
+            kind::EXEC | kind::EXIT | kind::IO_URING => fields.process(head).map(Self::Process).ok_or(short),
+            other => Err(DecodeError::Kind(other)),
+        }
+    }
+
+    /// Appends the bytes that [`decode`](Self::decode) reads.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Conn(event) => put_conn(out, event),
+            Self::Data(event, payload) => {
+                put_data(out, event);
+                out.extend_from_slice(payload);
+            }
+            Self::Close(event) => put_close(out, event),
+            Self::Process(event) => put_process(out, event),
+        }
+    }
+
+    /// The event's head.
+    pub const fn head(&self) -> &EventHead {
+        match self {
+            Self::Conn(event) => &event.head,
+            Self::Data(event, _) => &event.head,
+            Self::Close(event) => &event.head,
+            Self::Process(event) => &event.head,
+        }
+    }
+}
+
+/// Reads fields in their order; `None` once the bytes run out.
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl Fields<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*field)
+    }
+    fn u8(&mut self) -> Option<u8> {
+        self.array().map(u8::from_ne_bytes)
+    }
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_ne_bytes)
+    }
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_ne_bytes)
+    }
+    fn i32(&mut self) -> Option<i32> {
+        self.array().map(i32::from_ne_bytes)
+    }
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_ne_bytes)
+    }
+
+    fn head(&mut self) -> Option<EventHead> {
+        Some(EventHead {
+            time_ns: self.u64()?,
+            conn: self.u64()?,
+            seq: self.u32()?,
+            tgid: self.u32()?,
+            tid: self.u32()?,
+            kind: self.u16()?,
+            _pad: self.u16()?,
+        })
+    }
+
+    fn conn(&mut self, head: EventHead) -> Option<ConnEvent> {
+        Some(ConnEvent {
+            head,
+            cookie: self.u64()?,
+            sock: self.u64()?,
+            syn_ns: self.u64()?,
+            established_ns: self.u64()?,
+            accepted_ns: self.u64()?,
+            local: self.array()?,
+            peer: self.array()?,
+            local_port: self.u16()?,
+            peer_port: self.u16()?,
+            fd: self.i32()?,
+            listen_fd: self.i32()?,
+            netns: self.u32()?,
+            role: self.u8()?,
+            family: self.u8()?,
+            origin: self.u8()?,
+            known: self.u8()?,
+            _pad: self.u32()?,
+        })
+    }
+
+    fn data(&mut self, head: EventHead) -> Option<DataEvent> {
+        Some(DataEvent {
+            head,
+            start_ns: self.u64()?,
+            pos: self.u64()?,
+            arrived_ns: self.u64()?,
+            len: self.u32()?,
+            off: self.u32()?,
+            copied: self.u32()?,
+            direction: self.u8()?,
+            flags: self.u8()?,
+            _pad: self.u16()?,
+        })
+    }
+
+    fn close(&mut self, head: EventHead) -> Option<CloseEvent> {
+        Some(CloseEvent {
+            head,
+            bytes_in: self.u64()?,
+            bytes_out: self.u64()?,
+            error: self.i32()?,
+            srtt_us: self.u32()?,
+            min_rtt_us: self.u32()?,
+            retransmits: self.u32()?,
+            how: self.u8()?,
+            tcp: self.u8()?,
+            _pad: self.array()?,
+        })
+    }
+
+    fn process(&mut self, head: EventHead) -> Option<ProcessEvent> {
+        Some(ProcessEvent {
+            head,
+            cgroup: self.u64()?,
+            comm: self.array::<COMM_LEN>()?,
+            path: self.array::<PATH_LEN>()?,
+            _pad: self.array()?,
+        })
+    }
+}
+
+// The structs are taken apart field by field, so that a new field breaks the build here.
+
+fn put_head(out: &mut Vec<u8>, event: EventHead) {
+    let EventHead { time_ns, conn, seq, tgid, tid, kind, _pad } = event;
+    out.extend(time_ns.to_ne_bytes());
+    out.extend(conn.to_ne_bytes());
+    out.extend(seq.to_ne_bytes());
+    out.extend(tgid.to_ne_bytes());
+    out.extend(tid.to_ne_bytes());
+    out.extend(kind.to_ne_bytes());
+    out.extend([0; 2]);
+}
+
+fn put_conn(out: &mut Vec<u8>, event: &ConnEvent) {
+    #[rustfmt::skip]
+    let ConnEvent {
+        head, cookie, sock, syn_ns, established_ns, accepted_ns, local, peer, local_port, peer_port, fd, listen_fd, netns,
+        role, family, origin, known, _pad,
+    } = *event;
+    put_head(out, head);
+    for field in [cookie, sock, syn_ns, established_ns, accepted_ns] {
+        out.extend(field.to_ne_bytes());
+    }
+    out.extend(local);
+    out.extend(peer);
+    out.extend(local_port.to_ne_bytes());
+    out.extend(peer_port.to_ne_bytes());
+    out.extend(fd.to_ne_bytes());
+    out.extend(listen_fd.to_ne_bytes());
+    out.extend(netns.to_ne_bytes());
+    out.extend([role, family, origin, known, 0, 0, 0, 0]);
+}
+
+fn put_data(out: &mut Vec<u8>, event: &DataEvent) {
+    let DataEvent { head, start_ns, pos, arrived_ns, len, off, copied, direction, flags, _pad } = *event;
+    put_head(out, head);
+    out.extend(start_ns.to_ne_bytes());
+    out.extend(pos.to_ne_bytes());
+    out.extend(arrived_ns.to_ne_bytes());
+    out.extend(len.to_ne_bytes());
+    out.extend(off.to_ne_bytes());
+    out.extend(copied.to_ne_bytes());
+    out.extend([direction, flags, 0, 0]);
+}
+
+fn put_close(out: &mut Vec<u8>, event: &CloseEvent) {
+    let CloseEvent { head, bytes_in, bytes_out, error, srtt_us, min_rtt_us, retransmits, how, tcp, _pad } = *event;
+    put_head(out, head);
+    out.extend(bytes_in.to_ne_bytes());
+    out.extend(bytes_out.to_ne_bytes());
+    out.extend(error.to_ne_bytes());
+    for field in [srtt_us, min_rtt_us, retransmits] {
+        out.extend(field.to_ne_bytes());
+    }
+    out.extend([how, tcp, 0, 0, 0, 0, 0, 0]);
+}
+
+fn put_process(out: &mut Vec<u8>, event: &ProcessEvent) {
+    let ProcessEvent { head, cgroup, comm, path, _pad } = *event;
+    put_head(out, head);
+    out.extend(cgroup.to_ne_bytes());
+    out.extend(comm);
+    out.extend(path);
+    out.extend([0; 4]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<Event<'static>> {
+        let head = |kind| EventHead { time_ns: 1, conn: 2, seq: 3, tgid: 4, tid: 5, kind, _pad: 0 };
+        vec![
+            Event::Conn(ConnEvent {
+                head: head(kind::CONN),
+                cookie: 6,
+                local: [7; 16],
+                local_port: 80,
+                fd: -1,
+                role: 2,
+                known: 15,
+                ..ConnEvent::default()
+            }),
+            Event::Data(
+                DataEvent { head: head(kind::DATA), len: 9, off: 2, copied: 3, flags: 1, ..DataEvent::default() },
+                b"GET",
+            ),
+            Event::Close(CloseEvent { head: head(kind::CLOSE), error: 104, how: 4, ..CloseEvent::default() }),
+            Event::Process(ProcessEvent {
+                head: head(kind::EXIT),
+                cgroup: 8,
+                comm: [b'x'; COMM_LEN],
+                path: [b'y'; PATH_LEN],
+                _pad: [0; 4],
+            }),
+        ]
+    }
+
+    #[test]
+    fn every_kind_survives_encoding_and_decoding_with_the_size_of_its_struct() {
+        let sizes =
+            [size_of::<ConnEvent>(), size_of::<DataEvent>() + 3, size_of::<CloseEvent>(), size_of::<ProcessEvent>()];
+        for (event, size) in samples().into_iter().zip(sizes) {
+            let mut bytes = Vec::new();
+            event.encode(&mut bytes);
+            assert_eq!(bytes.len(), size);
+            assert_eq!(Event::decode(&bytes), Ok(event));
+            bytes.extend([0xff; 64]);
+            assert_eq!(Event::decode(&bytes), Ok(event), "bytes after the event are ignored");
+        }
+    }
+
+    #[test]
+    fn every_prefix_of_an_event_is_an_error_and_no_panic() {
+        for event in samples() {
+            let mut bytes = Vec::new();
+            event.encode(&mut bytes);
+            for end in 0..bytes.len() {
+                assert!(Event::decode(&bytes[..end]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_is_named() {
+        let mut bytes = Vec::new();
+        samples()[2].encode(&mut bytes);
+        bytes[28] = 99;
+        assert_eq!(Event::decode(&bytes), Err(DecodeError::Kind(99)));
+    }
+
+    #[test]
+    fn a_payload_outside_of_its_call_is_refused() {
+        let head = EventHead { kind: kind::DATA, ..EventHead::default() };
+        let event = DataEvent { head, len: 4, off: u32::MAX, copied: 4, ..DataEvent::default() };
+        let mut bytes = Vec::new();
+        Event::Data(event, b"abcd").encode(&mut bytes);
+        assert_eq!(Event::decode(&bytes), Err(DecodeError::Range));
+    }
+}

@@ -1,0 +1,176 @@
+//! Options in a TOML file. Every key has to be an option; a mistake is told with its line.
+
+use std::{fs, ops::Range, path::Path};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{ConfigError, Given, Layer, Origin, Shape, Spec, similar::nearest};
+
+/// Bytes of a file at most.
+const FILE_MAX: u64 = 1 << 20;
+
+/// The options of a file.
+pub(super) fn layer(path: &Path) -> Result<Layer, ConfigError> {
+    let failed = |why: String| ConfigError::Read { path: path.to_owned(), why };
+    let size = fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
+    if size > FILE_MAX {
+        return Err(failed(format!("it has {size} bytes, at most {FILE_MAX} are read")));
+    }
+    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
+    let file = File { path, text };
+    let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        line: error.span().map_or(1, |span| file.line(span)),
+        why: error.message().replace('\n', " "),
+    })?;
+    let mut layer = Layer::new();
+    file.read(table.get_ref(), "", &mut layer)?;
+    Ok(layer)
+}
+
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl File<'_> {
+    fn line(&self, span: Range<usize>) -> usize {
+        self.text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1)
+    }
+
+    fn read(&self, table: &DeTable<'_>, above: &str, layer: &mut Layer) -> Result<(), ConfigError> {
+        for (name, value) in table {
+            let key = if above.is_empty() { name.get_ref().to_string() } else { format!("{above}.{}", name.get_ref()) };
+            let line = self.line(name.span());
+            let is_group =
+                Spec::ALL.iter().any(|spec| spec.key.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.')));
+            match (Spec::by_key(&key), value.get_ref()) {
+                (Some(spec), value) => {
+                    let values = self.values(spec, value, line)?;
+                    layer.push(Given { key: spec.key, values, origin: Origin::File(self.path.to_owned(), line, key) });
+                }
+                (None, DeValue::Table(table)) if is_group => self.read(table, &key, layer)?,
+                (None, value) if is_group => return Err(self.kind(line, &key, value, "a table")),
+                (None, _) => return Err(self.unknown(line, key)),
+            }
+        }
+        Ok(())
+    }
+
+    fn values(&self, spec: &Spec, value: &DeValue<'_>, line: usize) -> Result<Vec<String>, ConfigError> {
+        let wanted = match spec.shape {
+            Shape::One => "a single value",
+            Shape::Switch => "true or false",
+            Shape::List => "a value or a list of values",
+        };
+        let refused = || self.kind(line, spec.key, value, wanted);
+        match (spec.shape, value) {
+            (Shape::Switch, DeValue::Boolean(value)) => Ok(vec![value.to_string()]),
+            (Shape::Switch, _) => Err(refused()),
+            (Shape::List, DeValue::Array(values)) => {
+                values.iter().map(|value| scalar(value.get_ref()).ok_or_else(refused)).collect()
+            }
+            (Shape::One | Shape::List, value) => Ok(vec![scalar(value).ok_or_else(refused)?]),
+        }
+    }
+
+    fn kind(&self, line: usize, key: &str, value: &DeValue<'_>, wanted: &'static str) -> ConfigError {
+        let found = match value {
+            DeValue::Table(_) => "a table",
+            DeValue::Array(_) => "a list",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::String(_) => "a text",
+            DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        };
+        ConfigError::Kind { path: self.path.to_owned(), line, key: key.to_owned(), found, wanted }
+    }
+
+    fn unknown(&self, line: usize, key: String) -> ConfigError {
+        let groups = Spec::ALL.iter().filter_map(|spec| Some(spec.key.split_once('.')?.0));
+        let meant = nearest(&key, Spec::ALL.iter().map(|spec| spec.key).chain(groups));
+        let advice = meant.map_or_else(
+            || "remove it, or see `netspan run --help` for the options".to_owned(),
+            |meant| format!("did you mean {meant}?"),
+        );
+        ConfigError::UnknownKey { path: self.path.to_owned(), line, key, advice }
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n.to_string()),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        parse(Path::new("netspan.toml"), text).expect_err("a mistake").to_string()
+    }
+
+    #[test]
+    fn tables_keys_and_values_become_options() {
+        let text = "# a comment\n[filter]\nport = [80, '443', 0x50]\ncomm = 'nginx'\nexclude.pid = 7\n\n\
+                    [link]\nmin_confidence = 0.5\n[redact]\nkeep_query = true\n[log]\nlevel = \"debug\"\n";
+        let layer = parse(Path::new("f"), text).expect("a sound file");
+        let mut read: Vec<_> = layer.iter().map(|given| format!("{}={}", given.key, given.values.join("|"))).collect();
+        read.sort();
+        assert_eq!(
+            read,
+            [
+                "filter.comm=nginx",
+                "filter.exclude.pid=7",
+                "filter.port=80|443|80",
+                "link.min_confidence=0.5",
+                "log.level=debug",
+                "redact.keep_query=true"
+            ]
+        );
+        let port = layer.iter().find(|given| given.key == "filter.port").expect("given");
+        assert_eq!(port.origin.to_string(), "f: line 3: filter.port");
+    }
+
+    #[test]
+    fn each_mistake_is_one_line_with_file_line_and_advice() {
+        for (text, expected) in [
+            ("[filter]\nprot = 80", "netspan.toml: line 2: filter.prot: no such option: did you mean filter.port?"),
+            ("port = 80", "netspan.toml: line 1: port: no such option: did you mean filter.port?"),
+            ("\n\n[filtr]\nport = 80", "netspan.toml: line 3: filtr: no such option: did you mean filter?"),
+            (
+                "colour = 'red'",
+                "netspan.toml: line 1: colour: no such option: remove it, or see `netspan run --help` for the options",
+            ),
+            ("filter = 3", "netspan.toml: line 1: filter: a number can't be its value: give a table"),
+            (
+                "[redact]\nkeep_query = 'yes'",
+                "netspan.toml: line 2: redact.keep_query: a text can't be its value: give true or false",
+            ),
+            ("[otlp]\nurl = ['a']", "netspan.toml: line 2: otlp.url: a list can't be its value: give a single value"),
+            (
+                "[filter]\nport = [[80]]",
+                "netspan.toml: line 2: filter.port: a list can't be its value: give a value or a list of values",
+            ),
+        ] {
+            assert_eq!(error(text), expected);
+        }
+        let syntax = error("[filter]\nport = \n");
+        assert!(syntax.starts_with("netspan.toml: line 2: not TOML: ") && !syntax.contains('\n'), "{syntax}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_said_so() {
+        let error = layer(Path::new("/nowhere/netspan.toml")).expect_err("no file").to_string();
+        assert!(error.starts_with("/nowhere/netspan.toml: can't be read: "), "{error}");
+    }
+}

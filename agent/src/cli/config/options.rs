@@ -1,0 +1,153 @@
+//! The options, checked: one field each, with unit, range and default.
+
+use std::str::FromStr;
+
+use log::LevelFilter;
+
+use super::OtlpOptions;
+pub use crate::probe::{FamilyChoice, HookChoice};
+use crate::{
+    control::{FilterRules, SpanFilter},
+    host::NameRule,
+    span::redact::{Query, Redaction, RedactionError},
+};
+
+/// Bytes of one ring buffer at least.
+pub const RING_BYTES_MIN: u32 = 64 << 10;
+/// Bytes of one ring buffer at most.
+pub const RING_BYTES_MAX: u32 = 256 << 20;
+
+/// All options of all commands; a command uses those that it has flags for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// What is captured. Default: everything on the host but the agent itself.
+    pub filter: FilterRules,
+    /// How it is captured.
+    pub capture: CaptureOptions,
+    /// Whether values of query strings are kept. Default: each value is masked, the keys are kept.
+    pub keep_query: bool,
+    /// Header names kept beside the allow-list of [`crate::span::redact`]. Default: none.
+    pub headers: Vec<String>,
+    /// Confidence from which on a link becomes a parent, 0 to 1. Default: 0.95.
+    pub min_confidence: f64,
+    /// Rules that name services; the first that matches a process names it. Default: none.
+    pub services: Vec<NameRule>,
+    /// Where spans go by OTLP. Default: nowhere.
+    pub otlp: OtlpOptions,
+    /// Which finished spans a view shows. Default: all.
+    pub view: SpanFilter,
+    /// What is logged: off, error, warn, info, debug or trace. Default: info.
+    pub log: LevelFilter,
+    /// What to tell the user once the log is there, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// How the kernel side is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureOptions {
+    /// Family of hooks. Default: the best that loads.
+    pub family: FamilyChoice,
+    /// Kind of hook of the socket family. Default: the best that attaches.
+    pub hook: HookChoice,
+    /// Bytes of each of the [`netspan_ebpf::RING_SHARDS`] ring buffers: a power of two from [`RING_BYTES_MIN`] to
+    /// [`RING_BYTES_MAX`]. Default: 2 MiB.
+    pub ring_bytes: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            filter: FilterRules::default(),
+            capture: CaptureOptions::default(),
+            keep_query: false,
+            headers: Vec::new(),
+            min_confidence: 0.95,
+            services: Vec::new(),
+            otlp: OtlpOptions::default(),
+            view: SpanFilter::default(),
+            log: LevelFilter::Info,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Default for CaptureOptions {
+    fn default() -> Self {
+        Self { family: FamilyChoice::Auto, hook: HookChoice::Auto, ring_bytes: 2 << 20 }
+    }
+}
+
+impl Options {
+    /// What may be kept of requests.
+    pub fn redaction(&self) -> Result<Redaction, RedactionError> {
+        Redaction::new(&self.headers, if self.keep_query { Query::Keep } else { Query::Mask })
+    }
+
+    pub(super) fn add_header(&mut self, name: &str) -> Result<(), String> {
+        self.headers.push(name.to_owned());
+        self.redaction().map(drop).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn set_min_confidence(&mut self, text: &str) -> Result<(), String> {
+        let confidence = text.parse().ok().filter(|confidence| (0.0..=1.0).contains(confidence));
+        self.min_confidence = confidence.ok_or("not a confidence: give a number from 0 to 1, such as 0.95")?;
+        Ok(())
+    }
+
+    pub(super) fn set_log(&mut self, text: &str) -> Result<(), String> {
+        let level = LevelFilter::from_str(text);
+        self.log = level.map_err(|_| "not a log level: give off, error, warn, info, debug or trace")?;
+        Ok(())
+    }
+}
+
+impl CaptureOptions {
+    pub(super) fn set_family(&mut self, text: &str) -> Result<(), String> {
+        self.family = match text {
+            "auto" => FamilyChoice::Auto,
+            "syscall" => FamilyChoice::Syscall,
+            "socket" => FamilyChoice::Socket,
+            _ => return Err("not a family of hooks: give auto, syscall or socket".to_owned()),
+        };
+        Ok(())
+    }
+
+    pub(super) fn set_hook(&mut self, text: &str) -> Result<(), String> {
+        self.hook = match text {
+            "auto" => HookChoice::Auto,
+            "fentry" => HookChoice::Fentry,
+            "kprobe" => HookChoice::Kprobe,
+            _ => return Err("not a kind of hook: give auto, fentry or kprobe".to_owned()),
+        };
+        Ok(())
+    }
+
+    pub(super) fn set_ring_bytes(&mut self, text: &str) -> Result<(), String> {
+        let bytes =
+            bytes(text).filter(|bytes| bytes.is_power_of_two() && (RING_BYTES_MIN..=RING_BYTES_MAX).contains(bytes));
+        self.ring_bytes = bytes.ok_or("not a ring size: give a power of two from 64KiB to 256MiB, such as 4MiB")?;
+        Ok(())
+    }
+}
+
+/// A number of bytes, with `KiB` or `MiB` (also `K`, `M`) or without a unit.
+fn bytes(text: &str) -> Option<u32> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let factor = match unit.trim() {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        _ => return None,
+    };
+    number.parse::<u32>().ok()?.checked_mul(factor)
+}
+
+/// `true` or `false`, in the words that people use in environments.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("not a switch: give true or false".to_owned()),
+    }
+}

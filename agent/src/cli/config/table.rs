@@ -1,0 +1,131 @@
+//! The table of all options: the only list of them.
+
+use super::{Options, Origin, options::switch};
+use crate::control::{Dimension, StatusRange, parse_duration};
+
+/// How often an option's value can be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Once.
+    One,
+    /// Any number of times.
+    List,
+    /// A flag without a value; true or false elsewhere.
+    Switch,
+}
+
+/// An option: its names, and how a value of it is checked and taken.
+#[derive(Debug)]
+pub struct Spec {
+    /// Its key in the file, with the tables it stands in.
+    pub key: &'static str,
+    /// Its flag, without dashes.
+    pub flag: &'static str,
+    /// How often it can be given.
+    pub shape: Shape,
+    /// Takes a value; an error says what is wrong with it and what to give.
+    pub(super) set: Set,
+}
+
+impl Spec {
+    /// Its variable: `NETSPAN_` and the key in capitals.
+    pub fn variable(&self) -> String {
+        format!("NETSPAN_{}", self.key.to_ascii_uppercase().replace('.', "_"))
+    }
+
+    /// The option with a key.
+    pub fn by_key(key: &str) -> Option<&'static Self> {
+        Self::ALL.iter().find(|spec| spec.key == key)
+    }
+
+    /// The option with a flag.
+    pub fn by_flag(flag: &str) -> Option<&'static Self> {
+        Self::ALL.iter().find(|spec| spec.flag == flag)
+    }
+
+    /// All options.
+    pub const ALL: &[Self] = &[
+        list("filter.pid", "pid", |options, text, _| text_of(options.filter.include.add(Dimension::Pid, text))),
+        list("filter.comm", "comm", |options, text, _| text_of(options.filter.include.add(Dimension::Comm, text))),
+        list("filter.exe", "exe", |options, text, _| text_of(options.filter.include.add(Dimension::Exe, text))),
+        list("filter.cgroup", "cgroup", |options, text, _| {
+            text_of(options.filter.include.add(Dimension::Cgroup, text))
+        }),
+        list("filter.container", "container", |options, text, _| {
+            text_of(options.filter.include.add(Dimension::Container, text))
+        }),
+        list("filter.port", "port", |options, text, _| text_of(options.filter.include.add(Dimension::Port, text))),
+        list("filter.local_port", "local-port", |options, text, _| {
+            text_of(options.filter.include.add(Dimension::LocalPort, text))
+        }),
+        list("filter.remote_port", "remote-port", |options, text, _| {
+            text_of(options.filter.include.add(Dimension::RemotePort, text))
+        }),
+        list("filter.exclude.pid", "exclude-pid", |options, text, _| {
+            text_of(options.filter.exclude.add(Dimension::Pid, text))
+        }),
+        list("filter.exclude.comm", "exclude-comm", |options, text, _| {
+            text_of(options.filter.exclude.add(Dimension::Comm, text))
+        }),
+        list("filter.exclude.exe", "exclude-exe", |options, text, _| {
+            text_of(options.filter.exclude.add(Dimension::Exe, text))
+        }),
+        list("filter.exclude.cgroup", "exclude-cgroup", |options, text, _| {
+            text_of(options.filter.exclude.add(Dimension::Cgroup, text))
+        }),
+        list("filter.exclude.container", "exclude-container", |options, text, _| {
+            text_of(options.filter.exclude.add(Dimension::Container, text))
+        }),
+        list("filter.exclude.port", "exclude-port", |options, text, _| {
+            text_of(options.filter.exclude.add(Dimension::Port, text))
+        }),
+        list("filter.exclude.local_port", "exclude-local-port", |options, text, _| {
+            text_of(options.filter.exclude.add(Dimension::LocalPort, text))
+        }),
+        list("filter.exclude.remote_port", "exclude-remote-port", |options, text, _| {
+            text_of(options.filter.exclude.add(Dimension::RemotePort, text))
+        }),
+        one("capture.family", "family", |options, text, _| options.capture.set_family(text)),
+        one("capture.hook", "hook", |options, text, _| options.capture.set_hook(text)),
+        one("capture.ring_size", "ring-size", |options, text, _| options.capture.set_ring_bytes(text)),
+        Spec {
+            key: "redact.keep_query",
+            flag: "keep-query",
+            shape: Shape::Switch,
+            set: |options, text, _| switch(text).map(|keep| options.keep_query = keep),
+        },
+        list("redact.header", "header", |options, text, _| options.add_header(text)),
+        one("link.min_confidence", "min-confidence", |options, text, _| options.set_min_confidence(text)),
+        list("service.rule", "service-rule", |options, text, _| {
+            text_of(text.parse().map(|rule| options.services.push(rule)))
+        }),
+        one("otlp.url", "otlp", |options, text, origin| options.otlp.set_url(text, origin)),
+        one("otlp.protocol", "otlp-protocol", |options, text, origin| options.otlp.set_protocol(text, origin)),
+        list("view.path", "path", |options, text, _| text_of(options.view.add_path(text))),
+        list("view.status", "status", |options, text, _| {
+            text_of(StatusRange::parse(text).map(|range| options.view.statuses.push(range)))
+        }),
+        one("view.min_duration", "min-duration", |options, text, _| {
+            text_of(parse_duration(text).map(|shortest| options.view.min_duration = Some(shortest)))
+        }),
+        list("view.service", "service", |options, text, _| {
+            options.view.services.push(text.to_owned());
+            Ok(())
+        }),
+        one("log.level", "log", |options, text, _| options.set_log(text)),
+    ];
+}
+
+type Set = fn(&mut Options, &str, &Origin) -> Result<(), String>;
+
+const fn one(key: &'static str, flag: &'static str, set: Set) -> Spec {
+    Spec { key, flag, shape: Shape::One, set }
+}
+
+const fn list(key: &'static str, flag: &'static str, set: Set) -> Spec {
+    Spec { key, flag, shape: Shape::List, set }
+}
+
+fn text_of<E: std::fmt::Display>(result: Result<(), E>) -> Result<(), String> {
+    result.map_err(|error| error.to_string())
+}

@@ -1,0 +1,207 @@
+//! `netspan doctor`: what this host lets the agent see, and what not and why. It captures nothing.
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::{
+    flags::{CaptureFlags, CommonFlags, FilterFlags, NameFlags},
+    session::load,
+};
+use crate::{
+    host::{ProcRoot, Processes, Surveyed, survey},
+    live::boot_ns,
+    probe::{Family, Hook, HookState, Kernel, Probes},
+};
+
+/// Arguments of `netspan doctor`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Flags of every command.
+    #[command(flatten)]
+    pub common: CommonFlags,
+    /// How to capture.
+    #[command(flatten)]
+    pub capture: CaptureFlags,
+    /// What to see.
+    #[command(flatten)]
+    pub filter: FilterFlags,
+    /// Names.
+    #[command(flatten)]
+    pub names: NameFlags,
+}
+
+/// Runs the command. The code is 1 where nothing could be captured.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let options = super::prepare(&args.common, &[&args.capture, &args.filter, &args.names])?;
+    let kernel = Kernel::read();
+    // What is attached sees nothing, because no filter is set; what attaches is the only truth about what would.
+    let probes = load(&options);
+    let mut processes = Processes::new(ProcRoot::host(), options.services.clone());
+    let surveyed = survey(&mut processes, boot_ns(), |identity| options.filter.admits_replayed(identity));
+    let report = Report { kernel, probes: probes.as_ref(), surveyed };
+    let mut out = io::stdout().lock();
+    let written = if args.json {
+        serde_json::to_writer_pretty(&mut out, &report.json()).map_err(io::Error::from).and_then(|()| writeln!(out))
+    } else {
+        write!(out, "{report}")
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error).context("standard output"),
+        _ => {}
+    }
+    Ok(if probes.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the doctor found.
+struct Report<'a> {
+    kernel: Kernel,
+    probes: Result<&'a Probes, &'a anyhow::Error>,
+    surveyed: Vec<Surveyed>,
+}
+
+impl Report<'_> {
+    /// Why something of a process's traffic is not seen.
+    fn blind_spots(&self, process: &Surveyed) -> Vec<String> {
+        let mut spots = Vec::new();
+        if process.io_urings > 0 && self.probes.is_ok_and(|probes| probes.family == Family::Syscall) {
+            spots.push("io_uring: what goes through it is not seen by the family syscall".to_owned());
+        }
+        if !process.tls.is_empty() {
+            let libraries: Vec<&str> = process.tls.iter().map(String::as_str).collect();
+            spots.push(format!("TLS ({}): connections under it are timed, not read", libraries.join(", ")));
+        }
+        spots
+    }
+
+    fn json(&self) -> Value {
+        let Kernel { release, machine, lockdown, btf, kprobes, .. } = &self.kernel;
+        let missing = self.kernel.missing_capabilities();
+        let capture = match self.probes {
+            Ok(probes) => json!({
+                "family": probes.family.name(),
+                "fallbacks": probes.fallbacks.iter().map(|(family, why)| json!({"family": family.name(), "reason": why}))
+                    .collect::<Vec<_>>(),
+                "hooks": probes.hooks.iter().map(hook_json).collect::<Vec<_>>(),
+            }),
+            Err(error) => json!({"error": format!("{error:#}")}),
+        };
+        let processes: Vec<Value> = self.surveyed.iter().map(|process| self.process_json(process)).collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "kernel": {
+                "release": release,
+                "machine": machine,
+                "lockdown": lockdown,
+                "btf": btf,
+                "kprobes": kprobes,
+                "missing_capabilities": missing,
+            },
+            "capture": capture,
+            "processes": processes,
+        })
+    }
+
+    fn process_json(&self, process: &Surveyed) -> Value {
+        let Surveyed { identity, sockets, listens, io_urings, tls } = process;
+        json!({
+            "pid": identity.pid,
+            "service": identity.service,
+            "service_from": identity.service_from,
+            "command": identity.comm,
+            "executable": identity.exe,
+            "container": identity.container,
+            "unit": identity.unit,
+            "sockets": sockets,
+            "listens": listens,
+            "io_urings": io_urings,
+            "tls_libraries": tls,
+            "not_seen": self.blind_spots(process),
+        })
+    }
+}
+
+fn hook_json(hook: &Hook) -> Value {
+    let (state, reason) = state(&hook.state);
+    json!({
+        "program": hook.program,
+        "target": hook.target,
+        "state": state,
+        "reason": reason,
+        "verified_instructions": hook.verified,
+    })
+}
+
+/// A hook's state in a word, and the reason.
+fn state(state: &HookState) -> (&'static str, Option<&str>) {
+    match state {
+        HookState::Attached => ("attached", None),
+        HookState::Absent => ("absent", Some("this kernel does not have it")),
+        HookState::Replaced(why) => ("replaced", Some(why)),
+        HookState::Failed(why) => ("failed", Some(why)),
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Kernel { release, machine, lockdown, btf, kprobes, .. } = &self.kernel;
+        let yes = |is: &bool| if *is { "yes" } else { "no" };
+        writeln!(f, "netspan {} on Linux {release}, {machine}", env!("CARGO_PKG_VERSION"))?;
+        let lockdown = lockdown.as_deref().unwrap_or("not told (securityfs is not mounted)");
+        writeln!(f, "  lockdown      {lockdown}")?;
+        writeln!(f, "  BTF           {}", yes(btf))?;
+        writeln!(f, "  kprobes       {}", yes(kprobes))?;
+        match self.kernel.missing_capabilities().as_slice() {
+            [] => writeln!(f, "  capabilities  all that are needed")?,
+            missing => writeln!(f, "  capabilities  missing: {}", missing.join(", "))?,
+        }
+        match self.probes {
+            Ok(probes) => {
+                writeln!(f, "\ncapture: family {}", probes.family.name())?;
+                for (family, why) in &probes.fallbacks {
+                    writeln!(f, "  family {} does not run: {why}", family.name())?;
+                }
+                for hook in &probes.hooks {
+                    let (state, reason) = state(&hook.state);
+                    write!(f, "  {:<32} {state}", hook.target)?;
+                    if let Some(verified) = hook.verified {
+                        write!(f, ", {verified} instructions verified")?;
+                    }
+                    writeln!(f, "{}", reason.map(|why| format!(": {why}")).unwrap_or_default())?;
+                }
+            }
+            Err(error) => writeln!(f, "\ncapture: nothing can be captured: {error:#}")?,
+        }
+        writeln!(f, "\nprocesses with stream sockets: {}", self.surveyed.len())?;
+        if !self.surveyed.is_empty() {
+            writeln!(
+                f,
+                "  {:>7}  {:<20} {:<16} {:>7}  {:<16} not seen",
+                "pid", "service", "command", "sockets", "listens"
+            )?;
+        }
+        for process in &self.surveyed {
+            let listens: Vec<String> = process.listens.iter().map(u16::to_string).collect();
+            let spots = self.blind_spots(process);
+            writeln!(
+                f,
+                "  {:>7}  {:<20} {:<16} {:>7}  {:<16} {}",
+                process.identity.pid,
+                process.identity.service,
+                process.identity.comm,
+                process.sockets,
+                if listens.is_empty() { "-".to_owned() } else { listens.join(",") },
+                if spots.is_empty() { "-".to_owned() } else { spots.join("; ") }
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,276 @@
+//! Flags that commands share. They hold text only: values are checked in [`super::config`], in the same way for flags,
+//! variables and file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::config::Flags;
+
+/// Flags of every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CommonFlags {
+    /// The file of options.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Read options from this TOML file [env: NETSPAN_CONFIG] [default: /etc/netspan/netspan.toml, if it is there]"
+    )]
+    pub config: Option<PathBuf>,
+    /// Log this much: off, error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+}
+
+/// Flags that choose what is seen, and name it.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Filters (alternatives within one, all of them together; exclusion wins)")]
+pub struct FilterFlags {
+    /// See only this process and its descendants
+    #[arg(long, value_name = "PID")]
+    pub pid: Vec<String>,
+    /// See only processes with this command name, as in /proc/PID/comm
+    #[arg(long, value_name = "NAME")]
+    pub comm: Vec<String>,
+    /// See only processes with this executable, as in /proc/PID/exe: a path or a file name, `*` and `?` are wildcards
+    #[arg(long, value_name = "PATH")]
+    pub exe: Vec<String>,
+    /// See only processes in this cgroup or below, as in /proc/PID/cgroup
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Vec<String>,
+    /// See only processes in the container whose id begins so
+    #[arg(long, value_name = "ID")]
+    pub container: Vec<String>,
+    /// See only connections with this local or remote port, or range of ports
+    #[arg(long, value_name = "PORT")]
+    pub port: Vec<String>,
+    /// See only connections with this local port, or range of ports
+    #[arg(long, value_name = "PORT")]
+    pub local_port: Vec<String>,
+    /// See only connections with this remote port, or range of ports
+    #[arg(long, value_name = "PORT")]
+    pub remote_port: Vec<String>,
+    /// Ignore this process and its descendants
+    #[arg(long, value_name = "PID")]
+    pub exclude_pid: Vec<String>,
+    /// Ignore processes with this command name, as in /proc/PID/comm
+    #[arg(long, value_name = "NAME")]
+    pub exclude_comm: Vec<String>,
+    /// Ignore processes with this executable, as in /proc/PID/exe: a path or a file name, `*` and `?` are wildcards
+    #[arg(long, value_name = "PATH")]
+    pub exclude_exe: Vec<String>,
+    /// Ignore processes in this cgroup or below, as in /proc/PID/cgroup
+    #[arg(long, value_name = "PATH")]
+    pub exclude_cgroup: Vec<String>,
+    /// Ignore processes in the container whose id begins so
+    #[arg(long, value_name = "ID")]
+    pub exclude_container: Vec<String>,
+    /// Ignore connections with this local or remote port, or range of ports
+    #[arg(long, value_name = "PORT")]
+    pub exclude_port: Vec<String>,
+    /// Ignore connections with this local port, or range of ports
+    #[arg(long, value_name = "PORT")]
+    pub exclude_local_port: Vec<String>,
+    /// Ignore connections with this remote port, or range of ports
+    #[arg(long, value_name = "PORT")]
+    pub exclude_remote_port: Vec<String>,
+}
+
+/// Flags that name services.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Names")]
+pub struct NameFlags {
+    /// Call matching processes NAME; DIMENSION is exe, comm, cgroup or container
+    #[arg(long, value_name = "DIMENSION:PATTERN=NAME")]
+    pub service_rule: Vec<String>,
+}
+
+/// Flags of the kernel side.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Capture")]
+pub struct CaptureFlags {
+    /// Family of hooks: auto, syscall or socket [default: auto]
+    #[arg(long)]
+    pub family: Option<String>,
+    /// Kind of hook of the socket family: auto, fentry or kprobe [default: auto]
+    #[arg(long)]
+    pub hook: Option<String>,
+    /// Size of each ring buffer: a power of two from 64KiB to 256MiB [default: 2MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub ring_size: Option<String>,
+}
+
+/// Flags of what is kept of requests.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Redaction")]
+pub struct RedactFlags {
+    /// Keep the values of query strings, which are masked otherwise
+    #[arg(long)]
+    pub keep_query: bool,
+    /// Keep this header as well; names of credentials are refused
+    #[arg(long, value_name = "NAME")]
+    pub header: Vec<String>,
+}
+
+/// Flags of the links between spans.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Links")]
+pub struct LinkFlags {
+    /// Confidence from 0 to 1 from which on a link becomes a parent [default: 0.95]
+    #[arg(long, value_name = "NUMBER")]
+    pub min_confidence: Option<String>,
+}
+
+/// Flags of the OTLP export.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Export")]
+pub struct OtlpFlags {
+    /// The endpoint.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Send spans to this OTLP endpoint, such as http://localhost:4317; OTEL_EXPORTER_OTLP_* variables apply too"
+    )]
+    pub otlp: Option<String>,
+    /// Protocol: grpc or http/protobuf [default: grpc on port 4317, else http/protobuf]
+    #[arg(long, value_name = "PROTOCOL")]
+    pub otlp_protocol: Option<String>,
+}
+
+/// Flags that choose among finished spans.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "View")]
+pub struct ViewFlags {
+    /// Show only spans with this path or below; with `*` or `?` the whole path has to match
+    #[arg(long, value_name = "PATH")]
+    pub path: Vec<String>,
+    /// Show only spans with this status: 404, 5xx, >=400, 400-499 or `error`
+    #[arg(long, value_name = "STATUS")]
+    pub status: Vec<String>,
+    /// Show only spans that took at least this long, such as 250ms
+    #[arg(long, value_name = "DURATION")]
+    pub min_duration: Option<String>,
+    /// Show only spans of this service; `*` and `?` are wildcards
+    #[arg(long, value_name = "NAME")]
+    pub service: Vec<String>,
+}
+
+/// Values of an option, if there are any.
+fn several(key: &'static str, values: &[String]) -> Option<(&'static str, Vec<String>)> {
+    (!values.is_empty()).then(|| (key, values.to_vec()))
+}
+
+fn one(key: &'static str, value: Option<&String>) -> Option<(&'static str, Vec<String>)> {
+    value.map(|value| (key, vec![value.clone()]))
+}
+
+impl Flags for CommonFlags {
+    fn given(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Self { log, config: _ } = self;
+        [one("log.level", log.as_ref())].into_iter().flatten().collect()
+    }
+}
+
+impl Flags for FilterFlags {
+    fn given(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Self {
+            pid,
+            comm,
+            exe,
+            cgroup,
+            container,
+            port,
+            local_port,
+            remote_port,
+            exclude_pid,
+            exclude_comm,
+            exclude_exe,
+            exclude_cgroup,
+            exclude_container,
+            exclude_port,
+            exclude_local_port,
+            exclude_remote_port,
+        } = self;
+        [
+            several("filter.pid", pid),
+            several("filter.comm", comm),
+            several("filter.exe", exe),
+            several("filter.cgroup", cgroup),
+            several("filter.container", container),
+            several("filter.port", port),
+            several("filter.local_port", local_port),
+            several("filter.remote_port", remote_port),
+            several("filter.exclude.pid", exclude_pid),
+            several("filter.exclude.comm", exclude_comm),
+            several("filter.exclude.exe", exclude_exe),
+            several("filter.exclude.cgroup", exclude_cgroup),
+            several("filter.exclude.container", exclude_container),
+            several("filter.exclude.port", exclude_port),
+            several("filter.exclude.local_port", exclude_local_port),
+            several("filter.exclude.remote_port", exclude_remote_port),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Flags for NameFlags {
+    fn given(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Self { service_rule } = self;
+        [several("service.rule", service_rule)].into_iter().flatten().collect()
+    }
+}
+
+impl Flags for CaptureFlags {
+    fn given(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Self { family, hook, ring_size } = self;
+        [
+            one("capture.family", family.as_ref()),
+            one("capture.hook", hook.as_ref()),
+            one("capture.ring_size", ring_size.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Flags for RedactFlags {
+    fn given(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Self { keep_query, header } = self;
+        [keep_query.then(|| ("redact.keep_query", vec!["true".to_owned()])), several("redact.header", header)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+impl Flags for LinkFlags {
+    fn given(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Self { min_confidence } = self;
+        [one("link.min_confidence", min_confidence.as_ref())].into_iter().flatten().collect()
+    }
+}
+
+impl Flags for OtlpFlags {
+    fn given(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Self { otlp, otlp_protocol } = self;
+        [one("otlp.url", otlp.as_ref()), one("otlp.protocol", otlp_protocol.as_ref())].into_iter().flatten().collect()
+    }
+}
+
+impl Flags for ViewFlags {
+    fn given(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Self { path, status, min_duration, service } = self;
+        [
+            several("view.path", path),
+            several("view.status", status),
+            one("view.min_duration", min_duration.as_ref()),
+            several("view.service", service),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}

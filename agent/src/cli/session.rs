@@ -1,0 +1,192 @@
+//! A live session: loads the probes, keeps the filters up to date, and drives the pipeline until a signal ends it. What
+//! becomes of the spans is the command's concern.
+#![forbid(unsafe_code)]
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::config::Options;
+use crate::{
+    capture::count::Account,
+    control::{FilterPlan, FilterRules},
+    host::{ProcRoot, Processes},
+    link,
+    live::{Live, Tap, clock_offset_ns},
+    pipeline,
+    probe::{HookState, LoadOptions, Probes},
+    span::Span,
+};
+
+/// Connections that the pipeline knows at one time.
+pub const CONNECTIONS: usize = 65_536;
+/// How often a plan that may change is made anew.
+const REPLAN: Duration = Duration::from_secs(1);
+
+/// What a command does with what a session sees.
+pub trait Consumer: Tap {
+    /// Spans that are done, parents before their children. Returns whether more are wanted.
+    fn spans(&mut self, spans: Vec<Arc<Span>>) -> bool;
+
+    /// A turn is over.
+    fn turned(&mut self, _processes: &mut Processes) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a session's ids and stamps are made of; a recording carries it.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Seed of the ids.
+    pub seed: [u64; 2],
+    /// To be added to boot-time nanoseconds to get nanoseconds since the Unix epoch.
+    pub clock_offset_ns: u64,
+}
+
+impl Origin {
+    /// A new one.
+    pub fn new() -> anyhow::Result<Self> {
+        let mut bytes = [0; 16];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
+                .context("ids: the kernel gives no random numbers")?;
+        }
+        let (low, high) = bytes.split_at(8);
+        let number = |half: &[u8]| half.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        Ok(Self { seed: [number(low), number(high)], clock_offset_ns: clock_offset_ns() })
+    }
+}
+
+/// What the pipeline is told, of a command's options.
+pub fn pipeline_options(options: &Options, origin: Origin, is_replay: bool) -> anyhow::Result<pipeline::Options> {
+    Ok(pipeline::Options {
+        connections: CONNECTIONS,
+        redaction: Arc::new(options.redaction()?),
+        link: link::Options {
+            ids: link::Ids::new(origin.seed),
+            clock_offset_ns: origin.clock_offset_ns,
+            min_confidence: options.min_confidence,
+        },
+        filter: pipeline::Filter { rules: options.filter.clone(), is_replay },
+    })
+}
+
+/// A running session.
+pub struct Session {
+    live: Live<Processes>,
+    root: ProcRoot,
+    rules: FilterRules,
+    plan: FilterPlan,
+    planned: Instant,
+    signals: Signals,
+}
+
+/// What signals asked for.
+struct Signals {
+    stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let signals = Self { stop: Arc::default(), reload: Arc::default() };
+        for signal in [SIGINT, SIGTERM] {
+            // A second signal ends the process at once, in case the first one's flush hangs.
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&signals.stop))?;
+            signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
+        }
+        signal_hook::flag::register(SIGHUP, Arc::clone(&signals.reload))?;
+        Ok(signals)
+    }
+}
+
+impl Session {
+    /// Loads and attaches, sets the filters, and says on standard error that it is ready.
+    pub fn start(options: &Options, origin: Origin, record: bool) -> anyhow::Result<Self> {
+        let begun = Instant::now();
+        let signals = Signals::new().context("signals can't be handled")?;
+        let root = ProcRoot::host();
+        let probes = load(options)?;
+        let mut processes = Processes::new(root.clone(), options.services.clone());
+        if record {
+            processes.keep_new();
+        }
+        let mut live = Live::new(probes, pipeline_options(options, origin, false)?, processes)?;
+        let plan = FilterPlan::resolve(&options.filter, &root);
+        for warning in &plan.warnings {
+            log::warn!("{warning}");
+        }
+        live.filter(&plan.kernel)?;
+        let probes = live.probes();
+        let attached = probes.hooks.iter().filter(|hook| hook.state == HookState::Attached).count();
+        eprintln!(
+            "netspan: ready in {} ms: family {}, {attached} hooks",
+            begun.elapsed().as_millis(),
+            probes.family.name()
+        );
+        for (family, why) in &probes.fallbacks {
+            log::info!("family {} does not run here: {why}", family.name());
+        }
+        Ok(Self { live, root, rules: options.filter.clone(), plan, planned: Instant::now(), signals })
+    }
+
+    /// Runs until a signal comes or the consumer has enough. `reload` reads the options anew, for SIGHUP. Returns the
+    /// account of the run.
+    pub fn run(
+        mut self,
+        consumer: &mut impl Consumer,
+        reload: impl Fn() -> anyhow::Result<Options>,
+    ) -> anyhow::Result<Account> {
+        while !self.signals.stop.load(Ordering::Relaxed) {
+            let spans = self.live.turn(consumer).context("the rings can't be waited for")?;
+            if !spans.is_empty() && !consumer.spans(spans) {
+                break;
+            }
+            consumer.turned(self.live.pipeline().identities())?;
+            self.keep_filters(&reload)?;
+        }
+        let (spans, account) = self.live.finish(consumer);
+        consumer.spans(spans);
+        Ok(account)
+    }
+
+    /// Makes the plan anew where it may have changed, or where a signal asks for other rules.
+    fn keep_filters(&mut self, reload: &impl Fn() -> anyhow::Result<Options>) -> anyhow::Result<()> {
+        let mut is_due = self.plan.may_change && self.planned.elapsed() >= REPLAN;
+        if self.signals.reload.swap(false, Ordering::Relaxed) {
+            match reload() {
+                Ok(options) => {
+                    log::info!("the filters were read anew");
+                    self.rules = options.filter;
+                    self.live.pipeline().set_rules(self.rules.clone());
+                    is_due = true;
+                }
+                Err(error) => log::error!("the filters stay as they are: {error:#}"),
+            }
+        }
+        if is_due {
+            self.planned = Instant::now();
+            let plan = FilterPlan::resolve(&self.rules, &self.root);
+            if plan.kernel != self.plan.kernel {
+                self.live.filter(&plan.kernel)?;
+            }
+            self.plan = plan;
+        }
+        Ok(())
+    }
+}
+
+/// Loads the probes as the options ask.
+pub fn load(options: &Options) -> anyhow::Result<Probes> {
+    let sizes = LoadOptions { ring_bytes: options.capture.ring_bytes, ..LoadOptions::default() };
+    Ok(Probes::load(options.capture.family, options.capture.hook, &sizes)?)
+}

@@ -1,0 +1,220 @@
+//! What is known of a connection apart from its bytes: role, addresses, and when it came to be.
+
+use netspan_ebpf::{ConnEvent, family, known, origin, role};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// Which end of a connection the process holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Not known (yet).
+    #[default]
+    Unknown,
+    /// It connected.
+    Client,
+    /// It accepted.
+    Server,
+}
+
+/// Address family of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// A Unix stream socket.
+    Unix,
+    /// TCP over IPv4, or over IPv6 with v4-mapped addresses.
+    Inet,
+    /// TCP over IPv6.
+    Inet6,
+    /// No stream socket: not looked at.
+    Other,
+}
+
+/// How a connection came to be known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// At a message: it is older than the agent, or arrived by an unseen way.
+    #[default]
+    Found,
+    /// Its `connect` was seen: its first byte is the first byte seen.
+    Connect,
+    /// Its `accept` was seen: its first byte is the first byte seen.
+    Accept,
+}
+
+/// What is known of a connection apart from its bytes. Stamps are boot-time nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Socket {
+    /// Its id, never used again.
+    pub id: u64,
+    /// Process that it was first seen in.
+    pub tgid: u32,
+    /// Role of that process.
+    pub role: Role,
+    /// Address family.
+    pub family: Family,
+    /// How it came to be known.
+    pub origin: Origin,
+    /// Own address, v4-mapped ones as IPv4; `None` while unknown and for Unix sockets.
+    pub local: Option<SocketAddr>,
+    /// The other end's address, likewise.
+    pub peer: Option<SocketAddr>,
+    /// Own and other end as raw numbers, for matching the two ends of one connection. For Unix sockets these are
+    /// whatever unique numbers the source could tell of the two sockets (inodes); `None` while either is unknown.
+    pub ends: Option<(SocketEnd, SocketEnd)>,
+    /// Inode number of its network namespace, or 0 where that is not known.
+    pub netns: u32,
+    /// `SO_COOKIE`, or 0.
+    pub cookie: u64,
+    /// The kernel's number of the socket, or 0: equal numbers at one time are one socket.
+    pub number: u64,
+    /// The descriptor when first seen, or -1.
+    pub fd: i32,
+    /// When the connection was begun, or 0.
+    pub syn_ns: u64,
+    /// When it was established, or 0.
+    pub established_ns: u64,
+    /// When `accept` returned it, or 0.
+    pub accepted_ns: u64,
+}
+
+/// One end of a connection as raw numbers: address and port.
+pub type SocketEnd = ([u8; 16], u16);
+
+impl Socket {
+    /// A connection of which nothing is known but that bytes moved.
+    pub fn unknown(id: u64, tgid: u32) -> Self {
+        Self { id, tgid, fd: -1, ..Self::default() }
+    }
+
+    /// Takes over what `event` tells. An event carries the whole of what the kernel side knows; what it does not know
+    /// is kept from before, because user space may have found it out by looking at the descriptor.
+    pub fn learn(&mut self, event: &ConnEvent) {
+        match event.role {
+            role::CLIENT => self.role = Role::Client,
+            role::SERVER => self.role = Role::Server,
+            _ => {}
+        }
+        match event.family {
+            family::UNIX => self.family = Family::Unix,
+            family::INET => self.family = Family::Inet,
+            family::INET6 => self.family = Family::Inet6,
+            family::OTHER => self.family = Family::Other,
+            _ => {}
+        }
+        match event.origin {
+            origin::CONNECT => self.origin = Origin::Connect,
+            origin::ACCEPT => self.origin = Origin::Accept,
+            _ => {}
+        }
+        let is_known = |bits| event.known & bits == bits;
+        let inet = self.family != Family::Unix;
+        if is_known(known::LOCAL) && inet {
+            self.local = Some(address(event.local, event.local_port));
+        }
+        if is_known(known::PEER) && inet {
+            self.peer = Some(address(event.peer, event.peer_port));
+        }
+        let told = |end: SocketEnd| if end == ([0; 16], 0) { None } else { Some(end) };
+        if is_known(known::LOCAL | known::PEER)
+            && let (Some(local), Some(peer)) =
+                (told((event.local, event.local_port)), told((event.peer, event.peer_port)))
+        {
+            self.ends = Some((local, peer));
+        }
+        for (field, value) in [
+            (&mut self.cookie, event.cookie),
+            (&mut self.number, event.sock),
+            (&mut self.syn_ns, event.syn_ns),
+            (&mut self.established_ns, event.established_ns),
+            (&mut self.accepted_ns, event.accepted_ns),
+        ] {
+            if value != 0 {
+                *field = value;
+            }
+        }
+        if event.fd >= 0 {
+            self.fd = event.fd;
+        }
+        if event.netns != 0 {
+            self.netns = event.netns;
+        }
+    }
+
+    /// How long establishing took, for the end that connected.
+    pub fn connect_ns(&self) -> Option<u64> {
+        let begun = self.role == Role::Client && self.syn_ns != 0;
+        if begun { self.established_ns.checked_sub(self.syn_ns) } else { None }
+    }
+
+    /// How long it waited to be accepted, for the end that accepted.
+    pub fn accept_wait_ns(&self) -> Option<u64> {
+        let told = self.role == Role::Server && self.established_ns != 0;
+        if told { self.accepted_ns.checked_sub(self.established_ns) } else { None }
+    }
+
+    /// Whether its first byte was seen, so that ordinals count from its first request.
+    pub fn from_beginning(&self) -> bool {
+        self.origin != Origin::Found
+    }
+}
+
+/// An address in network order, v4-mapped ones as IPv4.
+fn address(octets: [u8; 16], port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical(), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapped(last: u8) -> [u8; 16] {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, last]
+    }
+
+    #[test]
+    fn a_later_event_adds_what_it_knows_and_takes_nothing_away() {
+        let mut socket = Socket::unknown(7, 1);
+        let first = ConnEvent {
+            role: role::CLIENT,
+            family: family::INET6,
+            peer: mapped(1),
+            peer_port: 80,
+            known: known::PEER,
+            syn_ns: 10,
+            ..ConnEvent::default()
+        };
+        socket.learn(&first);
+        assert_eq!(socket.peer, Some("127.0.0.1:80".parse().unwrap()));
+        assert_eq!((socket.local, socket.ends), (None, None));
+        let second = ConnEvent {
+            local: mapped(2),
+            local_port: 4000,
+            peer: mapped(1),
+            peer_port: 80,
+            known: known::LOCAL | known::PEER,
+            established_ns: 15,
+            ..ConnEvent::default()
+        };
+        socket.learn(&second);
+        assert_eq!(socket.role, Role::Client);
+        assert_eq!(socket.local, Some("127.0.0.2:4000".parse().unwrap()));
+        assert_eq!(socket.connect_ns(), Some(5));
+        assert_eq!(socket.ends, Some(((mapped(2), 4000), (mapped(1), 80))));
+    }
+
+    #[test]
+    fn a_real_ipv6_address_stays_one() {
+        let mut socket = Socket::unknown(7, 1);
+        let octets = "2001:db8::1".parse::<Ipv6Addr>().unwrap().octets();
+        socket.learn(&ConnEvent {
+            family: family::INET6,
+            local: octets,
+            local_port: 1,
+            known: known::LOCAL,
+            ..ConnEvent::default()
+        });
+        assert_eq!(socket.local, Some("[2001:db8::1]:1".parse().unwrap()));
+    }
+}

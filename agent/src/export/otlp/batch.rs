@@ -1,0 +1,280 @@
+//! Collects encoded spans by process, and closes them into requests that are ready to send. It never makes a request
+//! larger than its bound.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+
+use super::{
+    encode,
+    wire::{Wire, varint_len},
+};
+use crate::span::{Attribute, Resource, Span};
+
+/// A request (`ExportTraceServiceRequest`), encoded.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Ordinal of the batch, from 0.
+    pub serial: u64,
+    /// When its first span was put in.
+    pub opened: Instant,
+    /// Spans in it.
+    pub spans: u64,
+    /// The request.
+    pub body: Bytes,
+}
+
+/// A span is larger than a request may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Oversized;
+
+/// When a batch is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Spans in a batch.
+    pub spans: u64,
+    /// Bytes of a request.
+    pub bytes: usize,
+}
+
+/// The open batch.
+#[derive(Debug)]
+pub struct Batcher {
+    bounds: Bounds,
+    common: Vec<Attribute>,
+    groups: Vec<Group>,
+    /// Where in `groups` a resource is, by its address; `groups` holds the resource, so that no other takes the address.
+    places: HashMap<usize, usize>,
+    spans: u64,
+    bytes: usize,
+    opened: Option<Instant>,
+    closed: u64,
+    scratch: Vec<u8>,
+}
+
+/// One process's spans.
+#[derive(Debug)]
+struct Group {
+    resource: Arc<Resource>,
+    encoded_resource: Vec<u8>,
+    /// The `spans` fields of a `ScopeSpans`.
+    spans: Vec<u8>,
+}
+
+/// Most bytes that keys and lengths around a part take (a key of one byte, a length of up to five).
+const FRAME: usize = 6;
+
+impl Batcher {
+    /// An empty one; `common` are attributes for every resource that does not have them.
+    pub fn new(bounds: Bounds, common: Vec<Attribute>) -> Self {
+        Self {
+            bounds,
+            common,
+            groups: Vec::new(),
+            places: HashMap::new(),
+            spans: 0,
+            bytes: 0,
+            opened: None,
+            closed: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Puts a span in. Batches that this closes are appended to `closed`.
+    ///
+    /// # Errors
+    /// The span alone is larger than a request may be; it is not put in.
+    pub fn push(&mut self, span: &Span, now: Instant, closed: &mut Vec<Batch>) -> Result<(), Oversized> {
+        let mut encoded = std::mem::take(&mut self.scratch);
+        encoded.clear();
+        encode::span(&mut encoded, span);
+        let result = self.put(&encoded, span, now, closed);
+        self.scratch = encoded;
+        result
+    }
+
+    fn put(&mut self, encoded: &[u8], span: &Span, now: Instant, closed: &mut Vec<Batch>) -> Result<(), Oversized> {
+        let (place, group) = self.place(&span.resource);
+        let size = FRAME + encoded.len();
+        let fresh = group.as_ref().map_or(0, Group::overhead);
+        if self.bytes + size + fresh > self.bounds.bytes {
+            // Into the next batch; there its process is always new.
+            let group = group.unwrap_or_else(|| self.group(&span.resource));
+            if size + group.overhead() > self.bounds.bytes {
+                return Err(Oversized);
+            }
+            closed.extend(self.close());
+            self.add(0, Some(group), encoded, now);
+        } else {
+            self.add(place, group, encoded, now);
+        }
+        if self.spans >= self.bounds.spans {
+            closed.extend(self.close());
+        }
+        Ok(())
+    }
+
+    /// When the open batch was opened; absent while it is empty.
+    pub const fn opened(&self) -> Option<Instant> {
+        self.opened
+    }
+
+    /// Batches closed so far.
+    pub const fn closed(&self) -> u64 {
+        self.closed
+    }
+
+    /// Closes the open batch, unless it is empty.
+    pub fn close(&mut self) -> Option<Batch> {
+        let opened = self.opened.take()?;
+        let mut body = Vec::with_capacity(self.bytes);
+        for group in self.groups.drain(..) {
+            group.write(&mut body);
+        }
+        debug_assert!(body.len() <= self.bytes, "the size of a batch is never underestimated");
+        self.places.clear();
+        self.bytes = 0;
+        let serial = self.closed;
+        self.closed += 1;
+        Some(Batch { serial, opened, spans: std::mem::take(&mut self.spans), body: body.into() })
+    }
+
+    /// Where the resource's group is, and the group itself if it is not there yet.
+    fn place(&self, resource: &Arc<Resource>) -> (usize, Option<Group>) {
+        match self.places.get(&Arc::as_ptr(resource).addr()) {
+            Some(&place) => (place, None),
+            None => (self.groups.len(), Some(self.group(resource))),
+        }
+    }
+
+    fn group(&self, resource: &Arc<Resource>) -> Group {
+        let mut encoded_resource = Vec::new();
+        encode::resource(&mut encoded_resource, resource, &self.common);
+        Group { resource: Arc::clone(resource), encoded_resource, spans: Vec::new() }
+    }
+
+    fn add(&mut self, place: usize, fresh: Option<Group>, encoded: &[u8], now: Instant) {
+        if let Some(group) = fresh {
+            self.bytes += group.overhead();
+            self.places.insert(Arc::as_ptr(&group.resource).addr(), place);
+            self.groups.push(group);
+        }
+        Wire(&mut self.groups[place].spans).bytes(2, encoded);
+        self.bytes += 1 + varint_len(encoded.len() as u64) + encoded.len();
+        self.spans += 1;
+        self.opened.get_or_insert(now);
+    }
+}
+
+impl Group {
+    /// Most bytes that the group takes beside its spans.
+    fn overhead(&self) -> usize {
+        let scope = encode::SCOPE_NAME.len() + encode::SCOPE_VERSION.len() + encode::SCHEMA_URL.len();
+        self.encoded_resource.len() + scope + encode::SCHEMA_URL.len() + 8 * FRAME
+    }
+
+    /// Appends the group as a `resource_spans` field.
+    fn write(&self, out: &mut Vec<u8>) {
+        Wire(out).message(1, |resource_spans| {
+            resource_spans.bytes(1, &self.encoded_resource);
+            resource_spans.message(2, |scope_spans| {
+                scope_spans.message(1, encode::scope);
+                scope_spans.0.extend_from_slice(&self.spans);
+                scope_spans.bytes(3, encode::SCHEMA_URL.as_bytes());
+            });
+            resource_spans.bytes(3, encode::SCHEMA_URL.as_bytes());
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::span::{Value, sample};
+
+    const WIDE: Bounds = Bounds { spans: 1000, bytes: 1 << 20 };
+
+    fn decoded(batch: &Batch) -> ExportTraceServiceRequest {
+        let decoded = ExportTraceServiceRequest::decode(batch.body.clone()).expect("prost reads a request");
+        assert_eq!(decoded.encode_to_vec(), batch.body, "nothing that prost does not know, and all in its order");
+        decoded
+    }
+
+    #[test]
+    fn spans_are_grouped_by_process_under_schema_and_scope() {
+        let mut batcher = Batcher::new(WIDE, Vec::new());
+        let (mut closed, now) = (Vec::new(), Instant::now());
+        let (one, two) = (sample::server(), sample::server());
+        for span in [&one, &two, &one] {
+            batcher.push(span, now, &mut closed).expect("fits");
+        }
+        assert_eq!((batcher.closed(), batcher.opened()), (0, Some(now)));
+        let batch = batcher.close().expect("not empty");
+        assert_eq!((batch.spans, batch.serial, batch.opened), (3, 0, now));
+        let request = decoded(&batch);
+        let counts: Vec<_> = request.resource_spans.iter().map(|group| group.scope_spans[0].spans.len()).collect();
+        assert_eq!(counts, [2, 1]);
+        for group in &request.resource_spans {
+            assert_eq!(group.schema_url, encode::SCHEMA_URL);
+            assert_eq!(group.scope_spans[0].schema_url, encode::SCHEMA_URL);
+            let scope = group.scope_spans[0].scope.as_ref().expect("a scope");
+            assert_eq!((scope.name.as_str(), scope.version.as_str()), ("netspan", env!("CARGO_PKG_VERSION")));
+            assert!(group.resource.is_some());
+        }
+        assert!(batcher.close().is_none() && batcher.opened().is_none());
+    }
+
+    #[test]
+    fn a_batch_closes_when_it_has_its_spans() {
+        let mut batcher = Batcher::new(Bounds { spans: 2, ..WIDE }, Vec::new());
+        let mut closed = Vec::new();
+        for _ in 0..5 {
+            batcher.push(&sample::root(), Instant::now(), &mut closed).expect("fits");
+        }
+        assert_eq!(closed.iter().map(|batch| (batch.serial, batch.spans)).collect::<Vec<_>>(), [(0, 2), (1, 2)]);
+        assert_eq!(batcher.close().map(|batch| (batch.serial, batch.spans)), Some((2, 1)));
+    }
+
+    #[test]
+    fn no_request_is_larger_than_its_bound_whatever_the_spans() {
+        for bytes in (700..4000).step_by(97) {
+            let mut batcher = Batcher::new(Bounds { spans: 1000, bytes }, Vec::new());
+            let mut closed = Vec::new();
+            let mut span = sample::root();
+            let (mut put, mut refused) = (0, 0);
+            for length in (0..1500).step_by(37) {
+                span.attributes = vec![("url.path".into(), Value::Text("/".repeat(length).into()))];
+                if length % 5 == 0 {
+                    span.resource = Arc::new((*span.resource).clone());
+                }
+                match batcher.push(&span, Instant::now(), &mut closed) {
+                    Ok(()) => put += 1,
+                    Err(Oversized) => refused += 1,
+                }
+            }
+            closed.extend(batcher.close());
+            assert!(closed.iter().all(|batch| batch.body.len() <= bytes), "bound {bytes}");
+            let arrived: usize = closed
+                .iter()
+                .flat_map(|batch| decoded(batch).resource_spans)
+                .map(|group| group.scope_spans[0].spans.len())
+                .sum();
+            assert_eq!(arrived as u64, closed.iter().map(|batch| batch.spans).sum::<u64>());
+            assert_eq!((arrived, put + refused), (put, 41));
+        }
+    }
+
+    #[test]
+    fn a_span_larger_than_a_request_is_refused_and_the_batch_stays() {
+        let mut batcher = Batcher::new(Bounds { spans: 10, bytes: 2000 }, Vec::new());
+        let (mut closed, mut span) = (Vec::new(), sample::root());
+        batcher.push(&span, Instant::now(), &mut closed).expect("fits");
+        span.name = "x".repeat(2000);
+        assert_eq!(batcher.push(&span, Instant::now(), &mut closed), Err(Oversized));
+        assert!(closed.is_empty());
+        assert_eq!(batcher.close().map(|batch| batch.spans), Some(1));
+    }
+}

@@ -1,0 +1,175 @@
+//! Where a finished exchange hangs, by the evidence in order of authority: `header`, `socket`, `thread`, `exclusive`. A
+//! link is made only if nothing contradicts it; no parent is better than a wrong one.
+
+use super::{
+    ADDRESS_WAIT_NS, Key, Linker,
+    node::{Decision, Node, Parent},
+    process::Cause,
+};
+use crate::span::{Kind, Link, Method};
+
+/// What can be said of a node now.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Decided(Decision),
+    /// Ask again when that node is finished.
+    After(Key),
+    /// Ask again at that time, in boot-time nanoseconds.
+    At(u64),
+}
+
+/// The other end's exchange of the same request.
+enum Mirror {
+    Found(Key),
+    /// It may be this one, which is not finished.
+    Open(Key),
+    None,
+}
+
+impl Linker {
+    /// Says where a node hangs. With `now_or_never`, by what is known so far, even if the node is still open.
+    pub(super) fn decide(&mut self, key: Key, now_or_never: bool) -> Verdict {
+        let Some(node) = self.nodes.get(&key) else { return Verdict::Decided(Decision::root()) };
+        let (kind, end_ns, by_header) = (node.kind, node.end_ns, node.by_header());
+        let decision = match kind {
+            Kind::Client => match self.decide_client(key, now_or_never) {
+                Verdict::Decided(decision) => decision,
+                later => return later,
+            },
+            Kind::Server => match self.mirror(key) {
+                Mirror::Found(client) => Decision::local(client, Link { method: Method::Socket, confidence: 1.0 }),
+                Mirror::Open(client) if now_or_never => {
+                    Decision::local(client, Link { method: Method::Socket, confidence: 1.0 })
+                }
+                Mirror::Open(client) => return Verdict::After(client),
+                Mirror::None => {
+                    let until = end_ns.map_or(0, |end_ns| end_ns.saturating_add(ADDRESS_WAIT_NS));
+                    if !now_or_never && self.now_ns <= until && self.may_mirror(key) {
+                        return Verdict::At(until);
+                    }
+                    by_header
+                }
+            },
+        };
+        Verdict::Decided(decision)
+    }
+
+    /// A call hangs under the request that it was made for. If it carries a context of its own, a program's tracer made a
+    /// span in between, so that is the parent; a context that was merely handed through is no news.
+    fn decide_client(&mut self, key: Key, now_or_never: bool) -> Verdict {
+        let Some(node) = self.nodes.get(&key) else { return Verdict::Decided(Decision::root()) };
+        let to = self.conns.get(&key.conn).and_then(|conn| conn.socket.ends).map(|(_, peer)| peer);
+        let cause =
+            self.processes.get_mut(&node.tgid).map_or(Cause::Unknown, |process| process.cause(node, to, self.now_ns));
+        let by_header = node.by_header();
+        let (request, link) = match cause {
+            Cause::Request(request, method, confidence) => (request, Link { method, confidence }),
+            Cause::Unknown => return Verdict::Decided(by_header),
+            Cause::Contradiction => {
+                self.counts.contradicted += 1;
+                return Verdict::Decided(by_header);
+            }
+        };
+        let above = self.nodes.get(&request);
+        let handed_through = match (&node.context, above.and_then(|above| above.context.as_ref())) {
+            (None, _) => true,
+            (Some(own), Some(above)) => own.same_caller(above),
+            // The request's headers are known once it is over.
+            (Some(_), None) if !now_or_never && above.is_some_and(|above| above.end_ns.is_none()) => {
+                return Verdict::After(request);
+            }
+            (Some(_), None) => false,
+        };
+        if handed_through && link.confidence >= self.options.min_confidence {
+            return Verdict::Decided(Decision::local(request, link));
+        }
+        if handed_through {
+            self.counts.unsure += 1;
+        }
+        Verdict::Decided(Decision { aside: Some((request, link)), ..by_header })
+    }
+
+    /// The client's exchange, on this host, of the request that a server exchange is about.
+    fn mirror(&mut self, key: Key) -> Mirror {
+        let Some(server) = self.nodes.get(&key) else { return Mirror::None };
+        let Some(client_conn) = self.client_conn(key, server.start_ns) else { return Mirror::None };
+        let whole = |id: &u64| self.conns.get(id).is_some_and(|conn| conn.socket.from_beginning());
+        let both_whole = whole(&key.conn) && whole(&client_conn);
+        let Some(conn) = self.conns.get(&client_conn) else { return Mirror::None };
+        let mut found = Vec::new();
+        let mut open = None;
+        let mut contradicted = false;
+        for &ordinal in conn.exchanges.iter().rev() {
+            let client = Key { conn: client_conn, ordinal };
+            let Some(node) = self.nodes.get(&client) else { continue };
+            if node.end_ns.is_some_and(|end_ns| end_ns < server.start_ns) {
+                break;
+            }
+            match same_request(node, server, both_whole) {
+                Same::Yes => found.push(client),
+                Same::Open => open = Some(client),
+                Same::Contradiction => contradicted = true,
+                Same::No => {}
+            }
+        }
+        self.counts.contradicted += u64::from(contradicted);
+        match (&found[..], open) {
+            ([client], _) => Mirror::Found(*client),
+            ([], Some(client)) => Mirror::Open(client),
+            _ => Mirror::None,
+        }
+    }
+}
+
+enum Same {
+    Yes,
+    No,
+    /// One of them is not finished, so what was asked is not known of both.
+    Open,
+    /// Same place on the connection, other request.
+    Contradiction,
+}
+
+/// Whether a client's and a server's exchange on one connection are about the same request: at the same place of it, if
+/// both saw it from its first byte, else within the client's time; and with the same request line.
+fn same_request(client: &Node, server: &Node, both_whole: bool) -> Same {
+    if client.start_ns > server.start_ns {
+        return Same::No;
+    }
+    if client.end_ns.is_none() || server.end_ns.is_none() {
+        let same_place = both_whole && client.key.ordinal == server.key.ordinal;
+        let may_be = !both_whole && client.end_ns.is_none();
+        return if same_place || may_be { Same::Open } else { Same::No };
+    }
+    let same_line = client.line == server.line;
+    let answered = server.exchange.as_ref().and_then(|exchange| exchange.answered);
+    let answered_before = answered.is_some_and(|answered| {
+        client.is_whole && client.end_ns.is_some_and(|end_ns| end_ns < answered.first.start_ns)
+    });
+    match (client.offset, server.offset) {
+        (Some(ours), Some(theirs)) if both_whole && ours != theirs => Same::No,
+        (Some(_), Some(_)) if both_whole && (!same_line || answered_before) => Same::Contradiction,
+        _ if same_line && !answered_before => Same::Yes,
+        _ => Same::No,
+    }
+}
+
+impl Decision {
+    pub(super) fn root() -> Self {
+        Self { parent: Parent::Root, aside: None }
+    }
+
+    fn local(key: Key, link: Link) -> Self {
+        Self { parent: Parent::Local(key, link), aside: None }
+    }
+}
+
+impl Node {
+    /// Where it hangs if nothing is known but its headers.
+    pub(super) fn by_header(&self) -> Decision {
+        match &self.context {
+            Some(context) => Decision { parent: Parent::Remote(context.clone()), aside: None },
+            None => Decision::root(),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The two ends of one connection on this host: which client connection a server connection mirrors. It compares
+//! addresses and lifetimes, never bytes.
+
+use super::{Conn, Key, Linker};
+use crate::conn::{Family, Role, Socket, SocketEnd};
+use std::collections::{BTreeSet, HashMap};
+
+/// The client's end and the server's end, and whether these are numbers of Unix sockets.
+type Pair = (SocketEnd, SocketEnd, bool);
+
+/// The client connections of this host, by their ends.
+#[derive(Default)]
+pub(super) struct Ends {
+    clients: HashMap<Pair, Vec<u64>>,
+    /// Client connections whose ends are not known yet.
+    unknown: BTreeSet<u64>,
+}
+
+impl Ends {
+    /// Takes over what is known of a connection now.
+    pub(super) fn learn(&mut self, socket: &Socket) {
+        if socket.role != Role::Client {
+            return;
+        }
+        let Some(pair) = pair(socket) else {
+            if may_be_addressed(socket) {
+                self.unknown.insert(socket.id);
+            }
+            return;
+        };
+        self.unknown.remove(&socket.id);
+        let clients = self.clients.entry(pair).or_default();
+        if !clients.contains(&socket.id) {
+            clients.push(socket.id);
+        }
+    }
+
+    pub(super) fn forget(&mut self, socket: &Socket) {
+        self.unknown.remove(&socket.id);
+        if let Some(pair) = pair(socket)
+            && let Some(clients) = self.clients.get_mut(&pair)
+        {
+            clients.retain(|id| *id != socket.id);
+            if clients.is_empty() {
+                self.clients.remove(&pair);
+            }
+        }
+    }
+
+    fn clients_of(&self, server: &Socket) -> &[u64] {
+        pair(server).and_then(|pair| self.clients.get(&pair)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The ends in the order client, server, whichever end the socket is.
+fn pair(socket: &Socket) -> Option<Pair> {
+    let (local, peer) = socket.ends?;
+    let unix = socket.family == Family::Unix;
+    match socket.role {
+        Role::Client => Some((local, peer, unix)),
+        Role::Server => Some((peer, local, unix)),
+        Role::Unknown => None,
+    }
+}
+
+impl Linker {
+    /// The client connection on this host whose other end is this server connection. Ports are used again, so of several
+    /// the youngest counts that lived at the time of the exchange. Two network namespaces may have the same addresses:
+    /// a loopback connection does not leave its namespace, and where others are possible in two, nothing is claimed.
+    pub(super) fn client_conn(&self, server: Key, start_ns: u64) -> Option<u64> {
+        let server = &self.conns.get(&server.conn)?.socket;
+        let lived = |client: &Conn| {
+            let begun = client.socket.syn_ns.max(client.socket.established_ns);
+            begun <= start_ns && client.closed_ns.is_none_or(|closed_ns| closed_ns >= opened_ns(server))
+        };
+        let conns = self.ends.clients_of(server).iter().filter_map(|id| self.conns.get(id));
+        let clients: Vec<&Socket> = conns.filter(|client| lived(client)).map(|client| &*client.socket).collect();
+        choose(server, &clients)
+    }
+
+    /// Whether a connection may yet turn out to be the other end of this server connection: one of the two does not know
+    /// its addresses.
+    pub(super) fn may_mirror(&self, server: Key) -> bool {
+        let unaddressed = self.conns.get(&server.conn).is_some_and(|conn| may_be_addressed(&conn.socket));
+        let waits = |id: &u64| self.conns.get(id).is_some_and(|conn| !conn.exchanges.is_empty());
+        unaddressed || self.ends.unknown.iter().any(waits)
+    }
+}
+
+/// The youngest of the clients that can be the other end.
+fn choose(server: &Socket, clients: &[&Socket]) -> Option<u64> {
+    let youngest =
+        |fits: &dyn Fn(&Socket) -> bool| clients.iter().filter(|client| fits(client)).map(|client| client.id).max();
+    let at_home = youngest(&|client| client.netns != 0 && client.netns == server.netns);
+    let is_loopback = server.peer.is_some_and(|peer| peer.ip().is_loopback());
+    let unclear = |client: &Socket| client.netns == 0 || server.netns == 0;
+    let mut abroad: Vec<u32> = clients.iter().map(|client| client.netns).filter(|netns| *netns != 0).collect();
+    abroad.sort_unstable();
+    abroad.dedup();
+    match at_home {
+        Some(client) => Some(client),
+        None if is_loopback => youngest(&unclear),
+        None if abroad.len() > 1 => None,
+        None => youngest(&|_| true),
+    }
+}
+
+/// Whether addresses are missing that may still come. Unix sockets have none to wait for.
+fn may_be_addressed(socket: &Socket) -> bool {
+    socket.ends.is_none() && matches!(socket.family, Family::Unknown | Family::Inet | Family::Inet6)
+}
+
+fn opened_ns(server: &Socket) -> u64 {
+    server.established_ns.max(server.accepted_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn socket(id: u64, role: Role, ends: Option<(SocketEnd, SocketEnd)>) -> Socket {
+        Socket { id, role, ends, family: Family::Inet, ..Socket::default() }
+    }
+
+    #[test]
+    fn a_connection_stays_in_its_namespace_where_addresses_repeat() {
+        let at = |id, netns, address: &str| Socket {
+            netns,
+            peer: Some(format!("{address}:80").parse().unwrap()),
+            ..socket(id, Role::Server, None)
+        };
+        let (one, two, unknown) = (at(1, 7, "127.0.0.1"), at(2, 8, "127.0.0.1"), at(3, 0, "127.0.0.1"));
+        assert_eq!(choose(&at(9, 7, "127.0.0.1"), &[&one, &two]), Some(1));
+        assert_eq!(choose(&at(9, 6, "127.0.0.1"), &[&one, &two]), None);
+        assert_eq!(choose(&at(9, 6, "127.0.0.1"), &[&one, &unknown]), Some(3));
+        assert_eq!(choose(&at(9, 0, "127.0.0.1"), &[&one]), Some(1));
+        // Between two containers the two ends are in two namespaces.
+        assert_eq!(choose(&at(9, 6, "172.17.0.2"), &[&one]), Some(1));
+        assert_eq!(choose(&at(9, 6, "172.17.0.2"), &[&one, &two]), None, "which of the two is not known");
+    }
+
+    #[test]
+    fn a_server_finds_the_client_with_mirrored_addresses_once_they_are_known() {
+        let (a, b) = (([1; 16], 4000), ([1; 16], 80));
+        let mut ends = Ends::default();
+        ends.learn(&socket(1, Role::Client, None));
+        let server = socket(2, Role::Server, Some((b, a)));
+        assert_eq!((ends.clients_of(&server), ends.unknown.len()), (&[][..], 1));
+        ends.learn(&socket(1, Role::Client, Some((a, b))));
+        assert_eq!((ends.clients_of(&server), ends.unknown.len()), (&[1][..], 0));
+        let stranger = socket(3, Role::Server, Some((a, b)));
+        assert!(ends.clients_of(&stranger).is_empty());
+        ends.forget(&socket(1, Role::Client, Some((a, b))));
+        assert!(ends.clients_of(&server).is_empty() && ends.clients.is_empty());
+    }
+}

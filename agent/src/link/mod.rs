@@ -1,0 +1,373 @@
+//! From exchanges to spans: each exchange of each connection becomes a span, and gets its trace and its parent.
+//!
+//! An exchange is a *node* from the moment its request is seen. Its span id and the id of the trace that it would begin
+//! are fixed then, so a decision never has to wait for an id. What waits is evidence:
+//!
+//! 1. A finished node is *due* once everything before its end has been seen ([`Linker::advance`] says so): every request
+//!    that could be its parent is known by then, whatever order the rings were read in.
+//! 2. A due node is *decided* ([`decide`]): a parent on this host, a parent that a header names, or none. A decision
+//!    is final.
+//! 3. A decided node is *resolved* ([`resolve`]): its trace id is its parent's, so it waits until the parent's is known,
+//!    and so on up to the root. Children end before their parents, so a whole tree is let go when its root is decided.
+//!
+//! Nothing waits for ever: after [`HOLD_NS`], or when [`HELD_MAX`] spans wait, the ancestors are decided by what is
+//! known so far, and the span goes. Each such case is counted. Time comes from events only, never from a clock.
+#![forbid(unsafe_code)]
+
+mod attributes;
+mod build;
+mod context;
+mod decide;
+mod ends;
+mod id;
+mod node;
+mod process;
+mod resolve;
+mod target;
+mod timing;
+
+use crate::{
+    conn::{Role, Socket},
+    protocol::{Exchange, Stamp},
+    span::{Kind, Resource, Span},
+};
+pub use context::Context;
+use ends::Ends;
+pub use id::Ids;
+use node::Node;
+use process::Process;
+pub use process::{
+    DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, SERVERS_MAX, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE,
+};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+pub use timing::{end_ns, start_ns};
+
+/// How long a finished exchange may wait for the decisions that its trace depends on, in nanoseconds after its end.
+pub const HOLD_NS: u64 = 5_000_000_000;
+/// Finished exchanges that may wait at one time.
+pub const HELD_MAX: usize = 16_384;
+/// How long a span's ids are remembered after it was let go, for children that come after it, in nanoseconds.
+pub const LINGER_NS: u64 = 500_000_000;
+/// The same for a call that was broken off: the server that was called may go on for long.
+pub const LINGER_BROKEN_NS: u64 = 60_000_000_000;
+/// Exchanges, open, waiting and remembered ones together; past it, remembered ones are forgotten early, then new ones
+/// are let go without links.
+pub const NODES_MAX: usize = 131_072;
+/// Processes whose habits are remembered; past it, those without open requests and calls are forgotten.
+pub const PROCESSES_MAX: usize = 8192;
+/// How long a finished server exchange waits for addresses that may yet show that its client is on this host.
+pub const ADDRESS_WAIT_NS: u64 = 100_000_000;
+
+/// The default of `--min-confidence`: a link below it is not made, but told of as a span link.
+pub const DEFAULT_MIN_CONFIDENCE: f64 = 0.95;
+
+/// Identity of an exchange: its connection, and its ordinal there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Id of the connection.
+    pub conn: u64,
+    /// Ordinal of the exchange on it.
+    pub ordinal: u64,
+}
+
+/// What a linker is told once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// Makes the ids.
+    pub ids: Ids,
+    /// To be added to boot-time nanoseconds to get nanoseconds since the Unix epoch.
+    pub clock_offset_ns: u64,
+    /// Confidence, from 0 to 1, below which a link is not made.
+    pub min_confidence: f64,
+}
+
+/// What happened to exchanges and links so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Exchanges that began.
+    pub started: u64,
+    /// Exchanges that are over.
+    pub finished: u64,
+    /// Spans let go.
+    pub spans: u64,
+    /// Links made, by `header`, `socket`, `thread`, `exclusive`.
+    pub linked: [u64; 4],
+    /// Spans that stayed roots.
+    pub roots: u64,
+    /// Links not made because they were below the asked confidence.
+    pub unsure: u64,
+    /// Links not made because other evidence contradicts an exact method.
+    pub contradicted: u64,
+    /// Spans let go before all decisions that they depend on were made by full evidence.
+    pub given_up: u64,
+    /// Of those, because too many spans waited.
+    pub crowded: u64,
+    /// Exchanges let go without links because [`NODES_MAX`] was reached.
+    pub refused: u64,
+}
+
+impl Counts {
+    /// Each counter with its name.
+    pub fn named(&self) -> [(&'static str, u64); 13] {
+        let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused } = *self;
+        let [header, socket, thread, exclusive] = linked;
+        [
+            ("started", started),
+            ("finished", finished),
+            ("spans", spans),
+            ("header", header),
+            ("socket", socket),
+            ("thread", thread),
+            ("exclusive", exclusive),
+            ("roots", roots),
+            ("unsure", unsure),
+            ("contradicted", contradicted),
+            ("given_up", given_up),
+            ("crowded", crowded),
+            ("refused", refused),
+        ]
+    }
+}
+
+/// What the linker keeps of a connection.
+struct Conn {
+    socket: Arc<Socket>,
+    closed_ns: Option<u64>,
+    /// Its exchanges that are still known, oldest first.
+    exchanges: VecDeque<u64>,
+}
+
+/// Makes spans of exchanges. See the [module](self).
+pub struct Linker {
+    options: Options,
+    now_ns: u64,
+    nodes: HashMap<Key, Box<Node>>,
+    conns: HashMap<u64, Conn>,
+    ends: Ends,
+    processes: HashMap<u32, Process>,
+    /// Finished nodes by their end (or by when to look at them again), until they are decided.
+    due: BTreeSet<(u64, Key)>,
+    /// Nodes that wait for others, by when that ends.
+    deadlines: BTreeSet<(u64, Key)>,
+    /// Nodes that were let go, in that order, with when.
+    gone: VecDeque<(u64, Key)>,
+    /// The same of those that were broken off.
+    broken: VecDeque<(u64, Key)>,
+    /// Closed connections in the order of closing, with when.
+    closed: VecDeque<(u64, u64)>,
+    /// Processes that ended, in that order, with when.
+    exited: VecDeque<(u64, u32)>,
+    counts: Counts,
+    out: Vec<Arc<Span>>,
+}
+
+impl Linker {
+    /// A linker that knows nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            now_ns: 0,
+            nodes: HashMap::new(),
+            conns: HashMap::new(),
+            ends: Ends::default(),
+            processes: HashMap::new(),
+            due: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            gone: VecDeque::new(),
+            broken: VecDeque::new(),
+            closed: VecDeque::new(),
+            exited: VecDeque::new(),
+            counts: Counts::default(),
+            out: Vec::new(),
+        }
+    }
+
+    /// What happened so far.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Exchanges that are kept: open ones, waiting ones, and ones remembered for their children.
+    pub fn kept(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Takes the spans that were let go since the last call, parents before their children.
+    pub fn take(&mut self) -> Vec<Arc<Span>> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// A connection is known, or known better.
+    pub fn socket(&mut self, socket: &Arc<Socket>) {
+        let conn = self.conns.entry(socket.id).or_insert_with(|| Conn {
+            socket: Arc::clone(socket),
+            closed_ns: None,
+            exchanges: VecDeque::new(),
+        });
+        conn.socket = Arc::clone(socket);
+        self.ends.learn(socket);
+    }
+
+    /// Events of a connection of this process were lost.
+    pub fn lost(&mut self, tgid: u32, at_ns: u64) {
+        self.processes.entry(tgid).or_default().note_loss(at_ns);
+    }
+
+    /// A connection is over: no more of its exchanges will come.
+    pub fn closed(&mut self, conn: u64, at_ns: u64) {
+        if let Some(conn) = self.conns.get_mut(&conn) {
+            conn.closed_ns = Some(at_ns);
+        }
+        self.closed.push_back((at_ns, conn));
+    }
+
+    /// A process runs another program now: what was learned of its habits does not hold any more.
+    pub fn executed(&mut self, tgid: u32) {
+        if let Some(process) = self.processes.get_mut(&tgid) {
+            process.forget_habits();
+        }
+    }
+
+    /// A process ended; its id may be used again.
+    pub fn exited(&mut self, tgid: u32, at_ns: u64) {
+        self.executed(tgid);
+        self.exited.push_back((at_ns, tgid));
+    }
+
+    /// The head of a request was seen. `resource` is the process that made the call in `first`.
+    pub fn started(&mut self, conn: u64, ordinal: u64, first: &Stamp, resource: Arc<Resource>) {
+        let key = Key { conn, ordinal };
+        let Some(kind) = self.kind_of(conn) else { return };
+        self.counts.started += 1;
+        if self.nodes.len() >= NODES_MAX && !self.forget_oldest() {
+            return;
+        }
+        let start_ns = timing::first_ns(kind, first);
+        self.begin(key, Box::new(Node::new(key, kind, start_ns, first, resource, self.options.ids)));
+    }
+
+    /// An exchange is over. `at_ns` is the time of the event that ended it.
+    pub fn finished(&mut self, conn: u64, exchange: Box<Exchange>, at_ns: u64, resource: Arc<Resource>) {
+        let key = Key { conn, ordinal: exchange.ordinal };
+        self.counts.finished += 1;
+        let Some(kind) = self.kind_of(conn) else {
+            self.counts.refused += 1;
+            return;
+        };
+        if !self.nodes.contains_key(&key) {
+            // Its head was never seen: nobody knows since when the process has been at it.
+            let (Some(first), Some(start_ns)) = (timing::first_stamp(&exchange), start_ns(kind, &exchange)) else {
+                self.counts.refused += 1;
+                return;
+            };
+            let mut node = Node::new(key, kind, start_ns, &first, resource, self.options.ids);
+            if self.nodes.len() >= NODES_MAX && !self.forget_oldest() {
+                self.counts.refused += 1;
+                node.finish(exchange, at_ns);
+                self.let_go_alone(node);
+                return;
+            }
+            self.begin(key, Box::new(node));
+        }
+        let Some(node) = self.nodes.get_mut(&key) else { return };
+        node.finish(exchange, at_ns);
+        let end_ns = node.end_ns.unwrap_or(at_ns);
+        if kind == Kind::Server {
+            self.processes.entry(node.tgid).or_default().answered(node);
+        }
+        self.due.insert((end_ns, key));
+        if self.due.len() + self.deadlines.len() > HELD_MAX {
+            self.make_room();
+        }
+    }
+
+    /// All events before `now_ns` have been seen: decides what can be decided.
+    pub fn advance(&mut self, now_ns: u64) {
+        self.now_ns = self.now_ns.max(now_ns);
+        while let Some((at_ns, key)) = self.due.first().copied().filter(|(at_ns, _)| *at_ns < self.now_ns) {
+            self.due.remove(&(at_ns, key));
+            self.settle(key);
+        }
+        while let Some((at_ns, key)) = self.deadlines.first().copied().filter(|(at_ns, _)| *at_ns < self.now_ns) {
+            self.deadlines.remove(&(at_ns, key));
+            self.give_up(key);
+        }
+        while let Some((_, key)) = self.gone.pop_front_if(|(at, _)| at.saturating_add(LINGER_NS) < self.now_ns) {
+            self.forget(key);
+        }
+        while let Some((_, key)) = self.broken.pop_front_if(|(at, _)| at.saturating_add(LINGER_BROKEN_NS) < self.now_ns)
+        {
+            self.forget(key);
+        }
+        while let Some((_, conn)) = self.closed.pop_front_if(|(at, _)| at.saturating_add(LINGER_NS) < self.now_ns) {
+            self.forget_conn(conn);
+        }
+        while let Some((_, tgid)) = self.exited.pop_front_if(|(at, _)| at.saturating_add(HOLD_NS) < self.now_ns) {
+            if self.processes.get(&tgid).is_some_and(Process::is_idle) {
+                self.processes.remove(&tgid);
+            }
+        }
+        if self.processes.len() > PROCESSES_MAX {
+            self.processes.retain(|_, process| !process.is_idle());
+        }
+    }
+
+    /// No more events will come: lets everything go that is finished.
+    pub fn finish(&mut self) {
+        self.advance(u64::MAX);
+        debug_assert!(self.due.is_empty() && self.deadlines.is_empty());
+    }
+
+    fn kind_of(&self, conn: u64) -> Option<Kind> {
+        match self.conns.get(&conn)?.socket.role {
+            Role::Client => Some(Kind::Client),
+            Role::Server => Some(Kind::Server),
+            Role::Unknown => None,
+        }
+    }
+
+    fn begin(&mut self, key: Key, node: Box<Node>) {
+        let process = self.processes.entry(node.tgid).or_default();
+        match node.kind {
+            Kind::Server => process.received(&node, self.now_ns),
+            Kind::Client => process.called(&node),
+        }
+        if let Some(conn) = self.conns.get_mut(&key.conn) {
+            conn.exchanges.push_back(key.ordinal);
+        }
+        self.nodes.insert(key, node);
+    }
+
+    /// Forgets the span that was let go first; says whether there was one.
+    fn forget_oldest(&mut self) -> bool {
+        let oldest = self.gone.pop_front().or_else(|| self.broken.pop_front());
+        oldest.is_some_and(|(_, key)| {
+            self.forget(key);
+            true
+        })
+    }
+
+    fn forget(&mut self, key: Key) {
+        self.nodes.remove(&key);
+        if let Some(conn) = self.conns.get_mut(&key.conn) {
+            match conn.exchanges.front() {
+                Some(oldest) if *oldest == key.ordinal => drop(conn.exchanges.pop_front()),
+                _ => conn.exchanges.retain(|ordinal| *ordinal != key.ordinal),
+            }
+        }
+    }
+
+    /// Forgets a closed connection, unless exchanges of it are still known: then it is asked again later.
+    fn forget_conn(&mut self, id: u64) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        if conn.exchanges.is_empty() || self.now_ns == u64::MAX {
+            self.ends.forget(&conn.socket);
+            self.conns.remove(&id);
+        } else {
+            self.closed.push_back((self.now_ns, id));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! An exchange while it is on its way to becoming a span.
+
+use super::{Context, Ids, Key, timing};
+use crate::{
+    protocol::{Exchange, Stamp},
+    span::{Kind, Link, Resource, SpanId, TraceId},
+};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+/// An exchange on its way to becoming a span, and what is remembered of it afterwards.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent marks, each with its meaning")]
+pub(super) struct Node {
+    pub(super) key: Key,
+    pub(super) kind: Kind,
+    pub(super) span_id: SpanId,
+    /// The trace that it begins if it is a root.
+    pub(super) own_trace: TraceId,
+    pub(super) tgid: u32,
+    pub(super) tid: u32,
+    /// Span times, boot-time nanoseconds.
+    pub(super) start_ns: u64,
+    pub(super) end_ns: Option<u64>,
+    pub(super) resource: Arc<Resource>,
+    /// The whole exchange, from its end until the span is let go.
+    pub(super) exchange: Option<Box<Exchange>>,
+    pub(super) context: Option<Context>,
+    /// Hash of method and target, kept longer than the exchange.
+    pub(super) line: Option<u64>,
+    /// Where the request begins on its connection, likewise.
+    pub(super) offset: Option<u64>,
+    /// It was answered as a whole, and nothing of it was missed.
+    pub(super) is_whole: bool,
+    pub(super) decision: Option<Decision>,
+    /// Its trace, once that cannot change any more.
+    pub(super) trace: Option<Trace>,
+    /// Nodes to be decided once this one is finished.
+    pub(super) watchers: Vec<Key>,
+    /// Decided nodes to be resolved once this one's trace is known.
+    pub(super) waiting: Vec<Key>,
+    /// Times of the calls that were made for it, for its downstream time.
+    pub(super) calls: Vec<(u64, u64)>,
+    /// It was decided before all evidence was in.
+    pub(super) given_up: bool,
+    /// Its process's habits were learned from it.
+    pub(super) observed: bool,
+    pub(super) gone: bool,
+}
+
+/// The trace that a node belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trace {
+    pub(super) id: TraceId,
+    /// `tracestate`, handed down from the node whose headers carried it.
+    pub(super) state: Arc<str>,
+}
+
+/// Where a node hangs.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Decision {
+    pub(super) parent: Parent,
+    /// Another node that it is related to, without being its child.
+    pub(super) aside: Option<(Key, Link)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Parent {
+    /// None: it begins a trace.
+    Root,
+    /// The caller that its headers name.
+    Remote(Context),
+    /// Another node.
+    Local(Key, Link),
+}
+
+impl Decision {
+    /// The nodes whose trace must be known before this one's span can be let go.
+    pub(super) fn needs(&self) -> impl Iterator<Item = Key> {
+        let parent = match self.parent {
+            Parent::Local(key, _) => Some(key),
+            Parent::Root | Parent::Remote(_) => None,
+        };
+        parent.into_iter().chain(self.aside.map(|(key, _)| key))
+    }
+}
+
+impl Node {
+    pub(super) fn new(key: Key, kind: Kind, start_ns: u64, first: &Stamp, resource: Arc<Resource>, ids: Ids) -> Self {
+        Self {
+            key,
+            kind,
+            span_id: ids.span(key),
+            own_trace: ids.trace(key),
+            tgid: first.tgid,
+            tid: first.tid,
+            start_ns,
+            end_ns: None,
+            resource,
+            exchange: None,
+            context: None,
+            line: None,
+            offset: None,
+            is_whole: false,
+            decision: None,
+            trace: None,
+            watchers: Vec::new(),
+            waiting: Vec::new(),
+            calls: Vec::new(),
+            given_up: false,
+            observed: false,
+            gone: false,
+        }
+    }
+
+    pub(super) fn finish(&mut self, exchange: Box<Exchange>, at_ns: u64) {
+        self.end_ns = Some(timing::end_ns(&exchange, at_ns).max(self.start_ns));
+        self.context = exchange.request.as_ref().and_then(|request| Context::of(&request.headers));
+        self.line = exchange.request.as_ref().map(|request| {
+            let mut hasher = DefaultHasher::new();
+            (&request.method, &request.target).hash(&mut hasher);
+            hasher.finish()
+        });
+        self.offset = exchange.offset;
+        self.is_whole = exchange.answered.is_some() && exchange.incomplete.is_none();
+        self.exchange = Some(exchange);
+    }
+
+    /// The trace that it has as a root, or as the child of the caller that its headers name.
+    pub(super) fn top_trace(&self) -> Trace {
+        match &self.context {
+            Some(context) => Trace { id: context.trace_id, state: context.state.as_str().into() },
+            None => Trace { id: self.own_trace, state: "".into() },
+        }
+    }
+}

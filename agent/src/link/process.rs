@@ -1,0 +1,256 @@
+//! Which request of a process a call belongs to: the evidence of threads and of time. It claims nothing where two
+//! requests are possible.
+//!
+//! `thread` is exact only in programs that handle a request on one thread from its first byte to its last. Event loops
+//! and runtimes that move tasks between threads do not, and nothing in a single call tells them apart. So a process is
+//! watched: a thread that holds two requests of different connections at once is an event loop; a request that is
+//! answered by another thread than the one that read it, or a call whose response another thread reads, has moved.
+//! Either ends the trust in `thread` for as long as the process runs its program. And while several requests are open,
+//! `thread` is believed only after [`STEADY_MIN`] calls have shown that the process stays on its threads: each was made
+//! and answered on the thread of one request while others were open on other threads.
+//!
+//! Some calls are made for no request: health checks, timers, what is left to do after an answer. They are told by where
+//! they go: a destination that a process also calls while it holds no request is not explained by requests. Then being
+//! the only open request proves little, and the confidence falls below the default threshold.
+
+use super::{Key, node::Node};
+use crate::{conn::SocketEnd, protocol::Exchange, span::Method};
+use std::collections::{BTreeSet, HashMap};
+
+/// Confidence of the method `exclusive`. Only one request was open, so no other request can be the cause; what is left
+/// is work that no request caused (timers, health checks) or that an already answered one left behind. Such calls are
+/// rare next to those that requests make, and the threshold of 0.95 must be deserved, so it is set just above it.
+pub const EXCLUSIVE_CONFIDENCE: f64 = 0.96;
+/// Confidence of the method `exclusive` for a destination that the process also calls while it holds no request.
+pub const UNEXPLAINED_CONFIDENCE: f64 = 0.8;
+/// One call in so many, to one destination and without an open request, makes that destination unexplained.
+pub const UNEXPLAINED_SHARE: u32 = 20;
+/// Destinations of one process that are watched; calls to others are taken together.
+pub const DESTINATIONS_MAX: usize = 64;
+/// Calls that must have shown that a process stays on its threads, before `thread` is believed while several requests are
+/// open. A runtime that moves tasks passes one such test by chance (about every second time at worst), so not all of
+/// them.
+pub const STEADY_MIN: u32 = 5;
+/// Requests of one process that are remembered for calls that are still undecided.
+pub const SERVERS_MAX: usize = 4096;
+/// How long after lost events of a process nothing is concluded from what was not seen, in nanoseconds.
+const LOSS_SHADOW_NS: u64 = 1_000_000_000;
+
+/// What is known of the requests that a process has been handling.
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    requests: Vec<Held>,
+    /// Calls that are not decided yet, by their start.
+    calls: BTreeSet<(u64, Key)>,
+    habits: Habits,
+    /// Calls by destination; the last resort has the key `None`.
+    destinations: HashMap<Option<SocketEnd>, Calls>,
+    lost_ns: Option<u64>,
+    /// Requests that ended before this time may have been forgotten.
+    forgotten_ns: u64,
+    /// Length of `requests` at which those that no call can belong to any more are dropped.
+    prune_at: usize,
+}
+
+#[derive(Debug, Default)]
+struct Habits {
+    event_loop: bool,
+    moves: bool,
+    steady: u32,
+}
+
+/// Calls to one destination.
+#[derive(Debug, Default)]
+struct Calls {
+    all: u32,
+    /// Those that began while no request was open.
+    alone: u32,
+}
+
+impl Habits {
+    /// Whether the thread that reads a request is the one that works on it. As long as nothing is known of the process,
+    /// `only_choice` decides: then `thread` claims no more than that one request was open.
+    fn trusts_threads(&self, only_choice: bool) -> bool {
+        !self.event_loop && !self.moves && (only_choice || self.steady >= STEADY_MIN)
+    }
+}
+
+/// A request that the process holds, or held.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    key: Key,
+    tid: u32,
+    start_ns: u64,
+    /// When it was answered, once it is.
+    end_ns: Option<u64>,
+}
+
+impl Held {
+    fn is_open_at(&self, ns: u64) -> bool {
+        self.start_ns <= ns && self.end_ns.is_none_or(|end_ns| ns < end_ns)
+    }
+}
+
+/// What the evidence says of a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Cause {
+    /// The request that it was made for, and how sure that is.
+    Request(Key, Method, f64),
+    /// Nothing can be said.
+    Unknown,
+    /// A method that should be exact names a request that was over before the call was.
+    Contradiction,
+}
+
+impl Process {
+    /// A request was read. Everything before `seen_ns` has been seen.
+    pub(super) fn received(&mut self, server: &Node, seen_ns: u64) {
+        let held = Held { key: server.key, tid: server.tid, start_ns: server.start_ns, end_ns: None };
+        self.requests.push(held);
+        if self.requests.len() > self.prune_at.max(64) {
+            self.prune(seen_ns);
+        }
+    }
+
+    /// A request is over.
+    pub(super) fn answered(&mut self, server: &Node) {
+        if let Some(held) = self.requests.iter_mut().rev().find(|held| held.key == server.key) {
+            held.end_ns = server.end_ns;
+        }
+    }
+
+    /// A call was begun.
+    pub(super) fn called(&mut self, client: &Node) {
+        self.calls.insert((client.start_ns, client.key));
+    }
+
+    /// A call is decided.
+    pub(super) fn decided(&mut self, client: &Node) {
+        self.calls.remove(&(client.start_ns, client.key));
+    }
+
+    /// Events of the process were lost.
+    pub(super) fn note_loss(&mut self, at_ns: u64) {
+        self.lost_ns = self.lost_ns.max(Some(at_ns));
+    }
+
+    /// The process runs another program.
+    pub(super) fn forget_habits(&mut self) {
+        self.habits = Habits::default();
+        self.destinations.clear();
+    }
+
+    /// Learns from a finished request how the process uses its threads. Everything before its end must have been seen.
+    pub(super) fn observe_request(&mut self, server: &Node) {
+        let (Some(exchange), Some(end_ns)) = (whole(server), server.end_ns) else { return };
+        self.habits.moves |= !on_one_thread(exchange);
+        let shares_its_thread = |held: &Held| {
+            let overlaps = held.start_ns < end_ns && held.end_ns.is_none_or(|end_ns| end_ns > server.start_ns);
+            held.key.conn != server.key.conn && held.tid == server.tid && overlaps
+        };
+        self.habits.event_loop |= self.requests.iter().any(shares_its_thread);
+    }
+
+    /// Learns the same from a finished call.
+    pub(super) fn observe_call(&mut self, client: &Node) {
+        let Some(exchange) = whole(client) else { return };
+        if !on_one_thread(exchange) {
+            self.habits.moves = true;
+            return;
+        }
+        let open = || self.requests.iter().filter(|held| held.is_open_at(client.start_ns));
+        let (here, all) = (open().filter(|held| held.tid == client.tid).count(), open().count());
+        if here == 1 && all > 1 {
+            self.habits.steady = self.habits.steady.saturating_add(1);
+        }
+    }
+
+    /// The request that a call of this process was made for. Everything before `seen_ns` has been seen; where that is not
+    /// the whole call, less can be said.
+    pub(super) fn cause(&mut self, client: &Node, to: Option<SocketEnd>, seen_ns: u64) -> Cause {
+        let from = client.start_ns;
+        if from < self.forgotten_ns || from >= seen_ns {
+            return Cause::Unknown;
+        }
+        let open: Vec<&Held> = self.requests.iter().filter(|held| held.is_open_at(from)).collect();
+        let is_explained = Self::explains(&mut self.destinations, to, open.is_empty());
+        // A call that nobody answered ends when its connection does, and its request need not wait for that.
+        let gave_up = client.exchange.as_ref().is_some_and(|exchange| exchange.incomplete.is_some());
+        let contains = |held: &Held| match (held.end_ns, client.end_ns) {
+            (Some(end_ns), Some(call_end_ns)) => call_end_ns <= end_ns,
+            _ => true,
+        };
+        if self.habits.trusts_threads(open.len() == 1 && is_explained) {
+            let mut same_thread = open.iter().filter(|held| held.tid == client.tid);
+            if let (Some(held), None) = (same_thread.next(), same_thread.next()) {
+                let fits = contains(held) || gave_up;
+                return if fits { Cause::Request(held.key, Method::Thread, 1.0) } else { Cause::Contradiction };
+            }
+        }
+        match open[..] {
+            [only]
+                if contains(only)
+                    && !self.lost_before(from)
+                    && client.end_ns.is_some_and(|end_ns| end_ns < seen_ns) =>
+            {
+                let confidence = if is_explained { EXCLUSIVE_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };
+                Cause::Request(only.key, Method::Exclusive, confidence)
+            }
+            _ => Cause::Unknown,
+        }
+    }
+
+    /// Counts a call, and says whether calls to its destination are made for requests.
+    fn explains(
+        destinations: &mut HashMap<Option<SocketEnd>, Calls>,
+        to: Option<SocketEnd>,
+        no_request_is_open: bool,
+    ) -> bool {
+        let known = destinations.len() < DESTINATIONS_MAX || destinations.contains_key(&to);
+        let calls = destinations.entry(if known { to } else { None }).or_default();
+        calls.all = calls.all.saturating_add(1);
+        calls.alone = calls.alone.saturating_add(u32::from(no_request_is_open));
+        calls.alone.saturating_mul(UNEXPLAINED_SHARE) <= calls.all
+    }
+
+    /// Whether events were lost so shortly before that an open request may have been missed.
+    fn lost_before(&self, ns: u64) -> bool {
+        self.lost_ns.is_some_and(|lost_ns| ns < lost_ns.saturating_add(LOSS_SHADOW_NS))
+    }
+
+    /// Whether nothing would be missed if it were forgotten.
+    pub(super) fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.requests.iter().all(|held| held.end_ns.is_some())
+    }
+
+    /// Drops requests that ended before every undecided call, those still to be heard of included; past the bound, the
+    /// oldest ones that ended. Open ones stay: they are bounded by the linker.
+    fn prune(&mut self, seen_ns: u64) {
+        let horizon = self.calls.first().map_or(seen_ns, |(start_ns, _)| seen_ns.min(*start_ns));
+        self.requests.retain(|held| held.end_ns.is_none_or(|end_ns| end_ns >= horizon));
+        let mut excess = self.requests.len().saturating_sub(SERVERS_MAX);
+        let forgotten_ns = &mut self.forgotten_ns;
+        self.requests.retain(|held| match held.end_ns {
+            Some(end_ns) if excess > 0 => {
+                excess -= 1;
+                *forgotten_ns = end_ns.max(*forgotten_ns);
+                false
+            }
+            _ => true,
+        });
+        self.prune_at = (2 * self.requests.len()).min(SERVERS_MAX.max(self.requests.len() + 64));
+    }
+}
+
+/// The exchange of a node that was answered as a whole, both messages of which were seen.
+fn whole(node: &Node) -> Option<&Exchange> {
+    node.exchange.as_deref().filter(|exchange| node.is_whole && exchange.sent.is_some())
+}
+
+/// Whether all calls that were seen of an exchange were made by one thread.
+fn on_one_thread(exchange: &Exchange) -> bool {
+    let transfers = [exchange.sent, exchange.answered];
+    let mut tids = transfers.into_iter().flatten().flat_map(|transfer| [transfer.first.tid, transfer.last.tid]);
+    let first = tids.next();
+    tids.all(|tid| Some(tid) == first)
+}

@@ -1,0 +1,236 @@
+//! Letting spans go: a span's trace id is its parent's, so a node goes after its parent's trace is known, and takes
+//! with it those that waited for it. This decides when, never which parent.
+
+use super::{
+    HOLD_NS, Key, Linker,
+    build::{self, Parts},
+    decide::Verdict,
+    node::{Decision, Node, Parent, Trace},
+};
+use crate::span::{Kind, Link, Method, SpanId, TraceId};
+use std::sync::Arc;
+
+impl Linker {
+    /// A finished node is due: decides it, and lets it go if nothing is left to wait for.
+    pub(super) fn settle(&mut self, key: Key) {
+        let Some(node) = self.nodes.get(&key) else { return };
+        if node.gone {
+            return;
+        }
+        if node.decision.is_none() {
+            self.observe(key);
+            match self.decide(key, false) {
+                Verdict::Decided(decision) => self.set_decision(key, decision),
+                Verdict::After(other) => {
+                    self.wait(key, other, |node| &mut node.watchers);
+                    return;
+                }
+                Verdict::At(at_ns) => {
+                    self.due.insert((at_ns, key));
+                    return;
+                }
+            }
+        }
+        let watchers = self.nodes.get_mut(&key).map(|node| std::mem::take(&mut node.watchers)).unwrap_or_default();
+        // Those that were waiting to be decided may be calls of this one: its downstream time needs them.
+        for watcher in watchers {
+            self.settle(watcher);
+        }
+        self.resolve(key);
+    }
+
+    /// Lets the process's habits be learned from a finished node, once.
+    fn observe(&mut self, key: Key) {
+        let Some(node) = self.nodes.get_mut(&key).filter(|node| !node.observed) else { return };
+        node.observed = true;
+        let Some(process) = self.processes.get_mut(&node.tgid) else { return };
+        match node.kind {
+            Kind::Server => process.observe_request(node),
+            Kind::Client => process.observe_call(node),
+        }
+    }
+
+    /// Gives up waiting: decides the node and its ancestors by what is known now, and lets it go.
+    pub(super) fn give_up(&mut self, key: Key) {
+        let Some(node) = self.nodes.get(&key).filter(|node| !node.gone) else { return };
+        self.deadlines.remove(&(deadline(node), key));
+        self.counts.given_up += 1;
+        let mut path = vec![key];
+        while let Some(key) = path.pop() {
+            if self.nodes.get(&key).is_none_or(|node| node.trace.is_some()) {
+                continue;
+            }
+            if self.nodes.get(&key).is_some_and(|node| node.decision.is_none()) {
+                if let Verdict::Decided(decision) = self.decide(key, true) {
+                    self.set_decision(key, decision);
+                }
+                if let Some(node) = self.nodes.get_mut(&key) {
+                    node.given_up = true;
+                }
+            }
+            let decision = self.nodes.get(&key).and_then(|node| node.decision.clone()).unwrap_or_else(Decision::root);
+            let open = decision.needs().find(|other| self.nodes.get(other).is_some_and(|node| node.trace.is_none()));
+            match open {
+                Some(other) if !path.contains(&other) => path.extend([key, other]),
+                _ => self.let_go(key),
+            }
+        }
+    }
+
+    /// Too many nodes wait: gives up on the one that would be given up first.
+    pub(super) fn make_room(&mut self) {
+        if let Some((_, key)) = self.deadlines.pop_first() {
+            self.counts.crowded += 1;
+            self.give_up(key);
+        } else if let Some((_, key)) = self.due.pop_first() {
+            self.counts.crowded += 1;
+            self.give_up(key);
+        }
+    }
+
+    /// Lets a decided node go, and all that waited for it; or has it wait for the node that it depends on.
+    fn resolve(&mut self, key: Key) {
+        let mut ready = vec![key];
+        while let Some(key) = ready.pop() {
+            let Some(node) = self.nodes.get(&key).filter(|node| !node.gone && node.end_ns.is_some()) else { continue };
+            let Some(decision) = &node.decision else { continue };
+            let open = decision.needs().find(|other| self.nodes.get(other).is_some_and(|node| node.trace.is_none()));
+            match open {
+                Some(other) if node.trace.is_none() => self.wait(key, other, |node| &mut node.waiting),
+                _ => ready.extend(self.fix(key)),
+            }
+        }
+    }
+
+    fn let_go(&mut self, key: Key) {
+        for other in self.fix(key) {
+            self.resolve(other);
+        }
+    }
+
+    fn wait(&mut self, key: Key, other: Key, list: impl Fn(&mut Node) -> &mut Vec<Key>) {
+        if let Some(other) = self.nodes.get_mut(&other) {
+            list(other).push(key);
+        }
+        if let Some(node) = self.nodes.get(&key) {
+            self.deadlines.insert((deadline(node), key));
+        }
+    }
+
+    fn set_decision(&mut self, key: Key, decision: Decision) {
+        let Some(node) = self.nodes.get_mut(&key) else { return };
+        let call = (node.kind == Kind::Client).then_some((node.start_ns, node.end_ns.unwrap_or(self.now_ns)));
+        if let Some(process) = self.processes.get_mut(&node.tgid).filter(|_| call.is_some()) {
+            process.decided(node);
+        }
+        let parent = if let Parent::Local(parent, _) = decision.parent { Some(parent) } else { None };
+        node.decision = Some(decision);
+        if let (Some(call), Some(parent)) = (call, parent.and_then(|parent| self.nodes.get_mut(&parent)))
+            && !parent.gone
+        {
+            parent.calls.push(call);
+        }
+    }
+
+    /// Fixes a node's trace, emits its span if it is finished, and returns those that waited for the trace.
+    fn fix(&mut self, key: Key) -> Vec<Key> {
+        let Some(node) = self.nodes.get(&key) else { return Vec::new() };
+        let decision = node.decision.clone().unwrap_or_else(Decision::root);
+        let trace = node.trace.clone().unwrap_or_else(|| self.trace_of(node, &decision));
+        let Some(node) = self.nodes.get_mut(&key) else { return Vec::new() };
+        node.trace = Some(trace);
+        let waiting = std::mem::take(&mut node.waiting);
+        if node.end_ns.is_some() {
+            self.emit(key, &decision);
+        }
+        waiting.into_iter().rev().collect()
+    }
+
+    fn trace_of(&self, node: &Node, decision: &Decision) -> Trace {
+        let above = match &decision.parent {
+            Parent::Local(parent, _) => self.nodes.get(parent).and_then(|parent| parent.trace.clone()),
+            Parent::Root | Parent::Remote(_) => None,
+        };
+        above.unwrap_or_else(|| node.top_trace())
+    }
+
+    /// Makes the span, and keeps of the node only what later children may ask for.
+    fn emit(&mut self, key: Key, decision: &Decision) {
+        let Some(mut node) = self.nodes.remove(&key) else { return };
+        self.deadlines.remove(&(deadline(&node), key));
+        self.emit_node(&mut node, decision);
+        node.gone = true;
+        let gone = if node.is_whole { &mut self.gone } else { &mut self.broken };
+        gone.push_back((self.now_ns.max(node.end_ns.unwrap_or(0)), key));
+        node.exchange = None;
+        node.calls = Vec::new();
+        self.nodes.insert(key, node);
+    }
+
+    /// Lets a node go that was never taken in.
+    pub(super) fn let_go_alone(&mut self, mut node: Node) {
+        let decision = node.by_header();
+        node.trace = Some(node.top_trace());
+        self.emit_node(&mut node, &decision);
+    }
+
+    fn emit_node(&mut self, node: &mut Node, decision: &Decision) {
+        let (Some(exchange), Some(trace), Some(end_ns)) = (node.exchange.take(), node.trace.clone(), node.end_ns)
+        else {
+            return;
+        };
+        let Some(conn) = self.conns.get(&node.key.conn) else {
+            self.counts.refused += 1;
+            return;
+        };
+        let ids = |key: &Key| self.nodes.get(key).and_then(|node| Some((node.trace.as_ref()?.id, node.span_id)));
+        let mut asides: Vec<(TraceId, SpanId, Option<Link>)> = Vec::new();
+        if let Some((other, link)) = &decision.aside {
+            asides.extend(ids(other).map(|(trace, span)| (trace, span, Some(*link))));
+        }
+        let parent = match &decision.parent {
+            Parent::Root => None,
+            Parent::Remote(context) => {
+                Some((context.trace_id, context.span_id, Link { method: Method::Header, confidence: 1.0 }))
+            }
+            Parent::Local(parent, link) => ids(parent).map(|(trace, span)| (trace, span, *link)),
+        };
+        // A trace that was fixed before all was known stays; a parent in another trace is then only told of.
+        let parent = parent.filter(|&(id, span, link)| {
+            let same = id == trace.id;
+            if !same {
+                asides.push((id, span, Some(link)));
+            }
+            same
+        });
+        if let Some(context) = &node.context
+            && context.trace_id != trace.id
+            && !matches!(decision.parent, Parent::Remote(_))
+        {
+            asides.push((context.trace_id, context.span_id, None));
+        }
+        match parent {
+            Some((_, _, link)) => self.counts.linked[link.method as usize] += 1,
+            None => self.counts.roots += 1,
+        }
+        self.counts.spans += 1;
+        let span = build::span(
+            &Parts {
+                node,
+                exchange: &exchange,
+                socket: &conn.socket,
+                trace: &trace,
+                end_ns,
+                parent: parent.map(|(_, span, link)| (span, link)),
+                asides: &asides,
+            },
+            self.options.clock_offset_ns,
+        );
+        self.out.push(Arc::new(span));
+    }
+}
+
+/// When waiting for a node's decisions ends.
+fn deadline(node: &Node) -> u64 {
+    node.end_ns.map_or(u64::MAX, |end_ns| end_ns.saturating_add(HOLD_NS))
+}

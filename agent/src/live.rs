@@ -1,0 +1,269 @@
+//! The live agent: turns of draining the rings into the pipeline, until it is told to stop. It blocks nowhere but in
+//! waiting for the rings.
+
+use std::{sync::Arc, time::Duration};
+
+use netspan_ebpf::{ConnEvent, LookEvent, family, kind, known};
+
+use crate::{
+    capture::{
+        count::{Account, KernelCounts},
+        drain::Drain,
+        event::Event,
+    },
+    host::Identities,
+    pipeline::{Options, Pipeline},
+    probe::{Counters, Descriptor, Descriptors, Filters, KernelRules, ProbeError, Probes, inspect},
+    span::Span,
+};
+
+/// How long a turn waits for a wake-up before it looks by itself.
+pub const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Gets to know what the pipeline gets, as a recorder has to.
+pub trait Tap {
+    /// A record, as the pipeline gets it.
+    fn event(&mut self, _record: &[u8]) {}
+
+    /// All events before a time have been taken.
+    fn advance(&mut self, _now_ns: u64) {}
+}
+
+/// Nobody wants to know.
+impl Tap for () {}
+
+/// Probes and pipeline, together.
+pub struct Live<I> {
+    probes: Probes,
+    drain: Drain,
+    counters: Counters,
+    filters: Filters,
+    pipeline: Pipeline<I>,
+    intake: Intake,
+    /// Events that the agent answered itself.
+    answered: u64,
+}
+
+/// What is done with a record before the pipeline gets it.
+struct Intake {
+    descriptors: Descriptors,
+    /// A record that was completed.
+    completed: Vec<u8>,
+}
+
+impl<I: Identities> Live<I> {
+    /// Takes loaded probes. Nothing is seen until [`filter`](Self::filter).
+    pub fn new(mut probes: Probes, options: Options, identities: I) -> Result<Self, ProbeError> {
+        let drain = Drain::new(probes.rings()?);
+        let (counters, filters) = (probes.counters()?, probes.filters()?);
+        let intake = Intake { descriptors: probes.descriptors()?, completed: Vec::new() };
+        Ok(Self { probes, drain, counters, filters, pipeline: Pipeline::new(options, identities), intake, answered: 0 })
+    }
+
+    /// Replaces the kernel side's filters.
+    pub fn filter(&mut self, rules: &KernelRules) -> Result<(), ProbeError> {
+        self.filters.set(rules)
+    }
+
+    /// What is attached.
+    pub const fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
+    /// Waits for events, at most [`DRAIN_INTERVAL`], and takes what there is. Returns the spans that are done.
+    pub fn turn(&mut self, tap: &mut impl Tap) -> Result<Vec<Arc<Span>>, std::io::Error> {
+        self.drain.wait(DRAIN_INTERVAL)?;
+        Ok(self.take(tap))
+    }
+
+    /// Takes what is in the rings now.
+    fn take(&mut self, tap: &mut impl Tap) -> Vec<Arc<Span>> {
+        // All events from before this moment are in the rings already, but for those that a program is about to submit:
+        // such a program runs for microseconds.
+        let now_ns = boot_ns().saturating_sub(SUBMIT_NS);
+        let (pipeline, intake, answered) = (&mut self.pipeline, &mut self.intake, &mut self.answered);
+        let turn = self.drain.turn(now_ns, |record| match intake.complete(record) {
+            Some(record) => {
+                tap.event(record);
+                if let Err(error) = pipeline.record(record) {
+                    log::debug!("a record is no event: {error}");
+                }
+            }
+            None => *answered += 1,
+        });
+        tap.advance(turn.watermark_ns);
+        pipeline.advance(turn.watermark_ns);
+        pipeline.take()
+    }
+
+    /// Sees nothing more, takes what is still in the rings, and ends what is open. Returns the last spans and the account
+    /// of the whole run.
+    pub fn finish(mut self, tap: &mut impl Tap) -> (Vec<Arc<Span>>, Account) {
+        if let Err(error) = self.filters.close() {
+            log::warn!("the probes can't be told to stop: {error}");
+        }
+        let (mut spans, kernel) = self.take_all(tap);
+        self.pipeline.finish();
+        spans.extend(self.pipeline.take());
+        (spans, self.account_with(&kernel))
+    }
+
+    /// Takes turns until nothing waits: one turn is bounded, and programs that ran when the filters were closed may still
+    /// submit. Gives up where nothing comes for [`SETTLE_NS`]. The kernel side's counters are those of the moment when
+    /// nothing waited: what a hook still sends afterwards was not asked for.
+    fn take_all(&mut self, tap: &mut impl Tap) -> (Vec<Arc<Span>>, KernelCounts) {
+        let mut spans = Vec::new();
+        let (mut taken, mut last_ns) = (0, boot_ns());
+        loop {
+            spans.extend(self.take(tap));
+            let now_ns = boot_ns();
+            let records = self.pipeline.records().0 + self.answered;
+            if records > taken {
+                (taken, last_ns) = (records, now_ns);
+            }
+            let kernel = self.kernel_counts();
+            if self.account_with(&kernel).events.waiting == 0 || now_ns > last_ns + SETTLE_NS {
+                return (spans, kernel);
+            }
+            if let Err(error) = self.drain.wait(SETTLE_PAUSE) {
+                log::warn!("the rings can't be waited for: {error}");
+            }
+        }
+    }
+
+    /// What was seen and what was lost so far.
+    pub fn account(&mut self) -> Account {
+        let kernel = self.kernel_counts();
+        self.account_with(&kernel)
+    }
+
+    fn kernel_counts(&self) -> KernelCounts {
+        self.counters.read().unwrap_or_else(|error| {
+            log::warn!("the kernel side's counters can't be read: {error}");
+            [0; netspan_ebpf::counter::COUNT as usize]
+        })
+    }
+
+    fn account_with(&mut self, kernel: &KernelCounts) -> Account {
+        let (records, undecodable) = self.pipeline.records();
+        let mut account = Account::new(kernel, records + self.answered, undecodable);
+        self.pipeline.account(&mut account);
+        account
+    }
+
+    /// The pipeline.
+    pub const fn pipeline(&mut self) -> &mut Pipeline<I> {
+        &mut self.pipeline
+    }
+}
+
+/// At the end, how long to wait for events that were submitted and do not come.
+const SETTLE_NS: u64 = 200_000_000;
+/// At the end, the pause between two looks at the rings.
+const SETTLE_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long a program may run between its stamp and its event's submission.
+const SUBMIT_NS: u64 = 1_000_000;
+
+/// The boot-time clock.
+pub fn boot_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+/// What is to be added to boot-time nanoseconds to get nanoseconds since the Unix epoch.
+pub fn clock_offset_ns() -> u64 {
+    // The clock is read between two readings of the other one: their middle is the best guess at the same moment.
+    let before = boot_ns();
+    let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let after = boot_ns();
+    let wall_ns = u64::try_from(wall.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(wall.tv_nsec).unwrap_or(0);
+    wall_ns.saturating_sub(before + (after - before) / 2)
+}
+
+impl Intake {
+    /// The record as the pipeline should get it; nothing where the agent answers it itself.
+    fn complete<'a>(&'a mut self, record: &'a [u8]) -> Option<&'a [u8]> {
+        match record_kind(record) {
+            Some(kind::LOOK) => {
+                self.look(record);
+                None
+            }
+            Some(kind::CONN) => match Event::decode(record) {
+                Ok(Event::Conn(event)) if is_unclear(&event) => Some(self.completed(event)),
+                _ => Some(record),
+            },
+            _ => Some(record),
+        }
+    }
+
+    /// Answers the kernel side's question what a descriptor is.
+    fn look(&mut self, record: &[u8]) {
+        if record.len() < size_of::<LookEvent>() {
+            return;
+        }
+        let at = |n: usize| u32::from_ne_bytes([record[n], record[n + 1], record[n + 2], record[n + 3]]);
+        let (tgid, fd) = (at(20), at(32).cast_signed());
+        if inspect(tgid, fd) == Some(Descriptor::Other) {
+            self.descriptors.ignore(tgid, fd);
+        }
+    }
+
+    /// Fills in what can be learned from the descriptor itself.
+    fn completed(&mut self, mut event: ConnEvent) -> &[u8] {
+        match inspect(event.head.tgid, event.fd) {
+            Some(Descriptor::Tcp { local, peer, cookie }) => {
+                let (local, peer) = (local.map(address), peer.map(address));
+                if let Some((ip, port)) = local {
+                    (event.local, event.local_port) = (ip, port);
+                    event.known |= known::LOCAL;
+                }
+                if let Some((ip, port)) = peer {
+                    (event.peer, event.peer_port) = (ip, port);
+                    event.known |= known::PEER;
+                }
+                let mapped = |ip: &[u8; 16]| ip[..10] == [0; 10] && ip[10..12] == [0xff; 2];
+                event.family = if mapped(&event.local) { family::INET } else { family::INET6 };
+                event.cookie = cookie;
+                event.known |= known::SOCKET | known::COOKIE;
+            }
+            Some(Descriptor::Unix { cookie }) => {
+                event.family = family::UNIX;
+                event.cookie = cookie;
+                event.known |= known::SOCKET | known::COOKIE;
+            }
+            Some(Descriptor::Other) => {
+                event.family = family::OTHER;
+                self.descriptors.ignore(event.head.tgid, event.fd);
+            }
+            // Gone already: what the kernel side knew stays.
+            None => {}
+        }
+        self.completed.clear();
+        Event::Conn(event).encode(&mut self.completed);
+        &self.completed
+    }
+}
+
+/// Whether a look at the descriptor can tell more than the kernel side could.
+fn is_unclear(event: &ConnEvent) -> bool {
+    let addressed = known::LOCAL | known::PEER;
+    event.fd >= 0
+        && event.family != family::UNIX
+        && (event.known & known::SOCKET == 0 || event.known & addressed != addressed)
+}
+
+/// Kind of a record.
+fn record_kind(record: &[u8]) -> Option<u16> {
+    const AT: usize = core::mem::offset_of!(netspan_ebpf::EventHead, kind);
+    record.get(AT..AT + 2).map(|bytes| u16::from_ne_bytes([bytes[0], bytes[1]]))
+}
+
+/// As events have addresses.
+fn address(address: std::net::SocketAddr) -> ([u8; 16], u16) {
+    let ip = match address.ip() {
+        std::net::IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        std::net::IpAddr::V6(ip) => ip,
+    };
+    (ip.octets(), address.port())
+}

@@ -1,0 +1,293 @@
+//! Everything between an event and a span, as one state machine: the connection table, the protocols, the linker. It does
+//! no I/O and takes no clock, so that `run`, `watch`, `replay` and the tests all drive the same thing.
+#![forbid(unsafe_code)]
+
+mod replay;
+
+pub use replay::{identities, replay};
+
+use crate::{
+    capture::{
+        count::Account,
+        event::{DecodeError, Event},
+    },
+    conn::{self, Closed, Report, Table},
+    control::FilterRules,
+    host::{Identities, Identity},
+    link::{self, Linker},
+    protocol::{Exchange, Notice},
+    span::{Span, redact::Redaction},
+};
+use netspan_ebpf::{ConnEvent, ProcessEvent, kind};
+use std::sync::Arc;
+
+/// Connections that are over and wait to be taken, at most; more are counted only.
+pub const CLOSED_MAX: usize = 16_384;
+
+/// What a pipeline is told once.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Connections that are known at one time.
+    pub connections: usize,
+    /// What may be kept of requests and responses.
+    pub redaction: Arc<Redaction>,
+    /// Ids, clock and threshold of the linker.
+    pub link: link::Options,
+    /// What is to be seen; the kernel side applies what it can decide, the pipeline the rest.
+    pub filter: Filter,
+}
+
+/// The rules that the pipeline applies to each exchange, before it is linked.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The rules.
+    pub rules: FilterRules,
+    /// Whether no kernel side has filtered before.
+    pub is_replay: bool,
+}
+
+impl Filter {
+    /// Whether exchanges of a process on a connection are to be seen.
+    fn admits(&self, identity: &Identity, ports: (Option<u16>, Option<u16>)) -> bool {
+        let process = if self.is_replay { self.rules.admits_replayed(identity) } else { self.rules.admits(identity) };
+        process && self.rules.admits_ports(ports.0, ports.1)
+    }
+}
+
+/// From events to spans. `I` says who processes are.
+pub struct Pipeline<I> {
+    table: Table,
+    linker: Linker,
+    identities: I,
+    reports: Vec<Report>,
+    filter: Filter,
+    /// Exchanges of processes or ports that are not to be seen.
+    filtered: u64,
+    /// Records taken, and those of them that were no events.
+    records: u64,
+    undecodable: u64,
+    /// Processes that called `io_uring_setup`, which only the `socket` family sees into.
+    io_uring: u64,
+    newest_ns: u64,
+    watermark_ns: u64,
+    /// Connections that are over and not taken yet; `None` where nobody asks for them.
+    closed: Option<Vec<Closed>>,
+    closed_untold: u64,
+}
+
+impl<I: Identities> Pipeline<I> {
+    /// A pipeline that knows nothing yet.
+    pub fn new(options: Options, identities: I) -> Self {
+        Self {
+            table: Table::new(options.connections, options.redaction),
+            linker: Linker::new(options.link),
+            identities,
+            reports: Vec::new(),
+            filter: options.filter,
+            filtered: 0,
+            records: 0,
+            undecodable: 0,
+            io_uring: 0,
+            newest_ns: 0,
+            watermark_ns: 0,
+            closed: None,
+            closed_untold: 0,
+        }
+    }
+
+    /// Takes one record of a ring or of a recording. One that is no event is counted, and the error tells why.
+    pub fn record(&mut self, record: &[u8]) -> Result<(), DecodeError> {
+        self.records += 1;
+        match Event::decode(record) {
+            Ok(event) => {
+                self.event(&event);
+                Ok(())
+            }
+            Err(error) => {
+                self.undecodable += 1;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes one event. Events of one connection must come in the order in which they were sent; others may come in any.
+    pub fn event(&mut self, event: &Event<'_>) {
+        self.newest_ns = self.newest_ns.max(event.head().time_ns);
+        match event {
+            Event::Process(event) => self.process(event),
+            Event::Conn(_) | Event::Data(..) | Event::Close(_) => {
+                self.table.event(event, &mut self.reports);
+                self.link();
+            }
+        }
+    }
+
+    /// Takes what was found out about a connection by looking at its descriptor; see [`Table::update`].
+    pub fn update(&mut self, event: &ConnEvent) {
+        self.table.update(event, &mut self.reports);
+        self.link();
+    }
+
+    /// All events before `now_ns` (boot-time nanoseconds) have been taken.
+    pub fn advance(&mut self, now_ns: u64) {
+        self.newest_ns = self.newest_ns.max(now_ns);
+        self.watermark_ns = self.watermark_ns.max(now_ns);
+        self.table.expire(now_ns, &mut self.reports);
+        self.link();
+        self.linker.advance(now_ns);
+    }
+
+    /// No more events will come: what is open ends unobserved, and every span is let go.
+    pub fn finish(&mut self) {
+        self.table.finish(self.newest_ns, &mut self.reports);
+        self.link();
+        self.linker.finish();
+    }
+
+    /// Takes the spans that were let go since the last call, parents before their children.
+    pub fn take(&mut self) -> Vec<Arc<Span>> {
+        self.linker.take()
+    }
+
+    /// From now on keeps the connections that are over, for [`take_closed`](Self::take_closed).
+    pub fn keep_closed(&mut self) {
+        self.closed.get_or_insert_default();
+    }
+
+    /// Takes the connections that ended since the last call: how long they lived, what they moved, how they ended.
+    pub fn take_closed(&mut self) -> Vec<Closed> {
+        self.closed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The newest time that an event or a call of [`advance`](Self::advance) told, in boot-time nanoseconds.
+    pub const fn newest_ns(&self) -> u64 {
+        self.newest_ns
+    }
+
+    /// The time that the last call of [`advance`](Self::advance) told. A recording has it after the events of each turn.
+    pub const fn watermark_ns(&self) -> u64 {
+        self.watermark_ns
+    }
+
+    /// Records taken, and those of them that were no events.
+    pub const fn records(&self) -> (u64, u64) {
+        (self.records, self.undecodable)
+    }
+
+    /// Replaces the rules.
+    pub fn set_rules(&mut self, rules: FilterRules) {
+        self.filter.rules = rules;
+    }
+
+    /// Who processes are.
+    pub const fn identities(&mut self) -> &mut I {
+        &mut self.identities
+    }
+
+    /// Adds the counters of every stage to an account.
+    pub fn account(&mut self, account: &mut Account) {
+        let conn::Counts { opened, closed, evicted, idle, opaque, http2, events_lost, bytes_lost, disorder } =
+            *self.table.counts();
+        account.add(
+            "conn",
+            [
+                ("opened", opened),
+                ("closed", closed),
+                ("evicted", evicted),
+                ("idle", idle),
+                ("opaque", opaque),
+                ("http2", http2),
+                ("events_lost", events_lost),
+                ("bytes_lost", bytes_lost),
+                ("disorder", disorder),
+                ("io_uring_processes", self.io_uring),
+                ("filtered_exchanges", self.filtered),
+                ("closed_untold", if self.closed.is_some() { self.closed_untold } else { 0 }),
+            ],
+        );
+        let counts = self.table.http1_counts();
+        account.add(
+            "http1",
+            [
+                ("request_gaps", counts.request_gaps),
+                ("response_gaps", counts.response_gaps),
+                ("unpaired", counts.unpaired),
+                ("malformed", counts.malformed),
+                ("head_too_long", counts.head_too_long),
+                ("held_full", counts.held_full),
+                ("open_full", counts.open_full),
+                ("cut", counts.cut),
+            ],
+        );
+        account.add("link", self.linker.counts().named());
+        // A replay has none of its own: the account of the recorded run has them.
+        let counted = self.identities.counted();
+        if !counted.is_empty() {
+            account.add("host", counted);
+        }
+    }
+
+    fn process(&mut self, event: &ProcessEvent) {
+        self.identities.on_process_event(event);
+        match event.head.kind {
+            kind::EXEC => self.linker.executed(event.head.tgid),
+            kind::EXIT => self.linker.exited(event.head.tgid, event.head.time_ns),
+            _ => self.io_uring += 1,
+        }
+    }
+
+    /// Hands what the table told to the linker.
+    fn link(&mut self) {
+        for report in self.reports.drain(..) {
+            match report {
+                Report::Socket(socket) => {
+                    // Asked as early as possible: a short-lived process is soon gone.
+                    self.identities.identity(socket.tgid, self.newest_ns);
+                    self.linker.socket(&socket);
+                }
+                Report::Notice { conn, notice: Notice::Started { ordinal, first }, .. } => {
+                    if !admits(&self.filter, &self.table, &mut self.identities, conn, (first.tgid, first.end_ns)) {
+                        continue;
+                    }
+                    let resource = self.identities.resource(first.tgid, first.end_ns);
+                    self.linker.started(conn, ordinal, &first, resource);
+                }
+                Report::Notice { conn, at_ns, notice: Notice::Finished(exchange) } => {
+                    let (tgid, called_ns) = caller(&exchange);
+                    if !admits(&self.filter, &self.table, &mut self.identities, conn, (tgid, called_ns)) {
+                        self.filtered += 1;
+                        continue;
+                    }
+                    let resource = self.identities.resource(tgid, called_ns);
+                    self.linker.finished(conn, exchange, at_ns, resource);
+                }
+                Report::Notice { notice: Notice::Opaque, .. } => {}
+                Report::Lost { tgid, at_ns } => self.linker.lost(tgid, at_ns),
+                Report::Closed(closed) => {
+                    self.linker.closed(closed.socket.id, closed.at_ns);
+                    if let Some(kept) = self.closed.as_mut().filter(|kept| kept.len() < CLOSED_MAX) {
+                        kept.push(closed);
+                    } else {
+                        self.closed_untold += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether an exchange is to be seen, by the process that made its first call (and when) and by its connection's ports.
+fn admits(
+    filter: &Filter,
+    table: &Table,
+    identities: &mut impl Identities,
+    conn: u64,
+    (tgid, at_ns): (u32, u64),
+) -> bool {
+    filter.rules.is_empty() || filter.admits(&identities.identity(tgid, at_ns), table.ports(conn))
+}
+
+/// The process that made the first call of an exchange, and when.
+fn caller(exchange: &Exchange) -> (u32, u64) {
+    exchange.sent.or(exchange.answered).map_or((0, 0), |transfer| (transfer.first.tgid, transfer.first.end_ns))
+}

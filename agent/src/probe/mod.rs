@@ -1,0 +1,380 @@
+//! Loads, chooses and attaches the BPF programs, and reports what was attached and why something was not.
+//!
+//! What runs is decided by what loads and attaches, never by a version number. Nothing here looks at events.
+
+pub mod btf;
+mod choice;
+mod counters;
+mod descriptor;
+mod kernel;
+mod layout;
+mod missed;
+mod object;
+mod socket;
+mod syscall;
+mod tracefs;
+mod tracepoint;
+
+pub use choice::{FamilyChoice, HookChoice};
+pub use counters::Counters;
+pub use descriptor::{Descriptor, inspect};
+pub use kernel::Kernel;
+
+use std::{fmt, fs::File, os::fd::AsRawFd as _, path::PathBuf};
+
+use aya::{
+    Ebpf,
+    maps::{Array, CgroupArray, HashMap, MapData, RingBuf},
+    programs::ProgramError,
+};
+use netspan_ebpf::{CGROUP_RULES_MAX, FdKey, FilterConfig, Layout, RING_SHARDS};
+
+/// A family of hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Tracepoints of system calls; no kernel memory is read.
+    Syscall,
+    /// Functions of the kernel's sockets.
+    Socket,
+}
+
+impl Family {
+    /// Its name in options and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Syscall => "syscall",
+            Self::Socket => "socket",
+        }
+    }
+}
+
+/// What became of one hook.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// The BPF program.
+    pub program: &'static str,
+    /// What it is for: a tracepoint or a kernel function.
+    pub target: String,
+    /// Instructions that the verifier went through, where the kernel tells (from 5.16).
+    pub verified: Option<u32>,
+    /// Attached, or why not.
+    pub state: HookState,
+}
+
+/// Attached, or why not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookState {
+    /// Attached.
+    Attached,
+    /// This kernel does not have it; netspan works without it.
+    Absent,
+    /// Others do its work, because it could not be loaded or attached.
+    Replaced(String),
+    /// It could not be loaded or attached.
+    Failed(String),
+}
+
+/// Whether netspan works without a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// It does not.
+    Must,
+    /// It does, on kernels that don't have the event or function.
+    May,
+}
+
+/// [`Layout`] as a global of the programs.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct LayoutPod(Layout);
+// SAFETY: 32-bit integers.
+unsafe impl aya::Pod for LayoutPod {}
+
+/// Sizes and choices that hold from loading on.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Bytes of each of the [`RING_SHARDS`] rings; a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Connections that the kernel side knows at one time.
+    pub connections: u32,
+    /// Bytes waiting in a ring from which on the agent is woken.
+    pub wake_bytes: u64,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { ring_bytes: 2 << 20, connections: 32_768, wake_bytes: 64 << 10 }
+    }
+}
+
+/// Why probes could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The kernel refuses BPF as such.
+    #[error("cannot load BPF programs: {0}; run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE")]
+    Permission(String),
+    /// The tracing file system is missing and can't be mounted.
+    #[error("cannot find tracepoints: {0}; mount it: mount -t tracefs tracefs /sys/kernel/tracing")]
+    Tracefs(String),
+    /// The object or its maps.
+    #[error("cannot load the BPF object: {0}")]
+    Object(#[from] Box<aya::EbpfError>),
+    /// A hook that nothing works without.
+    #[error("cannot attach {program} to {target}: {why}")]
+    Hook {
+        /// Program.
+        program: &'static str,
+        /// Tracepoint or function.
+        target: String,
+        /// Reason.
+        why: String,
+    },
+    /// The kernel's type information.
+    #[error("cannot find where the kernel keeps what the family socket reads: {0}")]
+    Btf(#[from] btf::BtfError),
+    /// A map is not as expected.
+    #[error("map {0}: {1}")]
+    Map(&'static str, String),
+}
+
+/// Loaded and attached programs. Dropping this detaches everything.
+pub struct Probes {
+    /// The family that runs.
+    pub family: Family,
+    /// What became of each hook.
+    pub hooks: Vec<Hook>,
+    /// Why a preferred family does not run.
+    pub fallbacks: Vec<(Family, String)>,
+    ebpf: Ebpf,
+}
+
+impl fmt::Debug for Probes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probes").field("family", &self.family).field("hooks", &self.hooks).finish_non_exhaustive()
+    }
+}
+
+impl Probes {
+    /// Loads and attaches the family that was chosen, or the best that loads. Nothing is seen until the filters are set.
+    pub fn load(family: FamilyChoice, hook: HookChoice, options: &LoadOptions) -> Result<Self, ProbeError> {
+        let mut fallbacks = Vec::new();
+        if family != FamilyChoice::Syscall {
+            match socket::load(hook, options) {
+                Ok((ebpf, hooks)) => return Ok(Self { family: Family::Socket, hooks, fallbacks, ebpf }),
+                Err(e) if family == FamilyChoice::Socket => return Err(e),
+                Err(e) => fallbacks.push((Family::Socket, e.to_string())),
+            }
+        }
+        let (ebpf, hooks) = syscall::load(options)?;
+        Ok(Self { family: Family::Syscall, hooks, fallbacks, ebpf })
+    }
+
+    /// Takes the rings; can be done once.
+    pub fn rings(&mut self) -> Result<Vec<RingBuf<MapData>>, ProbeError> {
+        const NAMES: [&str; RING_SHARDS as usize] = ["RING_0", "RING_1", "RING_2", "RING_3"];
+        NAMES
+            .into_iter()
+            .map(|name| {
+                let map = self.ebpf.take_map(name).ok_or(ProbeError::Map(name, "absent".into()))?;
+                RingBuf::try_from(map).map_err(|e| ProbeError::Map(name, e.to_string()))
+            })
+            .collect()
+    }
+
+    /// Takes the reader of the kernel side's counters; can be done once.
+    pub fn counters(&mut self) -> Result<Counters, ProbeError> {
+        Counters::new(&mut self.ebpf)
+    }
+
+    /// Takes the writer of the descriptor table; can be done once.
+    pub fn descriptors(&mut self) -> Result<Descriptors, ProbeError> {
+        let map = self.ebpf.take_map("FDS").ok_or(ProbeError::Map("FDS", "absent".into()))?;
+        Ok(Descriptors { map: HashMap::try_from(map).map_err(|e| ProbeError::Map("FDS", e.to_string()))? })
+    }
+
+    /// Takes the filters' maps; can be done once.
+    pub fn filters(&mut self) -> Result<Filters, ProbeError> {
+        Filters::new(&mut self.ebpf)
+    }
+}
+
+/// The kernel side's descriptor table, to strike out what is no stream socket.
+pub struct Descriptors {
+    map: HashMap<MapData, FdKeyPod, FdEntryPod>,
+}
+
+/// [`FdKey`] as a map's key.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct FdKeyPod(FdKey);
+// SAFETY: two 32-bit integers, without padding.
+unsafe impl aya::Pod for FdKeyPod {}
+
+/// The table's value: key of the connection, socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FdEntryPod([u64; 2]);
+// SAFETY: two 64-bit integers.
+unsafe impl aya::Pod for FdEntryPod {}
+
+impl Descriptors {
+    /// From now on the descriptor's calls are left alone, until it is closed.
+    pub fn ignore(&mut self, tgid: u32, fd: i32) {
+        if let Err(e) = self.map.insert(FdKeyPod(FdKey { tgid, fd }), FdEntryPod([0, 0]), 0) {
+            log::debug!("descriptor {fd} of process {tgid} can't be struck out: {e}");
+        }
+    }
+}
+
+/// The maps that the kernel side filters by. They can be changed at any time.
+pub struct Filters {
+    head: Array<MapData, FilterConfigPod>,
+    pids: HashMap<MapData, u32, u8>,
+    comms: HashMap<MapData, [u8; netspan_ebpf::COMM_LEN], u8>,
+    cgroups: CgroupArray<MapData>,
+    cgroup_rules: Array<MapData, u8>,
+    ports: HashMap<MapData, u16, u8>,
+    generation: u32,
+}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct FilterConfigPod(FilterConfig);
+// SAFETY: six 32-bit integers.
+unsafe impl aya::Pod for FilterConfigPod {}
+
+/// Rules as the kernel side takes them: the value is made of the bits of [`netspan_ebpf::rule`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelRules {
+    /// By process id.
+    pub pids: Vec<(u32, u8)>,
+    /// By command name.
+    pub comms: Vec<([u8; netspan_ebpf::COMM_LEN], u8)>,
+    /// By cgroup: its id, and its directory in the unified hierarchy. At most [`netspan_ebpf::CGROUP_RULES_MAX`].
+    pub cgroups: Vec<(u64, PathBuf, u8)>,
+    /// By port.
+    pub ports: Vec<(u16, u8)>,
+    /// Bits of [`netspan_ebpf::dimension`] with include rules.
+    pub include: u32,
+    /// Bits of [`netspan_ebpf::dimension`] with exclude rules.
+    pub exclude: u32,
+}
+
+impl Filters {
+    fn new(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
+        fn take<T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(
+            ebpf: &mut Ebpf,
+            name: &'static str,
+        ) -> Result<T, ProbeError> {
+            let map = ebpf.take_map(name).ok_or(ProbeError::Map(name, "absent".into()))?;
+            T::try_from(map).map_err(|e| ProbeError::Map(name, e.to_string()))
+        }
+        Ok(Self {
+            head: take(ebpf, "FILTER")?,
+            pids: take(ebpf, "FILTER_PIDS")?,
+            comms: take(ebpf, "FILTER_COMMS")?,
+            cgroups: take(ebpf, "FILTER_CGROUPS")?,
+            cgroup_rules: take(ebpf, "FILTER_CGROUP_RULES")?,
+            ports: take(ebpf, "FILTER_PORTS")?,
+            generation: 0,
+        })
+    }
+
+    /// Replaces all rules. While they are being replaced nothing is seen, so that no call is judged by half of them.
+    pub fn set(&mut self, rules: &KernelRules) -> Result<(), ProbeError> {
+        self.generation += 1;
+        let mut head = FilterConfig {
+            generation: self.generation,
+            include: rules.include,
+            exclude: rules.exclude,
+            agent: std::process::id(),
+            cgroups: 0,
+            open: 0,
+        };
+        self.put_head(head)?;
+        replace(&mut self.pids, "FILTER_PIDS", rules.pids.iter().copied())?;
+        replace(&mut self.comms, "FILTER_COMMS", rules.comms.iter().copied())?;
+        head.cgroups = self.put_cgroups(&rules.cgroups)?;
+        replace(&mut self.ports, "FILTER_PORTS", rules.ports.iter().copied())?;
+        head.open = 1;
+        self.put_head(head)
+    }
+
+    /// Nothing is seen from now on.
+    pub fn close(&mut self) -> Result<(), ProbeError> {
+        self.generation += 1;
+        self.put_head(FilterConfig { generation: self.generation, ..FilterConfig::default() })
+    }
+
+    /// Enters the rules by cgroup; gives their number.
+    fn put_cgroups(&mut self, rules: &[(u64, PathBuf, u8)]) -> Result<u32, ProbeError> {
+        const NAME: &str = "FILTER_CGROUPS";
+        let mut index = 0;
+        for (_, path, value) in rules {
+            if index == CGROUP_RULES_MAX {
+                return Err(ProbeError::Map(NAME, format!("more than {CGROUP_RULES_MAX} cgroup rules")));
+            }
+            let cgroup = File::open(path).map_err(|e| ProbeError::Map(NAME, format!("{}: {e}", path.display())))?;
+            let refused = |e| ProbeError::Map(NAME, format!("{} is no cgroup of version 2: {e}", path.display()));
+            self.cgroups.set(index, cgroup.as_raw_fd(), 0).map_err(refused)?;
+            self.cgroup_rules.set(index, value, 0).map_err(|e| ProbeError::Map(NAME, e.to_string()))?;
+            index += 1;
+        }
+        Ok(index)
+    }
+
+    fn put_head(&mut self, head: FilterConfig) -> Result<(), ProbeError> {
+        self.head.set(0, FilterConfigPod(head), 0).map_err(|e| ProbeError::Map("FILTER", e.to_string()))
+    }
+}
+
+/// Makes a map hold these entries and no others.
+fn replace<K: aya::Pod>(
+    map: &mut HashMap<MapData, K, u8>,
+    name: &'static str,
+    entries: impl Iterator<Item = (K, u8)>,
+) -> Result<(), ProbeError> {
+    let keys: Vec<K> = map.keys().filter_map(Result::ok).collect();
+    for key in keys {
+        let _ = map.remove(&key);
+    }
+    for (key, value) in entries {
+        map.insert(key, value, 0).map_err(|e| ProbeError::Map(name, format!("{e}; too many rules")))?;
+    }
+    Ok(())
+}
+
+/// Tells a refusal of BPF as such from a broken object.
+fn permission(error: aya::EbpfError) -> ProbeError {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(inner) = source {
+        if inner.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied) {
+            return ProbeError::Permission(format!("{text}: {inner}"));
+        }
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    ProbeError::Object(Box::new(error))
+}
+
+/// One line of a verifier's or a system call's refusal.
+fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            log::debug!("verifier: {log}");
+            let last = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed"));
+            format!("{io_error}: {}", last.unwrap_or("no verifier log"))
+        }
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(other);
+            while let Some(error) = source {
+                text = format!("{text}: {error}");
+                source = error.source();
+            }
+            text
+        }
+    }
+}

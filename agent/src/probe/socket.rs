@@ -1,0 +1,313 @@
+//! The family `socket`: its hooks, and how they are loaded.
+//!
+//! Each function of the kernel is hooked by a trampoline (`fentry`, `fexit`) where that attaches, else by a kprobe; what
+//! did not attach, and why, stays in the list of hooks.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{FEntry, FExit, KProbe, Program, RawTracePoint},
+};
+
+use super::{
+    Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, layout, object::OBJECT, permission, reason,
+    tracefs, tracepoint,
+};
+
+/// A function of the kernel, and the programs for it.
+struct Function {
+    name: &'static str,
+    need: Need,
+    /// Programs for trampolines: entry, return.
+    fentry: [Option<&'static str>; 2],
+    /// Programs for kprobes: entry, return.
+    kprobe: [Option<&'static str>; 2],
+}
+
+const fn function(
+    name: &'static str,
+    need: Need,
+    fentry: [Option<&'static str>; 2],
+    kprobe: [Option<&'static str>; 2],
+) -> Function {
+    Function { name, need, fentry, kprobe }
+}
+
+/// The functions that are hooked, ends of connections first: what begins is then always seen to end.
+const FUNCTIONS: &[Function] = &[
+    function("tcp_close", Need::Must, [Some("fentry_tcp_close"), None], [Some("kprobe_tcp_close"), None]),
+    function("unix_release", Need::Must, [Some("fentry_unix_release"), None], [Some("kprobe_unix_release"), None]),
+    function("tcp_shutdown", Need::Must, [Some("fentry_tcp_shutdown"), None], [Some("kprobe_tcp_shutdown"), None]),
+    function("unix_shutdown", Need::Must, [Some("fentry_unix_shutdown"), None], [Some("kprobe_unix_shutdown"), None]),
+    function(
+        "inet_csk_accept",
+        Need::Must,
+        [None, Some("fexit_inet_csk_accept")],
+        [None, Some("kretprobe_inet_csk_accept")],
+    ),
+    function(
+        "unix_accept",
+        Need::Must,
+        [None, Some("fexit_unix_accept")],
+        [Some("kprobe_unix_accept"), Some("kretprobe_unix_accept")],
+    ),
+    function(
+        "unix_stream_connect",
+        Need::Must,
+        [None, Some("fexit_unix_stream_connect")],
+        [Some("kprobe_unix_stream_connect"), Some("kretprobe_unix_stream_connect")],
+    ),
+    function(
+        "tcp_sendmsg",
+        Need::Must,
+        [Some("fentry_tcp_sendmsg"), Some("fexit_tcp_sendmsg")],
+        [Some("kprobe_tcp_sendmsg"), Some("kretprobe_tcp_sent")],
+    ),
+    function(
+        "tcp_recvmsg",
+        Need::Must,
+        [None, Some("fexit_tcp_recvmsg")],
+        [Some("kprobe_tcp_recvmsg"), Some("kretprobe_tcp_received")],
+    ),
+    function(
+        "unix_stream_sendmsg",
+        Need::Must,
+        [Some("fentry_unix_stream_sendmsg"), Some("fexit_unix_stream_sendmsg")],
+        [Some("kprobe_unix_stream_sendmsg"), Some("kretprobe_unix_sent")],
+    ),
+    function(
+        "unix_stream_recvmsg",
+        Need::Must,
+        [None, Some("fexit_unix_stream_recvmsg")],
+        [Some("kprobe_unix_stream_recvmsg"), Some("kretprobe_unix_received")],
+    ),
+    function(
+        "tcp_splice_read",
+        Need::May,
+        [None, Some("fexit_tcp_splice_read")],
+        [Some("kprobe_pages"), Some("kretprobe_tcp_received")],
+    ),
+    function(
+        "unix_stream_splice_read",
+        Need::May,
+        [None, Some("fexit_unix_stream_splice_read")],
+        [Some("kprobe_pages"), Some("kretprobe_unix_received")],
+    ),
+    // Kernels before 6.5; later ones send pages by `sendmsg`.
+    function(
+        "tcp_sendpage",
+        Need::May,
+        [None, Some("fexit_tcp_sendpage")],
+        [Some("kprobe_tcp_sendpage"), Some("kretprobe_tcp_sent")],
+    ),
+    function(
+        "unix_stream_sendpage",
+        Need::May,
+        [None, Some("fexit_unix_stream_sendpage")],
+        [Some("kprobe_pages"), Some("kretprobe_unix_sent")],
+    ),
+];
+
+/// Tells arrivals where there is no tracepoint for them.
+const ARRIVAL: Function = function(
+    "sock_def_readable",
+    Need::May,
+    [Some("fentry_sock_def_readable"), None],
+    [Some("kprobe_sock_def_readable"), None],
+);
+
+/// Program, category and name of the tracepoints that are no hooks of sockets.
+const EVENTS: &[(&str, &str, &str)] = &[
+    ("task_newtask", "task", "task_newtask"),
+    ("sched_process_exec", "sched", "sched_process_exec"),
+    ("sched_process_exit", "sched", "sched_process_exit"),
+];
+
+/// Loads and attaches.
+pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
+    let tracefs = tracefs::root()?;
+    let btf = Btf::of_kernel()?;
+    let layout = super::LayoutPod(layout::resolve(&btf)?);
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("LAYOUT", &layout, true)
+        .override_global("KERNEL_READS", &1u32, true)
+        .override_global("WAKE_BYTES", &options.wake_bytes, true)
+        .map_max_entries("CONNS", options.connections)
+        // What only the other family uses.
+        .map_max_entries("SOCKS", 1)
+        .map_max_entries("FDS", 1)
+        .map_max_entries("THREADS", 1);
+    for ring in ["RING_0", "RING_1", "RING_2", "RING_3"] {
+        loader.map_max_entries(ring, options.ring_bytes);
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(permission)?;
+    let mut family = Family { choice, btf: &btf, types: None, ebpf: &mut ebpf, hooks: Vec::new() };
+    for &(program, category, event) in EVENTS {
+        let hook = tracepoint::attach(family.ebpf, &tracefs, program, category, event, Need::Must);
+        tracepoint::require(&hook, Need::Must)?;
+        family.hooks.push(hook);
+    }
+    family.raw("raw_set_state", "inet_sock_set_state", Need::Must)?;
+    for function in FUNCTIONS {
+        family.attach(function)?;
+    }
+    if tracefs::format(&tracefs, "sock", "sk_data_ready").is_some() {
+        family.raw("raw_data_ready", "sk_data_ready", Need::May)?;
+    } else {
+        family.attach(&ARRIVAL)?;
+    }
+    let hooks = family.hooks;
+    Ok((ebpf, hooks))
+}
+
+/// The family while it is being attached.
+struct Family<'a> {
+    choice: HookChoice,
+    btf: &'a Btf,
+    /// aya's reading of the same, for trampolines; made when it is first needed.
+    types: Option<aya::Btf>,
+    ebpf: &'a mut Ebpf,
+    hooks: Vec<Hook>,
+}
+
+impl Family<'_> {
+    /// Attaches a raw tracepoint.
+    fn raw(&mut self, program: &'static str, event: &str, need: Need) -> Result<(), ProbeError> {
+        let attached = (|| {
+            let raw: &mut RawTracePoint =
+                self.ebpf.program_mut(program).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))?;
+            raw.load().map_err(|e| reason(&e))?;
+            raw.attach(event).map_err(|e| reason(&e))?;
+            Ok(raw.info().ok().and_then(|info| info.verified_instruction_count()))
+        })();
+        self.push(program, format!("raw:{event}"), attached, need)
+    }
+
+    fn push(
+        &mut self,
+        program: &'static str,
+        target: String,
+        attached: Result<Option<u32>, String>,
+        need: Need,
+    ) -> Result<(), ProbeError> {
+        let (verified, state) = match attached {
+            Ok(verified) => (verified, HookState::Attached),
+            Err(why) => (None, HookState::Failed(why)),
+        };
+        let hook = Hook { program, target, verified, state };
+        tracepoint::require(&hook, need)?;
+        self.hooks.push(hook);
+        Ok(())
+    }
+
+    /// Attaches the hooks of a function: by trampoline, else by kprobe, as far as the choice permits.
+    fn attach(&mut self, function: &Function) -> Result<(), ProbeError> {
+        let is_there = self.btf.parameters(function.name).is_some();
+        if function.need == Need::May && !is_there {
+            self.hooks.push(Hook {
+                program: function.program(),
+                target: function.name.into(),
+                verified: None,
+                state: HookState::Absent,
+            });
+            return Ok(());
+        }
+        if self.choice != HookChoice::Kprobe {
+            let tried = if is_there { self.trampolines(function) } else { Err("its BTF is missing".to_owned()) };
+            match tried {
+                Ok(hooks) => {
+                    self.hooks.extend(hooks);
+                    return Ok(());
+                }
+                Err(why) if self.choice == HookChoice::Fentry => {
+                    return self.push(function.program(), format!("fentry:{}", function.name), Err(why), function.need);
+                }
+                Err(why) => self.hooks.push(Hook {
+                    program: function.program(),
+                    target: format!("fentry:{}", function.name),
+                    verified: None,
+                    state: HookState::Replaced(why),
+                }),
+            }
+        }
+        match self.kprobes(function) {
+            Ok(hooks) => self.hooks.extend(hooks),
+            Err(why) => {
+                let why = match self.hooks.last().map(|hook| &hook.state) {
+                    Some(HookState::Replaced(earlier)) => format!("as fentry: {earlier}; as kprobe: {why}"),
+                    _ => why,
+                };
+                self.push(function.program(), function.name.to_owned(), Err(why), function.need)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn trampolines(&mut self, function: &Function) -> Result<Vec<Hook>, String> {
+        if self.types.is_none() {
+            self.types = Some(aya::Btf::from_sys_fs().map_err(|e| e.to_string())?);
+        }
+        let types = self.types.as_ref().ok_or("no BTF")?;
+        let mut hooks = Vec::new();
+        for (name, kind) in function.fentry.iter().zip(["fentry", "fexit"]) {
+            let Some(name) = *name else { continue };
+            let program = self.ebpf.program_mut(name).ok_or("not in the object")?;
+            let attached = (|| match program {
+                Program::FEntry(entry) => {
+                    entry.load(function.name, types)?;
+                    entry.attach().map(|_| ())
+                }
+                program => {
+                    let exit: &mut FExit = program.try_into()?;
+                    exit.load(function.name, types)?;
+                    exit.attach().map(|_| ())
+                }
+            })();
+            if let Err(e) = attached {
+                // Half of a pair is nothing.
+                self.unload(function.fentry);
+                return Err(reason(&e));
+            }
+            hooks.push(self.hook(name, format!("{kind}:{}", function.name)));
+        }
+        Ok(hooks)
+    }
+
+    fn kprobes(&mut self, function: &Function) -> Result<Vec<Hook>, String> {
+        let mut hooks = Vec::new();
+        for (name, kind) in function.kprobe.iter().zip(["kprobe", "kretprobe"]) {
+            let Some(name) = *name else { continue };
+            let program: &mut KProbe =
+                self.ebpf.program_mut(name).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))?;
+            if program.fd().is_err() {
+                program.load().map_err(|e| reason(&e))?;
+            }
+            program.attach(function.name, 0).map_err(|e| reason(&e))?;
+            hooks.push(self.hook(name, format!("{kind}:{}", function.name)));
+        }
+        Ok(hooks)
+    }
+
+    fn unload(&mut self, programs: [Option<&'static str>; 2]) {
+        for name in programs.into_iter().flatten() {
+            match self.ebpf.program_mut(name) {
+                Some(Program::FEntry(program)) => drop(FEntry::unload(program)),
+                Some(Program::FExit(program)) => drop(FExit::unload(program)),
+                _ => {}
+            }
+        }
+    }
+
+    fn hook(&self, program: &'static str, target: String) -> Hook {
+        let info = self.ebpf.program(program).and_then(|program| program.info().ok());
+        let verified = info.and_then(|info| info.verified_instruction_count());
+        Hook { program, target, verified, state: HookState::Attached }
+    }
+}
+
+impl Function {
+    /// A name for the hook where there is no program that was attached.
+    fn program(&self) -> &'static str {
+        self.fentry.into_iter().flatten().last().unwrap_or(self.name)
+    }
+}

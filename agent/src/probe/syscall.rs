@@ -1,0 +1,172 @@
+//! The family `syscall`: its hooks, and how they are loaded.
+
+use aya::{Ebpf, EbpfLoader, maps::Array, programs::RawTracePoint};
+use netspan_ebpf::syscall;
+
+use super::{
+    Hook, HookState, LoadOptions,
+    Need::{self, May, Must},
+    ProbeError,
+    object::OBJECT,
+    permission, reason, tracefs,
+    tracepoint::{attach, require},
+};
+
+/// A system call: its name as the tracepoints have it, its number, which of [`syscall`] it is, need.
+const CALLS: &[(&str, libc::c_long, u8, Need)] = &[
+    ("read", libc::SYS_read, syscall::READ, Must),
+    ("readv", libc::SYS_readv, syscall::READV, Must),
+    ("recvfrom", libc::SYS_recvfrom, syscall::RECVFROM, Must),
+    ("recvmsg", libc::SYS_recvmsg, syscall::RECVMSG, Must),
+    ("recvmmsg", libc::SYS_recvmmsg, syscall::RECVMMSG, Must),
+    ("write", libc::SYS_write, syscall::WRITE, Must),
+    ("writev", libc::SYS_writev, syscall::WRITEV, Must),
+    ("sendto", libc::SYS_sendto, syscall::SENDTO, Must),
+    ("sendmsg", libc::SYS_sendmsg, syscall::SENDMSG, Must),
+    ("sendmmsg", libc::SYS_sendmmsg, syscall::SENDMMSG, Must),
+    ("sendfile64", libc::SYS_sendfile, syscall::SENDFILE, Must),
+    ("splice", libc::SYS_splice, syscall::SPLICE, Must),
+    ("connect", libc::SYS_connect, syscall::CONNECT, Must),
+    ("accept", libc::SYS_accept, syscall::ACCEPT, Must),
+    ("accept4", libc::SYS_accept4, syscall::ACCEPT, Must),
+    ("dup", libc::SYS_dup, syscall::DUP, Must),
+    // Architectures of the generic table have no dup2.
+    #[cfg(target_arch = "x86_64")]
+    ("dup2", libc::SYS_dup2, syscall::DUP2, Must),
+    ("dup3", libc::SYS_dup3, syscall::DUP2, Must),
+    ("fcntl", libc::SYS_fcntl, syscall::FCNTL, Must),
+    ("shutdown", libc::SYS_shutdown, syscall::SHUTDOWN, Must),
+    ("close", libc::SYS_close, syscall::CLOSE, Must),
+    ("close_range", libc::SYS_close_range, syscall::CLOSE_RANGE, May),
+    ("io_uring_setup", libc::SYS_io_uring_setup, syscall::IO_URING_SETUP, May),
+];
+
+/// The program for the entry of each of [`syscall`], by its value.
+const ENTRIES: [&str; 22] = [
+    "",
+    "enter_read",
+    "enter_readv",
+    "enter_recvfrom",
+    "enter_recvmsg",
+    "enter_recvmmsg",
+    "enter_write",
+    "enter_writev",
+    "enter_sendto",
+    "enter_sendmsg",
+    "enter_sendmmsg",
+    "enter_sendfile",
+    "enter_splice",
+    "enter_connect",
+    "enter_accept",
+    "enter_dup",
+    "enter_dup2",
+    "enter_fcntl",
+    "enter_shutdown",
+    "enter_close",
+    "enter_close_range",
+    "enter_io_uring_setup",
+];
+
+/// Calls that nothing is to be known of but their entry.
+const ENTRY_ONLY: [u8; 4] = [syscall::SHUTDOWN, syscall::CLOSE, syscall::CLOSE_RANGE, syscall::IO_URING_SETUP];
+
+/// Program, category and name of the event, need: what runs besides the system calls.
+const EVENTS: &[(&str, &str, &str, Need)] = &[
+    ("task_newtask", "task", "task_newtask", Must),
+    ("sched_process_exec", "sched", "sched_process_exec", Must),
+    ("sched_process_exit", "sched", "sched_process_exit", Must),
+    ("inet_sock_set_state", "sock", "inet_sock_set_state", Must),
+    ("tcp_rcv_space_adjust", "tcp", "tcp_rcv_space_adjust", Must),
+];
+
+/// Loads and attaches.
+pub fn load(options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
+    let tracefs = tracefs::root()?;
+    let space_adjust = tracefs::format(&tracefs, "tcp", "tcp_rcv_space_adjust").unwrap_or_default();
+    let has_family = u32::from(tracefs::offset(&space_adjust, "family").is_some());
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("SPACE_ADJUST_HAS_FAMILY", &has_family, true)
+        .override_global("WAKE_BYTES", &options.wake_bytes, true)
+        .map_max_entries("CONNS", options.connections)
+        .map_max_entries("SOCKS", options.connections)
+        .map_max_entries("FDS", options.connections.saturating_mul(2));
+    for ring in ["RING_0", "RING_1", "RING_2", "RING_3"] {
+        loader.map_max_entries(ring, options.ring_bytes);
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(permission)?;
+    let mut hooks = Vec::new();
+    for &(program, category, event, need) in EVENTS {
+        let hook = attach(&mut ebpf, &tracefs, program, category, event, need);
+        require(&hook, need)?;
+        hooks.push(hook);
+    }
+    hooks.push(arrival(&mut ebpf, &tracefs));
+    if let Err(why) = raw(&mut ebpf, &mut hooks) {
+        log::debug!("raw tracepoints don't work here ({why}): single ones are used");
+        hooks.push(Hook {
+            program: "raw_sys_enter",
+            target: "raw:sys_enter".into(),
+            verified: None,
+            state: HookState::Replaced(why),
+        });
+        for &(name, _, which, need) in CALLS {
+            let entry = ENTRIES[usize::from(which)];
+            hooks.push(attach(&mut ebpf, &tracefs, entry, "syscalls", &format!("sys_enter_{name}"), need));
+            require(&hooks[hooks.len() - 1], need)?;
+            if !ENTRY_ONLY.contains(&which) {
+                hooks.push(attach(&mut ebpf, &tracefs, "sys_exit", "syscalls", &format!("sys_exit_{name}"), need));
+                require(&hooks[hooks.len() - 1], need)?;
+            }
+        }
+    }
+    Ok((ebpf, hooks))
+}
+
+/// The two programs that all system calls pass, and their raw tracepoints. The entry is attached last, since a return
+/// without an entry is nothing.
+const PAIR: [(&str, &str); 2] = [("raw_sys_exit", "sys_exit"), ("raw_sys_enter", "sys_enter")];
+
+/// Attaches the two hooks that all system calls pass. Both are loaded before one is attached: half of them would be worse
+/// than none.
+fn raw(ebpf: &mut Ebpf, hooks: &mut Vec<Hook>) -> Result<(), String> {
+    if cfg!(not(target_arch = "x86_64")) {
+        return Err("the registers are known on x86-64 only".into());
+    }
+    let mut numbers: Array<_, u8> =
+        ebpf.map_mut("SYSCALLS").ok_or("map SYSCALLS is absent")?.try_into().map_err(|e| format!("SYSCALLS: {e}"))?;
+    for &(_, number, which, _) in CALLS {
+        let index = u32::try_from(number).map_err(|e| e.to_string())?;
+        numbers.set(index, which, 0).map_err(|e| format!("SYSCALLS: {e}"))?;
+    }
+    for (name, _) in PAIR {
+        raw_program(ebpf, name)?.load().map_err(|e| reason(&e))?;
+    }
+    for (name, event) in PAIR {
+        hooks.push(attach_raw(ebpf, name, event)?);
+    }
+    Ok(())
+}
+
+/// Attaches to the arrival of data, where the kernel tells it.
+fn arrival(ebpf: &mut Ebpf, tracefs: &std::path::Path) -> Hook {
+    const NAME: &str = "sk_data_ready";
+    let failed = |state| Hook { program: NAME, target: format!("raw:{NAME}"), verified: None, state };
+    if tracefs::format(tracefs, "sock", NAME).is_none() {
+        return failed(HookState::Absent);
+    }
+    let loaded = raw_program(ebpf, NAME).and_then(|program| program.load().map_err(|e| reason(&e)));
+    loaded.and_then(|()| attach_raw(ebpf, NAME, NAME)).unwrap_or_else(|why| failed(HookState::Failed(why)))
+}
+
+fn raw_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, String> {
+    ebpf.program_mut(name).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))
+}
+
+/// Attaches a program that is loaded to a raw tracepoint.
+fn attach_raw(ebpf: &mut Ebpf, name: &'static str, event: &str) -> Result<Hook, String> {
+    let program = raw_program(ebpf, name)?;
+    program.attach(event).map_err(|e| reason(&e))?;
+    let verified = program.info().ok().and_then(|info| info.verified_instruction_count());
+    Ok(Hook { program: name, target: format!("raw:{event}"), verified, state: HookState::Attached })
+}

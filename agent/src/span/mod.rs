@@ -1,0 +1,147 @@
+//! The span: what netspan shows and exports.
+#![forbid(unsafe_code)]
+
+mod hex;
+pub mod json;
+pub mod redact;
+#[cfg(test)]
+pub(crate) mod sample;
+
+use std::{borrow::Cow, sync::Arc};
+
+/// Trace id; never all zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TraceId(pub [u8; 16]);
+
+/// Span id; never all zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpanId(pub [u8; 8]);
+
+/// Kind of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Seen on the accepting side.
+    Server,
+    /// Seen on the connecting side.
+    Client,
+}
+
+/// Status of a span, by the rules of the semantic conventions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing was wrong, or nothing is known.
+    Unset,
+    /// An error; the attribute `error.type` says which.
+    Error,
+}
+
+/// Value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Text.
+    Text(Cow<'static, str>),
+    /// Integer.
+    Int(i64),
+    /// Number.
+    Float(f64),
+    /// Truth value.
+    Bool(bool),
+    /// List of texts (captured headers).
+    List(Vec<String>),
+}
+
+/// Name and value.
+pub type Attribute = (Cow<'static, str>, Value);
+
+/// How a span came by its parent: the evidence's name, as in `netspan.link.method`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Method {
+    /// The request carried a context header.
+    Header,
+    /// Both ends of one connection are on this host.
+    Socket,
+    /// The thread that read the request made the call, and held no other request.
+    Thread,
+    /// Only one request of the process was open during the whole call.
+    Exclusive,
+}
+
+impl Method {
+    /// The value of `netspan.link.method`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Socket => "socket",
+            Self::Thread => "thread",
+            Self::Exclusive => "exclusive",
+        }
+    }
+}
+
+/// How the parent was found, and how sure that is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    /// The evidence.
+    pub method: Method,
+    /// From 0 to 1; 1 for exact methods.
+    pub confidence: f64,
+}
+
+/// A reference to another span that is not the parent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpanLink {
+    /// Trace of the other span.
+    pub trace_id: TraceId,
+    /// The other span.
+    pub span_id: SpanId,
+    /// Method and confidence of the reference, and more.
+    pub attributes: Vec<Attribute>,
+}
+
+/// Who a span belongs to: a process as OpenTelemetry's resource. Shared by all spans of a process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resource {
+    /// `service.name`
+    pub service: String,
+    /// Everything else: `process.*`, `container.id`, `host.*`, ...
+    pub attributes: Vec<Attribute>,
+}
+
+/// A span.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Itself.
+    pub span_id: SpanId,
+    /// Its parent; a root has none.
+    pub parent: Option<SpanId>,
+    /// Whether the parent is in another process than this agent's spans (it came by header).
+    pub parent_is_remote: bool,
+    /// W3C `tracestate` that came with the request, exported unchanged.
+    pub trace_state: String,
+    /// Kind.
+    pub kind: Kind,
+    /// Name: `{method} {route}`, else `{method}`.
+    pub name: String,
+    /// Start, in nanoseconds since the Unix epoch.
+    pub start_ns: u64,
+    /// End, in nanoseconds since the Unix epoch.
+    pub end_ns: u64,
+    /// Status.
+    pub status: Status,
+    /// The process.
+    pub resource: Arc<Resource>,
+    /// Process id.
+    pub pid: u32,
+    /// Thread that read the request (server) or sent it (client).
+    pub tid: u32,
+    /// Why it is not the whole truth, if it is not; a name of [`crate::protocol::Incomplete`].
+    pub incomplete: Option<&'static str>,
+    /// How the parent was found; absent for roots.
+    pub link: Option<Link>,
+    /// References to spans that are not the parent.
+    pub links: Vec<SpanLink>,
+    /// Attributes, by the semantic conventions.
+    pub attributes: Vec<Attribute>,
+}

@@ -1,0 +1,10 @@
+//! Replay tests: dialogues between processes, played as events of the kernel side, against the spans that they must
+//! give. No kernel, no clock, no waiting.
+
+mod dialogue;
+mod ends;
+mod golden;
+mod links;
+mod recorded;
+mod styles;
+mod table;

@@ -1,0 +1,338 @@
+//! The connection table: which connection a call is about, and what is known of it.
+
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use netspan_ebpf::{CloseEvent, ConnEvent, EventHead, FdKey, counter, kind, known, origin};
+
+use crate::{
+    emit::{count, row, send},
+    kernel::{NO_PATH, Path},
+    maps::{CONNS, ESTABLISHED, FDS, FdEntry, PROCESSES, SOCKS},
+    scratch::Cell,
+};
+
+/// Which bytes of one direction are copied; `walk` has the transitions.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Way {
+    /// Bytes moved since the connection was first seen.
+    pub pos: u64,
+    /// Bytes left of what is skipped; in a head, the body's length as far as the head told it.
+    pub left: u64,
+    /// Bytes of the present head so far.
+    pub head: u32,
+    /// Size of a chunk as far as it was read.
+    pub chunk: u32,
+    /// Status of the present response, or 0.
+    pub status: u16,
+    /// One of `walk::mode`.
+    pub mode: u8,
+    /// Mode after what is skipped.
+    pub next: u8,
+    /// Bits of `walk::way`.
+    pub flags: u8,
+    /// One of `walk::line`: what of the present line was in earlier bytes.
+    pub line: u8,
+    /// One of `walk::spell`: what the present line spells, of which a part was in earlier bytes.
+    pub spell: u8,
+    /// How much of it.
+    pub spelled: u8,
+}
+
+/// What a connection speaks, as far as copying goes.
+pub mod class {
+    /// Nothing was recognised yet.
+    pub const UNKNOWN: u8 = 0;
+    /// HTTP/1.
+    pub const HTTP1: u8 = 1;
+    /// No protocol of ours: bytes are counted only.
+    pub const OPAQUE: u8 = 2;
+}
+
+/// Bits of [`Conn::flags`].
+pub mod flag {
+    /// Something became known since the last event that tells it.
+    pub const CHANGED: u8 = 1;
+    /// An event told the connection's end.
+    pub const ENDED: u8 = 2;
+    /// The process is closing its last descriptor.
+    pub const CLOSING: u8 = 4;
+    /// The process shut its sending side down.
+    pub const SHUT: u8 = 8;
+    /// The peer reset the connection; its end is told when the process closes it.
+    pub const RESET: u8 = 16;
+}
+
+/// A connection.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Conn {
+    /// Id in events.
+    pub id: u64,
+    /// Cookie, or 0.
+    pub cookie: u64,
+    /// Socket, or 0.
+    pub sock: u64,
+    /// See [`ConnEvent`].
+    pub syn_ns: u64,
+    /// See [`ConnEvent`].
+    pub established_ns: u64,
+    /// See [`ConnEvent`].
+    pub accepted_ns: u64,
+    /// See [`ConnEvent`].
+    pub local: [u8; 16],
+    /// See [`ConnEvent`].
+    pub peer: [u8; 16],
+    /// See [`ConnEvent`].
+    pub local_port: u16,
+    /// See [`ConnEvent`].
+    pub peer_port: u16,
+    /// See [`ConnEvent`].
+    pub fd: i32,
+    /// See [`ConnEvent`].
+    pub listen_fd: i32,
+    /// Process that last used it.
+    pub tgid: u32,
+    /// Ordinals of the next `DATA` events, received and sent.
+    pub seqs: [u32; 2],
+    /// Descriptors known to stand for it.
+    pub refs: u32,
+    /// Generation of `port_verdict`.
+    pub port_generation: u32,
+    /// See [`ConnEvent`].
+    pub netns: u32,
+    /// Generation of the filters by which the process `tgid` is seen.
+    pub generation: u32,
+    /// Requests begun, and final responses begun.
+    pub requests: u32,
+    /// See `requests`.
+    pub responses: u32,
+    /// Calls whose bytes were not recognised.
+    pub misses: u32,
+    /// Bit `n % 64`: request `n` was a HEAD, so that its response has no body.
+    pub bodiless: u64,
+    /// Bit `n % 64`: request `n` was a CONNECT.
+    pub tunnels: u64,
+    /// See [`ConnEvent`].
+    pub role: u8,
+    /// See [`ConnEvent`].
+    pub family: u8,
+    /// See [`ConnEvent`].
+    pub origin: u8,
+    /// See [`ConnEvent`].
+    pub known: u8,
+    /// One of [`class`].
+    pub class: u8,
+    /// Bits of [`flag`].
+    pub flags: u8,
+    /// 1 where the rules by port let it pass.
+    pub port_verdict: u8,
+    /// Bit `n`: since the last bytes of direction `n` a message began in the other direction.
+    pub turned: u8,
+    /// When unread data first arrived, or 0.
+    pub arrived_ns: u64,
+    /// When the present sending call was entered, where its return does not tell.
+    pub sending_ns: u64,
+    /// Received, and sent.
+    pub ways: [Way; 2],
+}
+
+/// Addresses of a socket as an event of the kernel tells them.
+pub struct Addresses {
+    /// Socket.
+    pub sock: u64,
+    /// Cookie, or 0.
+    pub cookie: u64,
+    /// Local address.
+    pub local: [u8; 16],
+    /// Peer's.
+    pub peer: [u8; 16],
+    /// Local port.
+    pub local_port: u16,
+    /// Peer's.
+    pub peer_port: u16,
+    /// One of [`family`].
+    pub family: u8,
+}
+
+/// Makes a connection; its key is its id. The caller fills in what it knows and enters it under its descriptor.
+#[inline(always)]
+pub fn create(tgid: u32, fd: i32, role: u8, family: u8, origin: u8) -> Option<(u64, &'static mut Conn)> {
+    create_as(0, tgid, fd, role, family, origin)
+}
+
+/// Makes a connection with a key, or with its id as the key for 0.
+#[inline(always)]
+pub fn create_as(key: u64, tgid: u32, fd: i32, role: u8, family: u8, origin: u8) -> Option<(u64, &'static mut Conn)> {
+    let mut cell = Cell::take()?;
+    let id = cell.number();
+    let blank = &raw mut cell.blank;
+    // SAFETY: the cell's own connection; all bit patterns are valid.
+    let blank = unsafe {
+        core::ptr::write_bytes(blank, 0, 1);
+        &mut *blank
+    };
+    blank.id = id;
+    blank.tgid = tgid;
+    blank.fd = fd;
+    blank.listen_fd = -1;
+    blank.role = role;
+    blank.family = family;
+    blank.origin = origin;
+    blank.flags = flag::CHANGED;
+    blank.refs = 1;
+    let key = if key == 0 { id } else { key };
+    if CONNS.insert(key, &*blank, 0).is_err() {
+        count(counter::CONN_FULL, 1);
+        return None;
+    }
+    get(key).map(|conn| (key, conn))
+}
+
+/// The connection with a key.
+#[inline(always)]
+pub fn get(key: u64) -> Option<&'static mut Conn> {
+    // SAFETY: a map value lives as long as the program runs; calls on one connection from two CPUs at once may race on
+    // its counters, which the application's own two concurrent calls on one socket do as well.
+    CONNS.get_ptr_mut(key).map(|conn| unsafe { &mut *conn })
+}
+
+/// Enters a descriptor.
+#[inline(always)]
+pub fn tie(tgid: u32, fd: i32, key: u64, sock: u64) {
+    if FDS.insert(FdKey { tgid, fd }, FdEntry { key, sock }, 0).is_err() {
+        count(counter::FD_FULL, 1);
+    }
+    if key > crate::maps::fd::LAST
+        && let Some(process) = PROCESSES.get_ptr_mut(tgid)
+    {
+        // SAFETY: a map value.
+        unsafe { (*process).tied = 1 };
+    }
+}
+
+/// Fills in addresses, and remembers the socket.
+#[inline(always)]
+pub fn identify(key: u64, conn: &mut Conn, addresses: &Addresses) {
+    conn.sock = addresses.sock;
+    conn.family = addresses.family;
+    conn.local = addresses.local;
+    conn.local_port = addresses.local_port;
+    conn.peer = addresses.peer;
+    conn.peer_port = addresses.peer_port;
+    conn.known |= known::SOCKET | known::PEER;
+    if addresses.local_port != 0 {
+        conn.known |= known::LOCAL;
+    }
+    if addresses.cookie != 0 {
+        conn.cookie = addresses.cookie;
+        conn.known |= known::COOKIE;
+    }
+    conn.flags |= flag::CHANGED;
+    conn.port_generation = 0;
+    if conn.established_ns == 0 {
+        // SAFETY: the value is copied at once.
+        if let Some(&at) = unsafe { ESTABLISHED.get(addresses.sock) } {
+            conn.established_ns = at;
+            let _ = ESTABLISHED.remove(addresses.sock);
+        }
+    }
+    if SOCKS.insert(addresses.sock, key, 0).is_err() {
+        count(counter::SOCK_FULL, 1);
+    }
+}
+
+/// The ordinal of the next `DATA` event of a direction. It is used up whether or not the event is delivered.
+#[inline(always)]
+pub fn ordinal(conn: &mut Conn, index: usize) -> u32 {
+    let seq = conn.seqs[index & 1];
+    conn.seqs[index & 1] = seq.wrapping_add(1);
+    seq
+}
+
+/// The head of an event of a connection.
+#[inline(always)]
+pub fn head(conn: &Conn, kind: u16, seq: u32, time_ns: u64, pid_tgid: u64) -> EventHead {
+    EventHead { time_ns, conn: conn.id, seq, tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, kind, _pad: 0 }
+}
+
+/// Which ring a connection's events go to.
+#[inline(always)]
+pub fn shard(id: u64) -> u64 {
+    id >> 15 ^ id
+}
+
+/// Tells what is known of a connection, if that changed.
+#[inline(always)]
+pub fn announce(conn: &mut Conn, pid_tgid: u64) {
+    if conn.flags & flag::CHANGED == 0 {
+        return;
+    }
+    conn.flags &= !flag::CHANGED;
+    // SAFETY: a helper without pointers.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let head = head(conn, kind::CONN, 0, now, pid_tgid);
+    let Some(mut cell) = Cell::take() else { return };
+    cell.told = ConnEvent {
+        head,
+        cookie: conn.cookie,
+        sock: conn.sock,
+        syn_ns: conn.syn_ns,
+        established_ns: conn.established_ns,
+        accepted_ns: conn.accepted_ns,
+        local: conn.local,
+        peer: conn.peer,
+        local_port: conn.local_port,
+        peer_port: conn.peer_port,
+        fd: conn.fd,
+        listen_fd: conn.listen_fd,
+        role: conn.role,
+        family: conn.family,
+        origin: conn.origin,
+        known: conn.known,
+        netns: conn.netns,
+        _pad: 0,
+    };
+    // The agent has to look at a descriptor before it is closed.
+    let urgent = conn.known & known::SOCKET == 0 || conn.origin == origin::FOUND && conn.known & known::PEER == 0;
+    // SAFETY: the cell's own event, of that size.
+    unsafe { send(row(cell.slot()), shard(conn.id), (&raw const cell.told).cast(), size_of::<ConnEvent>(), urgent) };
+}
+
+/// Tells a connection's end, or that of one direction.
+#[inline(always)]
+pub fn end(conn: &mut Conn, how: u8, error: i32, pid_tgid: u64) {
+    end_with(conn, how, error, pid_tgid, &NO_PATH);
+}
+
+/// Tells a connection's end, with what TCP knows of the path.
+#[inline(always)]
+pub fn end_with(conn: &mut Conn, how: u8, error: i32, pid_tgid: u64, path: &Path) {
+    announce(conn, pid_tgid);
+    // SAFETY: a helper without pointers.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let head = head(conn, kind::CLOSE, conn.seqs[0].wrapping_add(conn.seqs[1]), now, pid_tgid);
+    let Some(mut cell) = Cell::take() else { return };
+    cell.ended = CloseEvent {
+        head,
+        bytes_in: conn.ways[0].pos,
+        bytes_out: conn.ways[1].pos,
+        error,
+        srtt_us: path.srtt_us,
+        min_rtt_us: path.min_rtt_us,
+        retransmits: path.retransmits,
+        how,
+        tcp: path.known,
+        _pad: [0; 6],
+    };
+    // SAFETY: the cell's own event, of that size.
+    unsafe { send(row(cell.slot()), shard(conn.id), (&raw const cell.ended).cast(), size_of::<CloseEvent>(), false) };
+}
+
+/// Forgets a connection.
+#[inline(always)]
+pub fn forget(key: u64, conn: &Conn) {
+    if conn.sock != 0 {
+        let _ = SOCKS.remove(conn.sock);
+    }
+    let _ = CONNS.remove(key);
+}

@@ -1,0 +1,523 @@
+//! The ABI between the BPF programs and the agent, written once: every event, map key, map value and constant that
+//! both sides use.
+//!
+//! Rules: `#[repr(C)]`, 8-byte aligned, explicit padding, the size asserted; no `bool`, no `usize`, no pointers. Stamps
+//! are nanoseconds of the boot-time clock (`bpf_ktime_get_boot_ns`). Addresses are IPv6 or IPv4-mapped IPv6, in network
+//! order; ports are in host order.
+#![no_std]
+#![forbid(unsafe_code)]
+
+/// Raised with every change of a layout or of a meaning in this file; a recording carries it.
+pub const ABI_VERSION: u32 = 2;
+
+/// Ring buffers that events are spread over by connection; a power of two.
+pub const RING_SHARDS: u32 = 4;
+/// Cells per CPU that programs work in; see `scratch` of the programs.
+pub const SCRATCH_CELLS: u32 = 6;
+/// Bytes that one [`DataEvent`] copies at most; a power of two.
+pub const COPY_MAX: usize = 4096;
+/// Bytes of one message head that are copied at most; a longer head is reported as truncated.
+pub const HEAD_MAX: u32 = 65_536;
+/// Segments of an iovec that are looked at in one call; the bytes of later ones are counted, not looked at.
+pub const IOV_MAX: u32 = 64;
+/// Messages of one `recvmmsg`/`sendmmsg` call that are looked at.
+pub const MMSG_MAX: u32 = 4;
+/// `TASK_COMM_LEN` of the kernel.
+pub const COMM_LEN: usize = 16;
+/// Bytes of an executable's file name or of a Unix socket's path that an event carries.
+pub const PATH_LEN: usize = 108;
+
+/// What an event is; the first field that a decoder looks at.
+pub mod kind {
+    /// [`ConnEvent`](super::ConnEvent): a connection was first seen, or more became known about it.
+    pub const CONN: u16 = 1;
+    /// [`DataEvent`](super::DataEvent): a call moved bytes.
+    pub const DATA: u16 = 2;
+    /// [`CloseEvent`](super::CloseEvent): a connection, or one direction of it, ended.
+    pub const CLOSE: u16 = 3;
+    /// [`ProcessEvent`](super::ProcessEvent): a process began another program.
+    pub const EXEC: u16 = 4;
+    /// [`ProcessEvent`](super::ProcessEvent): a process ended.
+    pub const EXIT: u16 = 5;
+    /// [`ProcessEvent`](super::ProcessEvent): a process called `io_uring_setup`.
+    pub const IO_URING: u16 = 6;
+    /// [`LookEvent`](super::LookEvent): the agent should look at what a descriptor is.
+    pub const LOOK: u16 = 7;
+}
+
+/// The head of every event.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventHead {
+    /// When the hook ran.
+    pub time_ns: u64,
+    /// The connection's id, unique while the agent runs and never used again; 0 for events of processes.
+    pub conn: u64,
+    /// For `DATA`: ordinal among the events of its connection and direction. It is used up by a lost event as well: a gap
+    /// in it is a loss. The directions count by themselves, because two threads may use them at once. For `CLOSE`: how many
+    /// ordinals both directions used up. Else 0.
+    pub seq: u32,
+    /// Process (thread-group) id, in the initial pid namespace.
+    pub tgid: u32,
+    /// Thread id, in the initial pid namespace.
+    pub tid: u32,
+    /// One of [`kind`].
+    pub kind: u16,
+    /// Explicit padding.
+    pub _pad: u16,
+}
+const _: () = assert!(size_of::<EventHead>() == 32);
+
+/// System calls that the family `syscall` looks at. Where one hook is called for all system calls, a map made by the
+/// agent tells which of these a number of the running architecture is.
+pub mod syscall {
+    /// None of these.
+    pub const NONE: u8 = 0;
+    /// `read`
+    pub const READ: u8 = 1;
+    /// `readv`
+    pub const READV: u8 = 2;
+    /// `recvfrom`
+    pub const RECVFROM: u8 = 3;
+    /// `recvmsg`
+    pub const RECVMSG: u8 = 4;
+    /// `recvmmsg`
+    pub const RECVMMSG: u8 = 5;
+    /// `write`
+    pub const WRITE: u8 = 6;
+    /// `writev`
+    pub const WRITEV: u8 = 7;
+    /// `sendto`
+    pub const SENDTO: u8 = 8;
+    /// `sendmsg`
+    pub const SENDMSG: u8 = 9;
+    /// `sendmmsg`
+    pub const SENDMMSG: u8 = 10;
+    /// `sendfile`
+    pub const SENDFILE: u8 = 11;
+    /// `splice`
+    pub const SPLICE: u8 = 12;
+    /// `connect`
+    pub const CONNECT: u8 = 13;
+    /// `accept` and `accept4`
+    pub const ACCEPT: u8 = 14;
+    /// `dup`
+    pub const DUP: u8 = 15;
+    /// `dup2` and `dup3`
+    pub const DUP2: u8 = 16;
+    /// `fcntl`
+    pub const FCNTL: u8 = 17;
+    /// `shutdown`
+    pub const SHUTDOWN: u8 = 18;
+    /// `close`
+    pub const CLOSE: u8 = 19;
+    /// `close_range`
+    pub const CLOSE_RANGE: u8 = 20;
+    /// `io_uring_setup`
+    pub const IO_URING_SETUP: u8 = 21;
+    /// Numbers of system calls are below this.
+    pub const NUMBERS: u32 = 512;
+}
+
+/// Which end of a connection the process holds.
+pub mod role {
+    /// Not known (a connection older than the agent).
+    pub const UNKNOWN: u8 = 0;
+    /// The process connected.
+    pub const CLIENT: u8 = 1;
+    /// The process accepted.
+    pub const SERVER: u8 = 2;
+}
+
+/// Address family of a connection.
+pub mod family {
+    /// Not known yet.
+    pub const UNKNOWN: u8 = 0;
+    /// `AF_UNIX`.
+    pub const UNIX: u8 = 1;
+    /// `AF_INET`, or `AF_INET6` with v4-mapped addresses.
+    pub const INET: u8 = 2;
+    /// `AF_INET6`.
+    pub const INET6: u8 = 10;
+    /// Something that is not a stream socket of those families.
+    pub const OTHER: u8 = 255;
+}
+
+/// How a connection came to be known.
+pub mod origin {
+    /// `connect` was seen.
+    pub const CONNECT: u8 = 1;
+    /// `accept` was seen.
+    pub const ACCEPT: u8 = 2;
+    /// First seen at a message: it is older than the agent, or its descriptor arrived by an unseen way.
+    pub const FOUND: u8 = 3;
+}
+
+/// Bits of [`ConnEvent::known`].
+pub mod known {
+    /// `local` and `local_port`.
+    pub const LOCAL: u8 = 1;
+    /// `peer` and `peer_port`.
+    pub const PEER: u8 = 2;
+    /// `cookie`.
+    pub const COOKIE: u8 = 4;
+    /// The descriptor is known to be a stream socket; without it user space has to look.
+    pub const SOCKET: u8 = 8;
+}
+
+/// A connection was first seen, or more became known about it: the whole of what is known, each time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnEvent {
+    /// Head; `kind` is [`kind::CONN`].
+    pub head: EventHead,
+    /// The socket's cookie (`SO_COOKIE`), or 0.
+    pub cookie: u64,
+    /// The socket's kernel address as a mere number, or 0: equal numbers at one time are one socket.
+    pub sock: u64,
+    /// When the connection was begun (SYN sent), or 0.
+    pub syn_ns: u64,
+    /// When it was established, or 0.
+    pub established_ns: u64,
+    /// When `accept` returned it, or 0.
+    pub accepted_ns: u64,
+    /// Local address. For a Unix socket whose peer is known ([`known::PEER`]): the socket's own number in the first
+    /// eight bytes, so that the two ends mirror each other as those of TCP do.
+    pub local: [u8; 16],
+    /// Peer's address; for Unix sockets as `local`.
+    pub peer: [u8; 16],
+    /// Local port.
+    pub local_port: u16,
+    /// Peer's port.
+    pub peer_port: u16,
+    /// The descriptor, or -1.
+    pub fd: i32,
+    /// The listening descriptor that accepted it, or -1.
+    pub listen_fd: i32,
+    /// The network namespace's inode number, or 0 where that is not known: equal addresses in two namespaces are two
+    /// connections.
+    pub netns: u32,
+    /// One of [`role`].
+    pub role: u8,
+    /// One of [`family`].
+    pub family: u8,
+    /// One of [`origin`].
+    pub origin: u8,
+    /// Bits of [`known`].
+    pub known: u8,
+    /// Explicit padding.
+    pub _pad: u32,
+}
+const _: () = assert!(size_of::<ConnEvent>() == 128);
+
+/// Direction of bytes, seen from the process.
+pub mod direction {
+    /// Received.
+    pub const IN: u8 = 0;
+    /// Sent.
+    pub const OUT: u8 = 1;
+}
+
+/// Bits of [`DataEvent::flags`].
+pub mod data_flag {
+    /// Another event of the same call follows.
+    pub const MORE: u8 = 1;
+    /// The copied bytes begin where the kernel side believes that a message head begins.
+    pub const START: u8 = 2;
+    /// Bytes that should have been copied could not be: the fault is counted, and they read as lost.
+    pub const FAULT: u8 = 4;
+    /// Bytes at `off + copied` and later in this call were left out because they lie past a bound (segments, steps,
+    /// size of a head), not because they belong to a body.
+    pub const CUT: u8 = 8;
+}
+
+/// A call moved bytes. `copied` bytes of payload follow this struct; they stand at offset `off` of the `len` bytes that
+/// the call moved. What lies between the copied parts of a call are bytes of a body: counted, never copied.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DataEvent {
+    /// Head; `kind` is [`kind::DATA`], `time_ns` is when the call returned.
+    pub head: EventHead,
+    /// When the call was entered.
+    pub start_ns: u64,
+    /// Bytes that this connection had moved in this direction before the call, since it was first seen.
+    pub pos: u64,
+    /// When the first of the received bytes arrived in the socket, or 0 where the kernel does not tell.
+    pub arrived_ns: u64,
+    /// Bytes that the call moved.
+    pub len: u32,
+    /// Where in them the copied bytes begin.
+    pub off: u32,
+    /// How many are copied.
+    pub copied: u32,
+    /// One of [`direction`].
+    pub direction: u8,
+    /// Bits of [`data_flag`].
+    pub flags: u8,
+    /// Explicit padding.
+    pub _pad: u16,
+}
+const _: () = assert!(size_of::<DataEvent>() == 72);
+
+/// How a connection ended.
+pub mod close {
+    /// The process closed its last descriptor.
+    pub const CLOSED: u8 = 1;
+    /// The process shut its sending side down.
+    pub const SHUT_WRITE: u8 = 2;
+    /// The peer ended its sending side (a read returned 0).
+    pub const PEER_END: u8 = 3;
+    /// Reset, or another error of the socket; `error` has it.
+    pub const ERROR: u8 = 4;
+    /// The process ended.
+    pub const EXITED: u8 = 5;
+}
+
+/// A connection, or one direction of it, ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloseEvent {
+    /// Head; `kind` is [`kind::CLOSE`].
+    pub head: EventHead,
+    /// Bytes received since it was first seen.
+    pub bytes_in: u64,
+    /// Bytes sent since it was first seen.
+    pub bytes_out: u64,
+    /// Positive `errno`, or 0.
+    pub error: i32,
+    /// Smoothed round trip in microseconds, where `tcp` says so.
+    pub srtt_us: u32,
+    /// Smallest round trip in microseconds that was measured lately, where `tcp` says so.
+    pub min_rtt_us: u32,
+    /// Segments sent again, where `tcp` says so.
+    pub retransmits: u32,
+    /// One of [`close`].
+    pub how: u8,
+    /// 1 where `srtt_us`, `min_rtt_us` and `retransmits` are known.
+    pub tcp: u8,
+    /// Explicit padding.
+    pub _pad: [u8; 6],
+}
+const _: () = assert!(size_of::<CloseEvent>() == 72);
+
+/// Something happened to a process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessEvent {
+    /// Head; `kind` is one of [`kind::EXEC`], [`kind::EXIT`], [`kind::IO_URING`].
+    pub head: EventHead,
+    /// Id of its cgroup in the unified hierarchy.
+    pub cgroup: u64,
+    /// Its command name, padded with zeros.
+    pub comm: [u8; COMM_LEN],
+    /// For `EXEC`: the file name that was executed, padded with zeros.
+    pub path: [u8; PATH_LEN],
+    /// Explicit padding.
+    pub _pad: [u8; 4],
+}
+const _: () = assert!(size_of::<ProcessEvent>() == 168);
+
+/// A descriptor of which nothing is known is used again and again, and never for the beginning of a message of ours: the
+/// agent should look whether it is a stream socket, and else strike it out.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LookEvent {
+    /// Head; `kind` is [`kind::LOOK`].
+    pub head: EventHead,
+    /// The descriptor.
+    pub fd: i32,
+    /// Explicit padding.
+    pub pad: u32,
+}
+const _: () = assert!(size_of::<LookEvent>() == 40);
+
+/// Counters of the kernel side, one 64-bit cell per CPU each; the agent adds the cells.
+///
+/// For events: `attempted = submitted + ring_full`. For maps: each `*_FULL` counts entries that could not be made.
+pub mod counter {
+    /// Events that a hook wanted to send.
+    pub const EVENT_ATTEMPTED: u32 = 0;
+    /// Events put into a ring.
+    pub const EVENT_SUBMITTED: u32 = 1;
+    /// Events lost because the ring was full.
+    pub const RING_FULL: u32 = 2;
+    /// Connections lost because the connection table was full.
+    pub const CONN_FULL: u32 = 3;
+    /// Descriptors lost because the descriptor table was full.
+    pub const FD_FULL: u32 = 4;
+    /// Calls lost because the table of threads was full.
+    pub const CALL_FULL: u32 = 5;
+    /// Processes decided anew at each call because the process table was full.
+    pub const PROCESS_FULL: u32 = 6;
+    /// Socket addresses that could not be remembered.
+    pub const SOCK_FULL: u32 = 7;
+    /// User memory that could not be read (paged out or unmapped).
+    pub const READ_FAULT: u32 = 8;
+    /// Calls with more segments, steps or messages than are looked at.
+    pub const CALL_CUT: u32 = 9;
+    /// Message heads longer than [`HEAD_MAX`](super::HEAD_MAX).
+    pub const HEAD_CUT: u32 = 10;
+    /// Connections given up as no protocol of ours.
+    pub const OPAQUE: u32 = 11;
+    /// Bytes moved on connections that passed the filters.
+    pub const BYTES_SEEN: u32 = 12;
+    /// Bytes copied to user space.
+    pub const BYTES_COPIED: u32 = 13;
+    /// Calls that could not be tied to a connection.
+    pub const UNTIED: u32 = 14;
+    /// Runs of a program that found no free cell to work in: what they would have told is lost.
+    pub const SCRATCH_FULL: u32 = 15;
+    /// Calls whose return was not seen (kretprobes beyond the kernel's limit): their bytes are lost.
+    pub const RETURN_MISSED: u32 = 16;
+    /// Kernel memory that could not be read.
+    pub const KERNEL_FAULT: u32 = 17;
+    /// Runs of a program that the kernel skipped because it was already running on that CPU. The agent asks the kernel
+    /// for it; what such a run was about, and whether it would have been seen, is not known.
+    pub const RUN_MISSED: u32 = 18;
+    /// How many counters there are.
+    pub const COUNT: u32 = 24;
+    /// Rows of counters; a counter's value is its sum over all rows and CPUs.
+    pub const ROWS: u32 = super::SCRATCH_CELLS + 1;
+}
+
+/// Key of the descriptor table.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FdKey {
+    /// Process.
+    pub tgid: u32,
+    /// Descriptor.
+    pub fd: i32,
+}
+
+/// What the kernel side decided about a process.
+pub mod verdict {
+    /// Not decided yet.
+    pub const NONE: u32 = 0;
+    /// Its calls are seen.
+    pub const INCLUDE: u32 = 1;
+    /// Its calls are ignored.
+    pub const EXCLUDE: u32 = 2;
+}
+
+/// Bits of [`FilterConfig::active`]: the dimensions that have rules. A process is seen when it matches one rule of each
+/// dimension that has include rules, and no exclude rule.
+pub mod dimension {
+    /// Process ids, with their descendants.
+    pub const PID: u32 = 1;
+    /// Command names.
+    pub const COMM: u32 = 2;
+    /// Cgroups, with those below.
+    pub const CGROUP: u32 = 4;
+    /// Ports, local or remote.
+    pub const PORT: u32 = 8;
+}
+
+/// Bits of a rule's value in the filter maps.
+pub mod rule {
+    /// Include.
+    pub const INCLUDE: u8 = 1;
+    /// Exclude.
+    pub const EXCLUDE: u8 = 2;
+    /// For ports: applies to the local port.
+    pub const LOCAL: u8 = 4;
+    /// For ports: applies to the peer's port.
+    pub const PEER: u8 = 8;
+}
+
+/// How many cgroup rules there may be.
+pub const CGROUP_RULES_MAX: u32 = 64;
+
+/// The filters' head: which dimensions have rules. The rules are in maps of their own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilterConfig {
+    /// Raised with every change: verdicts of an older generation are decided anew.
+    pub generation: u32,
+    /// Bits of [`dimension`] that have include rules.
+    pub include: u32,
+    /// Bits of [`dimension`] that have exclude rules.
+    pub exclude: u32,
+    /// Process id of the agent: never seen.
+    pub agent: u32,
+    /// How many cgroup rules there are.
+    pub cgroups: u32,
+    /// 0 while the rules are not (or not all) set: nothing is seen.
+    pub open: u32,
+}
+const _: () = assert!(size_of::<FilterConfig>() == 24);
+
+/// Value of a [`Layout`] field for what the running kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// Where the programs of the `socket` family find things in the running kernel, by its BTF: offsets in bytes, but for
+/// those that say otherwise. [`ABSENT`] for what it does not have.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// `sock.__sk_common.skc_family` (16 bits)
+    pub sock_family: u32,
+    /// `sock.__sk_common.skc_num` (16 bits, host order)
+    pub sock_local_port: u32,
+    /// `sock.__sk_common.skc_dport` (16 bits, network order)
+    pub sock_peer_port: u32,
+    /// `sock.__sk_common.skc_rcv_saddr` (4 bytes)
+    pub sock_local: u32,
+    /// `sock.__sk_common.skc_daddr` (4 bytes)
+    pub sock_peer: u32,
+    /// `sock.__sk_common.skc_v6_rcv_saddr` (16 bytes)
+    pub sock_local6: u32,
+    /// `sock.__sk_common.skc_v6_daddr` (16 bytes)
+    pub sock_peer6: u32,
+    /// `sock.__sk_common.skc_cookie` (64 bits, 0 until somebody asked for it)
+    pub sock_cookie: u32,
+    /// `sock.__sk_common.skc_net.net` (pointer)
+    pub sock_net: u32,
+    /// `net.ns.inum` (32 bits)
+    pub net_inum: u32,
+    /// `sock.sk_protocol` (8 bits before 5.6, 16 bits since)
+    pub sock_protocol: u32,
+    /// `sock.sk_err` (32 bits)
+    pub sock_err: u32,
+    /// `socket.sk` (pointer)
+    pub socket_sk: u32,
+    /// `unix_sock.peer` (pointer)
+    pub unix_peer: u32,
+    /// `tcp_sock.srtt_us` (32 bits, in eighths of a microsecond)
+    pub tcp_srtt: u32,
+    /// `tcp_sock.rtt_min.s[0].v` (32 bits, in microseconds)
+    pub tcp_min_rtt: u32,
+    /// `tcp_sock.total_retrans` (32 bits)
+    pub tcp_retransmits: u32,
+    /// `msghdr.msg_iter`
+    pub msg_iter: u32,
+    /// `iov_iter.iter_type` (8 bits), or before 5.14 `iov_iter.type` (32 bits, the lowest of which is not of the kind)
+    pub iter_kind: u32,
+    /// Size of `iter_kind` in bytes.
+    pub iter_kind_size: u32,
+    /// `iov_iter.iov_offset` (64 bits)
+    pub iter_offset: u32,
+    /// `iov_iter.count` (64 bits)
+    pub iter_count: u32,
+    /// `iov_iter.__iov`, or before 6.4 `iov_iter.iov` (pointer)
+    pub iter_vector: u32,
+    /// `iov_iter.ubuf` (pointer)
+    pub iter_buffer: u32,
+    /// Value of `ITER_IOVEC`.
+    pub kind_vector: u32,
+    /// Value of `ITER_UBUF`.
+    pub kind_buffer: u32,
+    /// Which argument of `tcp_recvmsg` is `flags`.
+    pub recv_flags: u32,
+    /// How many arguments `tcp_recvmsg` has.
+    pub recv_arguments: u32,
+    /// How many arguments `inet_csk_accept` has.
+    pub accept_arguments: u32,
+    /// How many arguments `unix_accept` has.
+    pub unix_accept_arguments: u32,
+    /// `task_struct.flags` (32 bits)
+    pub task_flags: u32,
+    /// Explicit padding.
+    pub _pad: u32,
+}
+const _: () = assert!(size_of::<Layout>() == 128);

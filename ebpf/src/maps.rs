@@ -1,0 +1,156 @@
+//! All maps, and the constants that the agent sets before loading.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, CgroupArray, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use netspan_ebpf::{CGROUP_RULES_MAX, COMM_LEN, FdKey, FilterConfig, Layout, SCRATCH_CELLS, counter};
+
+use crate::{conn::Conn, scratch::Scratch, socket::SocketCall, syscall::Thread};
+
+/// Size of each ring before the agent sets it.
+const RING_BYTES: u32 = 1 << 20;
+
+#[map]
+pub static RING_0: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+#[map]
+pub static RING_1: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+#[map]
+pub static RING_2: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+#[map]
+pub static RING_3: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+
+/// Rows of [`counter`]: one for all, and one for each cell of [`SCRATCH`].
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT * counter::ROWS, 0);
+
+/// What programs work on.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCH_CELLS, 0);
+
+/// Connections by key. Least recently used entries give way: one that is needed again is made anew as `FOUND`, and
+/// counted.
+#[map]
+pub static CONNS: LruHashMap<u64, Conn> = LruHashMap::with_max_entries(32_768, 0);
+
+/// Descriptors of connections.
+#[map]
+pub static FDS: LruHashMap<FdKey, FdEntry> = LruHashMap::with_max_entries(65_536, 0);
+
+/// Sockets (their kernel addresses as mere numbers) to keys of [`CONNS`].
+#[map]
+pub static SOCKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(32_768, 0);
+
+/// When sockets that nobody accepted yet were established.
+#[map]
+pub static ESTABLISHED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(8_192, 0);
+
+/// Which of [`netspan_ebpf::syscall`] a number is.
+#[map]
+pub static SYSCALLS: Array<u8> = Array::with_max_entries(netspan_ebpf::syscall::NUMBERS, 0);
+
+/// Threads whose calls are seen, by `pid_tgid`, each with the call that it is in.
+#[map]
+pub static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(32_768, 0);
+
+/// Calls that threads are in, by `pid_tgid`, for the hooks of the family `socket` that are kprobes.
+#[map]
+pub static SOCKET_CALLS: HashMap<u64, SocketCall> = HashMap::with_max_entries(16_384, 0);
+
+/// Processes and what was decided of them.
+#[map]
+pub static PROCESSES: LruHashMap<u32, Process> = LruHashMap::with_max_entries(16_384, 0);
+
+/// One entry: the filters' head.
+#[map]
+pub static FILTER: Array<FilterConfig> = Array::with_max_entries(1, 0);
+/// Rules by process id; descendants are added as they are forked.
+#[map]
+pub static FILTER_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(16_384, 0);
+/// Rules by command name.
+#[map]
+pub static FILTER_COMMS: HashMap<[u8; COMM_LEN], u8> = HashMap::with_max_entries(256, 0);
+/// Cgroups that have rules.
+#[map]
+pub static FILTER_CGROUPS: CgroupArray = CgroupArray::with_max_entries(CGROUP_RULES_MAX, 0);
+/// Their rules.
+#[map]
+pub static FILTER_CGROUP_RULES: Array<u8> = Array::with_max_entries(CGROUP_RULES_MAX, 0);
+/// Rules by port.
+#[map]
+pub static FILTER_PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1_024, 0);
+
+/// What a descriptor stands for.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FdEntry {
+    /// Key in [`CONNS`], or one of [`fd`].
+    pub key: u64,
+    /// Its socket, or 0 while that is not known. For [`fd::UNKNOWN`] the number of calls so far.
+    pub sock: u64,
+}
+
+/// Values of [`FdEntry::key`] that are no keys; keys are larger.
+pub mod fd {
+    /// No stream socket: its calls are left alone until it is closed.
+    pub const IGNORED: u64 = 0;
+    /// An entry that was inherited and closed here: what the descriptor stands for now is not known.
+    pub const GONE: u64 = 1;
+    /// Nothing is known, and no call so far was the beginning of a message of ours.
+    pub const UNKNOWN: u64 = 2;
+    /// The largest value that is no key.
+    pub const LAST: u64 = UNKNOWN;
+}
+
+/// What is known of a process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Process {
+    /// When it began its program: descriptors of an earlier process with its id are not its own.
+    pub since_ns: u64,
+    /// Who forked it, or 0.
+    pub parent: u32,
+    /// Whose descriptors it still has because it was forked, or 0. A process that never had a connection leaves none.
+    pub heir_of: u32,
+    /// One of [`netspan_ebpf::verdict`].
+    pub verdict: u32,
+    /// [`FilterConfig::generation`] that the verdict is of.
+    pub generation: u32,
+    /// Non-zero: it has forked, so that its descriptors may live on in a child.
+    pub forked: u32,
+    /// Non-zero: it has had a connection.
+    pub tied: u32,
+}
+
+/// Constants that the agent sets before loading: the verifier knows their values and drops what they exclude.
+#[unsafe(no_mangle)]
+pub static RINGS_MASK: u32 = 3;
+/// 1 where the event `tcp:tcp_rcv_space_adjust` has the field `family` (kernels from 5.16).
+#[unsafe(no_mangle)]
+pub static SPACE_ADJUST_HAS_FAMILY: u32 = 1;
+/// Offsets of the six argument registers in `struct pt_regs`.
+#[unsafe(no_mangle)]
+pub static REGISTERS: [u32; 6] = [112, 104, 96, 56, 72, 64];
+/// Offset in `struct pt_regs` of what tells a 64-bit caller, or 0 where nothing does; and its value.
+#[unsafe(no_mangle)]
+pub static USER_CS_OFFSET: u32 = 136;
+/// See [`USER_CS_OFFSET`].
+#[unsafe(no_mangle)]
+pub static USER_CS: u16 = 0x33;
+/// 1 for the family `socket`: its programs may read kernel memory.
+#[unsafe(no_mangle)]
+pub static KERNEL_READS: u32 = 0;
+/// Where they find what they read.
+#[unsafe(no_mangle)]
+// SAFETY: integers only.
+pub static LAYOUT: Layout = unsafe { core::mem::zeroed() };
+/// Bytes in a ring from which on a wake-up is sent.
+#[unsafe(no_mangle)]
+pub static WAKE_BYTES: u64 = 65_536;
+
+/// Reads a constant in such a way that the compiler does not take the value above for granted.
+#[inline(always)]
+pub fn constant<T: Copy>(value: &'static T) -> T {
+    // SAFETY: a reference to a static is valid for reads.
+    unsafe { core::ptr::read_volatile(value) }
+}

@@ -1,0 +1,158 @@
+//! `netspan-lab`: the shop, the client program and the benchmarks, for `cargo xtask`, for guests of the virtual
+//! machines, and for the tests themselves.
+#![forbid(unsafe_code)]
+
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use netspan_tests::{bench, demo, drive, process::Address, scenario, shop, verified};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Parser)]
+#[command(name = "netspan-lab", about = "Real programs for netspan's demo, tests and benchmarks", version)]
+struct Options {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Open the shop, send customers, and show what the agent sees
+    Demo {
+        /// End after the first whole trace; fail if none is seen
+        #[arg(long)]
+        once: bool,
+        /// End after so many seconds
+        #[arg(long)]
+        seconds: Option<u64>,
+        /// Customers' requests per second
+        #[arg(long, default_value_t = 8.0)]
+        rate: f64,
+        /// Seed of the customers' wishes
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Open the shop and send customers, without the agent, until interrupted
+    Shop {
+        /// Customers' requests per second
+        #[arg(long, default_value_t = 8.0)]
+        rate: f64,
+    },
+    /// Speak to a server as standard input says (a JSON list), and print what was seen (JSON)
+    Drive {
+        /// `ADDRESS:PORT` or `unix:PATH`
+        address: String,
+    },
+    /// Mixed requests to nginx with the agent; fails unless the spans are exactly what happened
+    Mixed {
+        /// Requests
+        #[arg(long, default_value_t = 2000)]
+        requests: u32,
+        /// Connections at once
+        #[arg(long, default_value_t = 32)]
+        concurrency: u32,
+        /// Do not judge how near the durations are to nginx's own: for a machine that is emulated
+        #[arg(long)]
+        anytime: bool,
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
+    /// How many instructions the verifier went through, program by program; fails over the budget
+    Verified {
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
+    /// Requests to a server on `io_uring` with the agent; fails unless the spans are exactly what happened
+    Uring {
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
+    /// Measure what the agent costs, and print it as JSON
+    Overhead {
+        /// Pairs of runs with and without the agent
+        #[arg(long, default_value_t = 5)]
+        pairs: usize,
+        /// Seconds per run
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Connections of the load
+        #[arg(long, default_value_t = 16)]
+        connections: u32,
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
+}
+
+fn main() -> Result<()> {
+    match Options::parse().task {
+        Task::Demo { once, seconds, rate, seed } => {
+            let bound = seconds.map(Duration::from_secs);
+            demo::run(demo::Options { once, bound, rate, seed }, interrupted()?)
+        }
+        Task::Shop { rate } => open_shop(rate),
+        Task::Drive { address } => {
+            let talks: Vec<drive::Talk> = serde_json::from_reader(io::stdin()).context("standard input is no list")?;
+            let seen = drive::run(&Address::parse(&address)?, &talks)?;
+            serde_json::to_writer(io::stdout(), &seen).context("cannot print")
+        }
+        Task::Mixed { requests, concurrency, anytime, agent } => {
+            let mixed = scenario::nginx_mixed(requests, concurrency, &agent)?;
+            println!("{}", serde_json::to_string(&mixed)?);
+            ensure!(anytime || mixed.is_near(), "fewer than 99 % of the durations are within 1 ms of nginx's own");
+            Ok(())
+        }
+        Task::Verified { agent } => {
+            for (program, target, verified) in verified::programs(&agent)? {
+                let verified = verified.map_or_else(|| "not told".to_owned(), |count| count.to_string());
+                println!("{verified:>8}  {program}  {target}");
+            }
+            Ok(())
+        }
+        Task::Uring { agent } => {
+            println!("{{\"requests\":{}}}", scenario::uring(&agent)?);
+            Ok(())
+        }
+        Task::Overhead { pairs, seconds, connections, agent } => {
+            let length = Duration::from_secs(seconds);
+            let outcome = bench::overhead(bench::Options { pairs, length, connections, agent })?;
+            println!("{}", serde_json::to_string_pretty(&outcome)?);
+            Ok(())
+        }
+    }
+}
+
+fn open_shop(rate: f64) -> Result<()> {
+    let halt = interrupted()?;
+    let shop = shop::Shop::open(|name| eprintln!("starting {name}"))?;
+    println!("http://{} in {}", shop.address(), shop.scope().path().display());
+    println!("the customers sent {} requests", shop.serve_customers(rate, 1, halt)?);
+    Ok(())
+}
+
+/// A flag that SIGINT and SIGTERM set, so that everything that was started is ended in order.
+fn interrupted() -> Result<&'static AtomicBool> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (interrupt, terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    thread::spawn(move || {
+        let (mut interrupt, mut terminate) = (interrupt, terminate);
+        runtime.block_on(async {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        });
+        STOP.store(true, Ordering::Relaxed);
+    });
+    Ok(&STOP)
+}

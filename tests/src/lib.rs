@@ -1,0 +1,24 @@
+//! The harness of netspan's end-to-end tests: it starts real programs in cgroups of their own, drives them, runs the
+//! agent on them, and compares what it says with what happened. It never looks at a process that it did not start.
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod apps;
+pub mod bench;
+pub mod demo;
+pub mod drive;
+pub mod http;
+pub mod load;
+pub mod nginx;
+pub mod paths;
+pub mod ports;
+pub mod process;
+pub mod python;
+pub mod rotel;
+pub mod scenario;
+pub mod scope;
+pub mod shop;
+pub mod span;
+pub mod truth;
+pub mod verified;
+pub mod wait;

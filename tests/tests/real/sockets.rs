@@ -1,0 +1,147 @@
+//! Address families, connections older than the agent, and clients that are gone before anyone can look at them.
+
+use std::{process::Stdio, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use netspan_tests::{
+    agent::Agent,
+    apps::Kind,
+    drive::{self, Ask, Talk},
+    http::Connection,
+    nginx::{self, Nginx},
+    paths, ports,
+    process::{Address, command_in},
+    scenario::nothing_lost,
+    scope::Scope,
+    span::JsonSpan,
+    truth::{Seen, same},
+};
+
+use crate::together;
+
+/// Time for the last span of a few requests.
+const SOON: Duration = Duration::from_secs(5);
+
+fn hellos() -> Vec<Talk> {
+    vec![Talk::InTurn(vec![Ask::get("/hello"), Ask::get("/file/1000"), Ask::get("/file/300000")]); 3]
+}
+
+fn nginx_is_seen_exactly(choose: impl Fn(&Nginx) -> Option<Address>) -> Result<Vec<JsonSpan>> {
+    let _machine = together();
+    let scope = Scope::new()?;
+    let nginx = Nginx::start(&scope, 1)?;
+    let address = choose(&nginx).context("the machine has no such address")?;
+    let agent = Agent::watch(&scope)?;
+    let driven = drive::run_in(&scope, &address, &hellos())?;
+    agent.await_spans(2 * driven.seen.len(), SOON);
+    let report = agent.stop()?;
+    same(driven.seen.iter().cloned(), report.servers().map(JsonSpan::seen)).context("SERVER spans")?;
+    same(driven.seen.iter().cloned(), report.clients().map(JsonSpan::seen)).context("CLIENT spans")?;
+    nothing_lost(&report)?;
+    Ok(report.spans)
+}
+
+#[test]
+fn requests_over_ipv6_are_seen_with_their_addresses() -> Result<()> {
+    for span in nginx_is_seen_exactly(|nginx| nginx.address6.clone())? {
+        let peer = span.text("network.peer.address").or_else(|| span.text("server.address"));
+        ensure!(peer == Some("::1"), "the peer is not ::1: {span:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn requests_over_unix_sockets_are_seen() -> Result<()> {
+    for span in nginx_is_seen_exactly(|nginx| Some(nginx.unix.clone()))? {
+        ensure!(span.text("network.transport") == Some("unix"), "not over a Unix socket: {span:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_connection_older_than_the_agent_is_seen_from_its_next_request() -> Result<()> {
+    let _machine = together();
+    let scope = Scope::new()?;
+    let nginx = Nginx::start(&scope, 1)?;
+    let mut old = Connection::open(&nginx.address)?;
+    let ask = |connection: &mut Connection, target: &str| -> Result<Seen> {
+        let ask = Ask::get(target);
+        connection.write(&ask.bytes())?;
+        Ok(ask.seen(&connection.answer("GET")?))
+    };
+    ask(&mut old, "/file/0")?;
+    let agent = Agent::watch(&scope)?;
+    let seen = ["/file/1", "/file/100", "/hello"].map(|target| ask(&mut old, target));
+    let seen = seen.into_iter().collect::<Result<Vec<_>>>()?;
+    agent.await_spans(seen.len(), SOON);
+    let report = agent.stop()?;
+    same(seen, report.spans.iter().map(JsonSpan::seen))?;
+    ensure!(report.clients().count() == 0, "nginx is the server: {:#?}", report.spans);
+    for span in report.servers() {
+        ensure!(span.peer_port() == Some(old.port().into()), "not the client's port {}: {span:?}", old.port());
+    }
+    nothing_lost(&report)
+}
+
+#[test]
+fn a_proxy_and_what_is_behind_its_old_unix_connections_are_seen() -> Result<()> {
+    let _machine = together();
+    let scope = Scope::new()?;
+    let app = Kind::GunicornUnix.start(&scope)?;
+    let directory = tempfile::tempdir()?;
+    let address = Address::local(ports::free()?);
+    let Address::Tcp(socket) = &address else { unreachable!("it is a port") };
+    let configuration = format!(
+        "{}http {{\n{}upstream app {{ server {}; keepalive 4; }}\nserver {{ listen {socket}; location / {{ \
+         proxy_http_version 1.1; proxy_set_header Connection ''; proxy_pass http://app; }} }}\n}}\n",
+        nginx::preamble(1),
+        nginx::http_preamble(),
+        app.address,
+    );
+    let proxy = nginx::start(&scope, directory.path(), &configuration, &address)?;
+    let talks = [Talk::InTurn(vec![Ask::get("/hello"), Ask::get("/chunked/2500"), Ask::post("/echo", 2000)])];
+    drive::run(&address, &talks)?;
+    let agent = Agent::watch(&scope)?;
+    let seen = drive::run(&address, &talks)?;
+    agent.await_spans(3 * seen.len(), SOON);
+    let of_proxy = proxy.scope().processes();
+    let report = agent.stop()?;
+    let (front, back): (Vec<&JsonSpan>, Vec<&JsonSpan>) =
+        report.servers().partition(|span| of_proxy.contains(&span.pid));
+    same(seen.iter().cloned(), front.into_iter().map(JsonSpan::seen)).context("SERVER spans of the proxy")?;
+    same(seen.iter().cloned(), back.into_iter().map(JsonSpan::seen)).context("SERVER spans of the application")?;
+    same(seen, report.clients().map(JsonSpan::seen)).context("CLIENT spans of the proxy")?;
+    nothing_lost(&report)
+}
+
+#[test]
+fn a_curl_that_is_gone_at_once_is_named_correctly() -> Result<()> {
+    let _machine = together();
+    let scope = Scope::new()?;
+    let nginx = Nginx::start(&scope, 1)?;
+    let agent = Agent::watch(&scope)?;
+    let curl = paths::tool("curl", "curl")?;
+    let mut pids = Vec::new();
+    for _ in 0..10 {
+        for unix in [false, true] {
+            let mut command = command_in(&scope, &curl);
+            command.args(["--silent", "--output", "/dev/null"]).stdout(Stdio::null());
+            if let (true, Address::Unix(path)) = (unix, &nginx.unix) {
+                command.arg("--unix-socket").arg(path);
+            }
+            let mut child = command.arg(format!("http://{}/hello", nginx.address)).spawn()?;
+            pids.push(child.id());
+            ensure!(child.wait()?.success(), "curl failed");
+        }
+    }
+    agent.await_spans(2 * pids.len(), SOON);
+    let report = agent.stop()?;
+    same(pids, report.clients().map(|span| span.pid)).context("the CLIENT spans' processes")?;
+    for span in report.clients() {
+        ensure!(span.service == "curl", "{} instead of curl: {span:?}", span.service);
+    }
+    for span in report.servers() {
+        ensure!(span.service == "nginx", "{} instead of nginx: {span:?}", span.service);
+    }
+    nothing_lost(&report)
+}

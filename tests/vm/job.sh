@@ -1,0 +1,19 @@
+#!/bin/bash
+# A job: the small scenario, under the guest's kernel, with each family and each kind of hook.
+set -euo pipefail
+lab=$NETSPAN_BINARIES/netspan-lab
+failed=0
+
+try() {
+    echo "== $*"
+    "$lab" "$@" || { echo "FAILED: $*"; failed=1; }
+}
+
+for hooks in "--family syscall" "--family socket --hook fentry" "--family socket --hook kprobe"; do
+    # shellcheck disable=SC2086  # the flags are words
+    try verified -- $hooks
+    # shellcheck disable=SC2086
+    try mixed --requests 300 --anytime -- $hooks
+done
+try uring -- --family socket
+exit $failed
