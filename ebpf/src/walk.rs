@@ -194,6 +194,8 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     work.event.arrived_ns = moved.arrived_ns;
     work.event.len = moved.len;
     work.event.direction = moved.direction;
+    // Before any way out: what sends the event counts by it.
+    work.direction = u32::from(moved.direction & 1);
     work.event.flags = 0;
     work.key = moved.key;
     work.pid_tgid = moved.pid_tgid;
@@ -216,7 +218,6 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     work.total = moved.len;
     work.off = 0;
     work.pending = 0;
-    work.direction = u32::from(moved.direction & 1);
     work.segment = 0;
     work.iov_left = 0;
     work.in_kernel = 0;
