@@ -1,8 +1,16 @@
 //! netspan's BPF programs. They filter by maps, copy bytes and stamp time; what bytes mean is decided by the agent.
 //!
-//! `syscall` is the family that reads no kernel memory; `socket` is the one that does, through `kernel` alone. Everything else here is shared by the families: `maps`, `filter`
-//! (whose calls are seen), `conn` (the connection table), `walk` (which bytes are copied), `scratch` (what they work on) and `emit` (rings and counters).
+//! `syscall` is the family that reads no kernel memory; `socket` is the one that does, through `kernel` alone. Everything
+//! else here is shared by the families: `maps`, `filter` (whose calls are seen), `conn` (the connection table), `walk`
+//! (which bytes are copied), `scratch` (what they work on) and `emit` (rings and counters).
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(clippy::inline_always, reason = "a call between programs' functions costs the verifier its bounds"),
+    expect(clippy::needless_pass_by_value, reason = "the macros of the programs ask for their context by value"),
+    expect(clippy::cast_ptr_alignment, reason = "the records of the kernel are aligned, though known as bytes"),
+    expect(clippy::cast_sign_loss, reason = "results are counts of bytes where they are used as such")
+)]
 
 #[cfg(target_arch = "bpf")]
 mod conn;

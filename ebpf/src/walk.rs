@@ -561,8 +561,8 @@ const REQUEST: u32 = 1;
 const RESPONSE: u32 = 2;
 
 /// The first four bytes of a method that is known by name, as a little-endian number.
-const fn word(name: &[u8; 4]) -> u32 {
-    u32::from_le_bytes(*name)
+const fn word(name: [u8; 4]) -> u32 {
+    u32::from_le_bytes(name)
 }
 
 /// Whether bytes look like the beginning of a request or of a response. Fewer than eight bytes may match less.
@@ -577,18 +577,18 @@ fn looks_like(payload: &[u8], len: u32) -> u32 {
         }
         return if letter.is_ascii_uppercase() { REQUEST } else { NOTHING };
     }
-    if four == word(b"HTTP") {
+    if four == word(*b"HTTP") {
         return RESPONSE;
     }
-    let known = four == word(b"GET ")
-        || four == word(b"POST")
-        || four == word(b"HEAD")
-        || four == word(b"PUT ")
-        || four == word(b"DELE")
-        || four == word(b"PATC")
-        || four == word(b"OPTI")
-        || four == word(b"CONN")
-        || four == word(b"TRAC");
+    let known = four == word(*b"GET ")
+        || four == word(*b"POST")
+        || four == word(*b"HEAD")
+        || four == word(*b"PUT ")
+        || four == word(*b"DELE")
+        || four == word(*b"PATC")
+        || four == word(*b"OPTI")
+        || four == word(*b"CONN")
+        || four == word(*b"TRAC");
     if known {
         return REQUEST;
     }
@@ -753,15 +753,14 @@ fn first_line(work: &mut Work, begin: u32, end: u32, whole: bool) -> bool {
     work.way.flags &= !way::FIRST_LINE;
     let Some(conn) = get(work.key) else { return false };
     if work.way.flags & way::RESPONSE != 0 {
-        if !whole {
-            // `walk_piece` has read it.
-        } else {
+        // Otherwise `walk_piece` has read it.
+        if whole {
             let digit = |n: u32| u16::from(work.payload[((begin + n) & MASK) as usize].wrapping_sub(b'0') & 15);
             work.way.status = digit(9) * 100 + digit(10) * 10 + digit(11);
         }
     } else {
         let at = |n: u32| work.payload[(end.wrapping_sub(n) & MASK) as usize];
-        let last = if end > 0 && at(1) == b'\r' { 1 } else { 0 };
+        let last = u32::from(end > 0 && at(1) == b'\r');
         // Bytes of the line that were in an earlier call can't be looked at any more.
         if end >= 10 {
             let one = at(last + 8) == b'H' && at(last + 7) == b'T' && at(last + 5) == b'P' && at(last + 4) == b'/';
@@ -823,7 +822,7 @@ pub extern "C" fn walk_header(slot: u32, begin: u32, end: u32) -> u32 {
         }
         let last = |n: u32| work.payload[(end.wrapping_sub(n) & MASK) as usize] | 0x20;
         // `\r | 0x20` is `-`.
-        let back = if last(1) == b'-' { 1 } else { 0 };
+        let back = u32::from(last(1) == b'-');
         if last(back + 1) == b'd' && last(back + 2) == b'e' && last(back + 5) == b'u' && last(back + 7) == b'c' {
             work.way.flags |= way::CHUNKED;
         }
@@ -908,7 +907,7 @@ fn spell_byte(way: &mut Way, byte: u8) {
             }
         }
         _ => {
-            if at >= 9 && at < 12 {
+            if (9..12).contains(&at) {
                 way.status = way.status.wrapping_mul(10).wrapping_add(u16::from(byte.wrapping_sub(b'0') & 15));
             }
             way.spelled = if at < 12 { at + 1 } else { at };
@@ -940,7 +939,7 @@ fn body(work: &mut Work) {
     if response {
         let Some(conn) = get(work.key) else { return };
         let bit = 1u64 << (conn.responses & 63);
-        let tunnel = conn.tunnels & bit != 0 && status >= 200 && status < 300;
+        let tunnel = conn.tunnels & bit != 0 && (200..300).contains(&status);
         if tunnel || status == 101 {
             give_up(conn);
             work.off = work.total;
@@ -1004,7 +1003,7 @@ fn chunk(work: &mut Work) -> u32 {
             let low = byte | 0x20;
             if byte.is_ascii_digit() {
                 work.way.chunk = work.way.chunk << 4 | u32::from(byte - b'0');
-            } else if low >= b'a' && low <= b'f' {
+            } else if (b'a'..=b'f').contains(&low) {
                 work.way.chunk = work.way.chunk << 4 | u32::from(low - b'a' + 10);
             } else {
                 work.way.flags |= way::SIZED;

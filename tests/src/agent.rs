@@ -238,11 +238,12 @@ impl Report {
         self.spans.iter().filter(|span| span.is_client())
     }
 
-    /// A figure of the summary's balance: `events: attempted 3 = delivered 2 + lost 1`.
+    /// A figure of the summary, by the word before it: `attempted` of `events: attempted 3 = delivered 2 + lost 1`.
     pub fn figure(&self, name: &str) -> Option<u64> {
-        let balance = self.errors.lines().rev().find(|line| line.contains("events: attempted "))?;
-        let mut words = balance.split_whitespace().skip_while(|word| *word != name);
-        words.nth(1)?.parse().ok()
+        self.errors.lines().rev().find_map(|line| {
+            let value = line.split_whitespace().skip_while(|word| *word != name).nth(1)?;
+            value.trim_end_matches([',', ';']).parse().ok()
+        })
     }
 }
 

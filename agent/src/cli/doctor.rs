@@ -83,7 +83,7 @@ impl Report<'_> {
     }
 
     fn json(&self) -> Value {
-        let Kernel { release, machine, lockdown, btf, kprobes, .. } = &self.kernel;
+        let Kernel { release, machine, lockdown, btf, kprobes, preemption, .. } = &self.kernel;
         let missing = self.kernel.missing_capabilities();
         let capture = match self.probes {
             Ok(probes) => json!({
@@ -103,6 +103,7 @@ impl Report<'_> {
                 "lockdown": lockdown,
                 "btf": btf,
                 "kprobes": kprobes,
+                "preemption": preemption,
                 "missing_capabilities": missing,
             },
             "capture": capture,
@@ -152,13 +153,14 @@ fn state(state: &HookState) -> (&'static str, Option<&str>) {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Kernel { release, machine, lockdown, btf, kprobes, .. } = &self.kernel;
+        let Kernel { release, machine, lockdown, btf, kprobes, preemption, .. } = &self.kernel;
         let yes = |is: &bool| if *is { "yes" } else { "no" };
         writeln!(f, "netspan {} on Linux {release}, {machine}", env!("CARGO_PKG_VERSION"))?;
         let lockdown = lockdown.as_deref().unwrap_or("not told (securityfs is not mounted)");
         writeln!(f, "  lockdown      {lockdown}")?;
         writeln!(f, "  BTF           {}", yes(btf))?;
         writeln!(f, "  kprobes       {}", yes(kprobes))?;
+        writeln!(f, "  preemption    {preemption}")?;
         match self.kernel.missing_capabilities().as_slice() {
             [] => writeln!(f, "  capabilities  all that are needed")?,
             missing => writeln!(f, "  capabilities  missing: {}", missing.join(", "))?,

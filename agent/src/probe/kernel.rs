@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use super::preemption::Model;
+
 /// Facts about the running kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
@@ -16,6 +18,8 @@ pub struct Kernel {
     pub btf: bool,
     /// Whether it has kprobes.
     pub kprobes: bool,
+    /// Preemption model: `none`, `voluntary`, `lazy`, `full`, `rt` or `unknown`.
+    pub preemption: String,
     /// Effective capabilities of this process, as a bit set.
     pub capabilities: u64,
 }
@@ -40,6 +44,7 @@ impl Kernel {
             lockdown: fs::read_to_string("/sys/kernel/security/lockdown").ok().and_then(|text| chosen(&text)),
             btf: fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false),
             kprobes: fs::exists("/sys/bus/event_source/devices/kprobe").unwrap_or(false),
+            preemption: Model::of_kernel().name().to_owned(),
             capabilities,
         }
     }
@@ -84,6 +89,7 @@ mod tests {
             lockdown: None,
             btf: false,
             kprobes: false,
+            preemption: String::new(),
             capabilities,
         };
         assert_eq!(kernel(1 << 21).missing_capabilities(), ["CAP_SYS_PTRACE"]);

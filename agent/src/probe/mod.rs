@@ -7,9 +7,11 @@ mod choice;
 mod counters;
 mod descriptor;
 mod kernel;
+mod kretprobe;
 mod layout;
 mod missed;
 mod object;
+mod preemption;
 mod socket;
 mod syscall;
 mod tracefs;
@@ -28,6 +30,8 @@ use aya::{
     programs::ProgramError,
 };
 use netspan_ebpf::{CGROUP_RULES_MAX, FdKey, FilterConfig, Layout, RING_SHARDS};
+
+use self::kretprobe::ReturnProbes;
 
 /// A family of hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -146,6 +150,8 @@ pub struct Probes {
     /// Why a preferred family does not run.
     pub fallbacks: Vec<(Family, String)>,
     ebpf: Ebpf,
+    /// Keeps what aya does not.
+    _returns: Option<ReturnProbes>,
 }
 
 impl fmt::Debug for Probes {
@@ -160,13 +166,15 @@ impl Probes {
         let mut fallbacks = Vec::new();
         if family != FamilyChoice::Syscall {
             match socket::load(hook, options) {
-                Ok((ebpf, hooks)) => return Ok(Self { family: Family::Socket, hooks, fallbacks, ebpf }),
+                Ok((ebpf, hooks, returns)) => {
+                    return Ok(Self { family: Family::Socket, hooks, fallbacks, ebpf, _returns: Some(returns) });
+                }
                 Err(e) if family == FamilyChoice::Socket => return Err(e),
                 Err(e) => fallbacks.push((Family::Socket, e.to_string())),
             }
         }
         let (ebpf, hooks) = syscall::load(options)?;
-        Ok(Self { family: Family::Syscall, hooks, fallbacks, ebpf })
+        Ok(Self { family: Family::Syscall, hooks, fallbacks, ebpf, _returns: None })
     }
 
     /// Takes the rings; can be done once.

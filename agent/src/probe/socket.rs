@@ -1,7 +1,8 @@
 //! The family `socket`: its hooks, and how they are loaded.
 //!
-//! Each function of the kernel is hooked by a trampoline (`fentry`, `fexit`) where that attaches, else by a kprobe; what
-//! did not attach, and why, stays in the list of hooks.
+//! Each function of the kernel is hooked by a trampoline (`fentry`, `fexit`) where that attaches, else by a kprobe; the
+//! other way about where the kernel may skip what is on trampolines. What did not attach, and why, stays in the list of
+//! hooks.
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -9,8 +10,8 @@ use aya::{
 };
 
 use super::{
-    Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, layout, object::OBJECT, permission, reason,
-    tracefs, tracepoint,
+    Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, kretprobe::ReturnProbes, layout,
+    object::OBJECT, permission, preemption::Model, reason, tracefs, tracepoint,
 };
 
 /// A function of the kernel, and the programs for it.
@@ -123,7 +124,7 @@ const EVENTS: &[(&str, &str, &str)] = &[
 ];
 
 /// Loads and attaches.
-pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
+pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>, ReturnProbes), ProbeError> {
     let tracefs = tracefs::root()?;
     let btf = Btf::of_kernel()?;
     let layout = super::LayoutPod(layout::resolve(&btf)?);
@@ -141,7 +142,13 @@ pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook
         loader.map_max_entries(ring, options.ring_bytes);
     }
     let mut ebpf = loader.load(OBJECT).map_err(permission)?;
-    let mut family = Family { choice, btf: &btf, types: None, ebpf: &mut ebpf, hooks: Vec::new() };
+    let (kinds, passed_over) = kinds(choice, Model::of_kernel().skips_trampolines());
+    let returns = ReturnProbes::new(&tracefs);
+    let mut family = Family { kinds, btf: &btf, types: None, ebpf: &mut ebpf, hooks: Vec::new(), returns };
+    if let Some(why) = passed_over {
+        let state = HookState::Replaced(why);
+        family.hooks.push(Hook { program: "fentry_*", target: "fentry:*".into(), verified: None, state });
+    }
     for &(program, category, event) in EVENTS {
         let hook = tracepoint::attach(family.ebpf, &tracefs, program, category, event, Need::Must);
         tracepoint::require(&hook, Need::Must)?;
@@ -156,18 +163,36 @@ pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook
     } else {
         family.attach(&ARRIVAL)?;
     }
-    let hooks = family.hooks;
-    Ok((ebpf, hooks))
+    let Family { hooks, returns, .. } = family;
+    Ok((ebpf, hooks, returns))
+}
+
+/// A way to hook a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Trampoline,
+    Kprobe,
+}
+
+/// The ways that are tried for a function, the best first, and why the first of them is not that of trampolines.
+fn kinds(choice: HookChoice, skips: Option<String>) -> (Vec<Kind>, Option<String>) {
+    match (choice, skips) {
+        (HookChoice::Fentry, _) => (vec![Kind::Trampoline], None),
+        (HookChoice::Kprobe, _) => (vec![Kind::Kprobe], None),
+        (HookChoice::Auto, None) => (vec![Kind::Trampoline, Kind::Kprobe], None),
+        (HookChoice::Auto, why) => (vec![Kind::Kprobe, Kind::Trampoline], why),
+    }
 }
 
 /// The family while it is being attached.
 struct Family<'a> {
-    choice: HookChoice,
+    kinds: Vec<Kind>,
     btf: &'a Btf,
     /// aya's reading of the same, for trampolines; made when it is first needed.
     types: Option<aya::Btf>,
     ebpf: &'a mut Ebpf,
     hooks: Vec<Hook>,
+    returns: ReturnProbes,
 }
 
 impl Family<'_> {
@@ -200,46 +225,35 @@ impl Family<'_> {
         Ok(())
     }
 
-    /// Attaches the hooks of a function: by trampoline, else by kprobe, as far as the choice permits.
+    /// Attaches the hooks of a function in the first way that works.
     fn attach(&mut self, function: &Function) -> Result<(), ProbeError> {
         let is_there = self.btf.parameters(function.name).is_some();
         if function.need == Need::May && !is_there {
-            self.hooks.push(Hook {
-                program: function.program(),
-                target: function.name.into(),
-                verified: None,
-                state: HookState::Absent,
-            });
+            self.hooks.push(function.hook(function.name.to_owned(), HookState::Absent));
             return Ok(());
         }
-        if self.choice != HookChoice::Kprobe {
-            let tried = if is_there { self.trampolines(function) } else { Err("its BTF is missing".to_owned()) };
-            match tried {
+        let mut whys = Vec::new();
+        for kind in self.kinds.clone() {
+            let (name, attached) = match kind {
+                Kind::Trampoline if !is_there => ("fentry", Err("its BTF is missing".to_owned())),
+                Kind::Trampoline => ("fentry", self.trampolines(function)),
+                Kind::Kprobe => ("kprobe", self.kprobes(function)),
+            };
+            match attached {
                 Ok(hooks) => {
-                    self.hooks.extend(hooks);
+                    let replaced = whys.into_iter().map(|(name, why)| {
+                        function.hook(format!("{name}:{}", function.name), HookState::Replaced(why))
+                    });
+                    self.hooks.extend(replaced.chain(hooks));
                     return Ok(());
                 }
-                Err(why) if self.choice == HookChoice::Fentry => {
-                    return self.push(function.program(), format!("fentry:{}", function.name), Err(why), function.need);
-                }
-                Err(why) => self.hooks.push(Hook {
-                    program: function.program(),
-                    target: format!("fentry:{}", function.name),
-                    verified: None,
-                    state: HookState::Replaced(why),
-                }),
+                Err(why) => whys.push((name, why)),
             }
         }
-        match self.kprobes(function) {
-            Ok(hooks) => self.hooks.extend(hooks),
-            Err(why) => {
-                let why = match self.hooks.last().map(|hook| &hook.state) {
-                    Some(HookState::Replaced(earlier)) => format!("as fentry: {earlier}; as kprobe: {why}"),
-                    _ => why,
-                };
-                self.push(function.program(), function.name.to_owned(), Err(why), function.need)?;
-            }
-        }
+        let whys: Vec<String> = whys.into_iter().map(|(name, why)| format!("as {name}: {why}")).collect();
+        let hook = function.hook(function.name.to_owned(), HookState::Failed(whys.join("; ")));
+        tracepoint::require(&hook, function.need)?;
+        self.hooks.push(hook);
         Ok(())
     }
 
@@ -275,14 +289,19 @@ impl Family<'_> {
 
     fn kprobes(&mut self, function: &Function) -> Result<Vec<Hook>, String> {
         let mut hooks = Vec::new();
-        for (name, kind) in function.kprobe.iter().zip(["kprobe", "kretprobe"]) {
+        // The return first: without an entry it is nothing, while an entry alone would count its return as missed.
+        for (name, kind) in function.kprobe.iter().zip(["kprobe", "kretprobe"]).rev() {
             let Some(name) = *name else { continue };
             let program: &mut KProbe =
                 self.ebpf.program_mut(name).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))?;
             if program.fd().is_err() {
                 program.load().map_err(|e| reason(&e))?;
             }
-            program.attach(function.name, 0).map_err(|e| reason(&e))?;
+            if kind == "kprobe" {
+                program.attach(function.name, 0).map_err(|e| reason(&e))?;
+            } else {
+                self.returns.attach(program, function.name).map_err(|e| e.to_string())?;
+            }
             hooks.push(self.hook(name, format!("{kind}:{}", function.name)));
         }
         Ok(hooks)
@@ -306,8 +325,9 @@ impl Family<'_> {
 }
 
 impl Function {
-    /// A name for the hook where there is no program that was attached.
-    fn program(&self) -> &'static str {
-        self.fentry.into_iter().flatten().last().unwrap_or(self.name)
+    /// The hook where there is no program that was attached.
+    fn hook(&self, target: String, state: HookState) -> Hook {
+        let program = self.fentry.into_iter().flatten().last().unwrap_or(self.name);
+        Hook { program, target, verified: None, state }
     }
 }

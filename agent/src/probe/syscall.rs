@@ -8,7 +8,9 @@ use super::{
     Need::{self, May, Must},
     ProbeError,
     object::OBJECT,
-    permission, reason, tracefs,
+    permission,
+    preemption::Model,
+    reason, tracefs,
     tracepoint::{attach, require},
 };
 
@@ -102,7 +104,11 @@ pub fn load(options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
         hooks.push(hook);
     }
     hooks.push(arrival(&mut ebpf, &tracefs));
-    if let Err(why) = raw(&mut ebpf, &mut hooks) {
+    let attached = match Model::of_kernel().skips_raw_tracepoints() {
+        Some(why) => Err(why),
+        None => raw(&mut ebpf, &mut hooks),
+    };
+    if let Err(why) = attached {
         log::debug!("raw tracepoints don't work here ({why}): single ones are used");
         hooks.push(Hook {
             program: "raw_sys_enter",

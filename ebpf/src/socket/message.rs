@@ -83,7 +83,7 @@ fn moved(
     let arrived_ns = if direction == direction::IN { core::mem::take(&mut conn.arrived_ns) } else { 0 };
     let source =
         if message == 0 || conn.class == class::OPAQUE { Source::Nowhere } else { kernel::source(message, asked) };
-    walk(&Moved { key: sock, direction, len: result as u32, start_ns, arrived_ns, pid_tgid }, conn, &source);
+    walk(&Moved { key: sock, direction, len: result.cast_unsigned(), start_ns, arrived_ns, pid_tgid }, conn, &source);
 }
 
 /// A call returned 0 or an error: the peer ended its side, or the connection broke.

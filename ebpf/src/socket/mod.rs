@@ -1,5 +1,5 @@
 //! The family `socket`: hooks on the kernel's TCP and Unix stream sockets. It sees every way of moving bytes, whoever
-//! asks for it: system calls, io_uring, `sendfile` and `splice`.
+//! asks for it: system calls, `io_uring`, `sendfile` and `splice`.
 //!
 //! `message` acts on bytes that were moved, `life` on beginnings and ends; both are functions of a socket's kernel address,
 //! which is the connection's key. `fentry` and `kprobe` are the hooks: each has the same set, and the agent attaches one
@@ -140,8 +140,7 @@ fn identify(sock: u64, conn: &mut Conn, kind: Kind) {
 /// A socket's number in the place of an address.
 #[inline(always)]
 fn number(sock: u64) -> [u8; 16] {
-    let [a, b, c, d, e, f, g, h] = sock.to_ne_bytes();
-    [a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0]
+    u128::from(sock.to_le()).to_le_bytes()
 }
 
 /// A kernel address as a mere number: the verifier knows what trampolines pass as pointers of a type, and those may not

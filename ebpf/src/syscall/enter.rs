@@ -140,7 +140,7 @@ pub fn enter(which: u8, arguments: &impl Arguments) {
                 close_fd(fd);
             }
         }
-        syscall::CLOSE_RANGE => close_range(fd as u32, at(1) as u32),
+        syscall::CLOSE_RANGE => close_range(fd.cast_unsigned(), at(1) as u32),
         // What goes through such a ring is not seen by this family.
         syscall::IO_URING_SETUP => {
             let (pid_tgid, _) = current();
@@ -185,7 +185,7 @@ fn close_range(first: u32, last: u32) {
         if fd > last {
             break;
         }
-        close_fd(fd as i32);
+        close_fd(fd.cast_signed());
         n += 1;
     }
 }

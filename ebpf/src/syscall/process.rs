@@ -38,7 +38,7 @@ pub fn tell(kind: u16, pid_tgid: u64) {
     };
     // SAFETY: a local of that size.
     unsafe {
-        send(SHARED, pid_tgid >> 32, core::ptr::from_ref(&event).cast(), size_of::<ProcessEvent>(), kind != kind::EXIT)
+        send(SHARED, pid_tgid >> 32, core::ptr::from_ref(&event).cast(), size_of::<ProcessEvent>(), kind != kind::EXIT);
     };
 }
 

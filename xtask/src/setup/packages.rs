@@ -56,6 +56,9 @@ const PACKAGES: &[(Need, &str, Unless)] = &[
     (Lab, "golang-go", Runs("go", &["version"])),
     (Lab, "default-jdk-headless", Runs("javac", &["-version"])),
     (Lab, "nodejs", Runs("node", &["--version"])),
+    (Lab, "bpftool", Runs("bpftool", &["version"])),
+    // What rotel's receiver, a program with Python inside, is linked with.
+    (Lab, "libpython3-dev", Never),
     (Lab, "python3-venv", Runs("python3", &["-c", "import venv, ensurepip"])),
     (Machines, "qemu-system-x86", Never),
     (Machines, "qemu-system-common", Never),

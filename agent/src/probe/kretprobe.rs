@@ -1,0 +1,162 @@
+//! Attaches programs to the returns of kernel functions, with room for many calls at a time.
+//!
+//! The kernel keeps the returns of only so many calls of a function at once. Where the probe is made by
+//! `perf_event_open` alone, as aya makes it, these are twice the CPUs, at least 10 (`register_kretprobe`): a few threads
+//! that wait in `recv` use them up, and what the others receive is missed. A probe that is defined through the tracing
+//! file system may ask for more (`r[MAXACTIVE]:` in `Documentation/trace/kprobetrace.rst`).
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use aya::programs::KProbe;
+
+/// Calls of one function that may be under way at a time; the kernel takes at most 4096.
+const CALLS_MAX: u32 = 2048;
+/// What the groups of our definitions begin with; the process id follows.
+const GROUP: &str = "netspan_";
+
+/// `struct perf_event_attr` as its first version had it (`PERF_ATTR_SIZE_VER0`).
+#[repr(C)]
+struct Attributes {
+    kind: u32,
+    size: u32,
+    config: u64,
+    sample_period: u64,
+    sample_type: u64,
+    read_format: u64,
+    flags: u64,
+    wakeup_events: u32,
+    bp_type: u32,
+    config1: u64,
+}
+const _: () = assert!(size_of::<Attributes>() == 64);
+
+const PERF_TYPE_TRACEPOINT: u32 = 2;
+const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
+const PERF_EVENT_IOC_ENABLE: libc::c_ulong = 0x2400;
+const PERF_EVENT_IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
+
+/// The probes on returns that this process made. Dropping it detaches them and takes their definitions back.
+pub struct ReturnProbes {
+    tracefs: PathBuf,
+    group: String,
+    attached: Vec<(String, OwnedFd)>,
+}
+
+impl ReturnProbes {
+    /// None yet. Definitions that a killed agent left behind are taken back: nothing is attached to them any more.
+    pub fn new(tracefs: &Path) -> Self {
+        let probes =
+            Self { tracefs: tracefs.to_owned(), group: format!("{GROUP}{}", std::process::id()), attached: Vec::new() };
+        for event in abandoned(&fs::read_to_string(probes.definitions()).unwrap_or_default()) {
+            // One that is in use is another agent's, and the kernel refuses.
+            if let Err(e) = probes.define(&format!("-:{event}")) {
+                log::debug!("the kretprobe {event} stays: {e}");
+            }
+        }
+        probes
+    }
+
+    /// Attaches a program that is loaded to the returns of a function.
+    pub fn attach(&mut self, program: &KProbe, function: &str) -> io::Result<()> {
+        let group = &self.group;
+        self.define(&format!("r{CALLS_MAX}:{group}/{function} {function}"))?;
+        match self.open(program, function) {
+            Ok(event) => {
+                self.attached.push((function.to_owned(), event));
+                Ok(())
+            }
+            Err(error) => {
+                self.take_back(function);
+                Err(error)
+            }
+        }
+    }
+
+    fn open(&self, program: &KProbe, function: &str) -> io::Result<OwnedFd> {
+        let id = fs::read_to_string(self.tracefs.join("events").join(&self.group).join(function).join("id"))?;
+        let id: u64 = id.trim().parse().map_err(|_| io::Error::other(format!("{id:?} is no id of an event")))?;
+        let event = perf_event_open(id)?;
+        let program = program.fd().map_err(io::Error::other)?.as_fd();
+        ioctl(event.as_fd(), PERF_EVENT_IOC_SET_BPF, program.as_raw_fd())?;
+        ioctl(event.as_fd(), PERF_EVENT_IOC_ENABLE, 0)?;
+        Ok(event)
+    }
+
+    fn definitions(&self) -> PathBuf {
+        self.tracefs.join("kprobe_events")
+    }
+
+    /// Writes one line; the file takes each write as a command.
+    fn define(&self, line: &str) -> io::Result<()> {
+        fs::OpenOptions::new().append(true).open(self.definitions())?.write_all(format!("{line}\n").as_bytes())
+    }
+
+    fn take_back(&self, function: &str) {
+        if let Err(e) = self.define(&format!("-:{}/{function}", self.group)) {
+            log::debug!("the kretprobe of {function} stays defined: {e}");
+        }
+    }
+}
+
+impl Drop for ReturnProbes {
+    fn drop(&mut self) {
+        for (function, event) in std::mem::take(&mut self.attached) {
+            drop(event);
+            self.take_back(&function);
+        }
+    }
+}
+
+/// The definitions of agents in a listing, as `GROUP/EVENT`.
+fn abandoned(listing: &str) -> Vec<&str> {
+    let events = listing.lines().filter_map(|line| line.split_whitespace().next()?.split_once(':'));
+    events.map(|(_, event)| event).filter(|event| event.starts_with(GROUP)).collect()
+}
+
+/// An event of all processes. It is opened on one CPU: a program that is attached to it runs on all.
+fn perf_event_open(id: u64) -> io::Result<OwnedFd> {
+    let attributes = Attributes {
+        kind: PERF_TYPE_TRACEPOINT,
+        size: size_of::<Attributes>() as u32,
+        config: id,
+        sample_period: 1,
+        sample_type: 0,
+        read_format: 0,
+        flags: 0,
+        wakeup_events: 1,
+        bp_type: 0,
+        config1: 0,
+    };
+    // SAFETY: the attributes are valid for as many bytes as they say, and the kernel only reads them.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC) };
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just gave this descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn ioctl(event: BorrowedFd<'_>, request: libc::c_ulong, argument: libc::c_int) -> io::Result<()> {
+    // SAFETY: both requests take an integer, and touch no memory of ours.
+    let result = unsafe { libc::ioctl(event.as_raw_fd(), request, argument) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_agent_defined_is_taken_back() {
+        let listing = "r2048:netspan_41/tcp_recvmsg tcp_recvmsg\np:kprobes/mine do_sys_open\nr:netspan_7/tcp_sendmsg tcp_sendmsg\n";
+        assert_eq!(abandoned(listing), ["netspan_41/tcp_recvmsg", "netspan_7/tcp_sendmsg"]);
+        assert!(abandoned("").is_empty());
+    }
+}
