@@ -181,7 +181,9 @@ pub fn create_as(key: u64, tgid: u32, fd: i32, role: u8, family: u8, origin: u8)
     blank.flags = flag::CHANGED;
     blank.refs = 1;
     let key = if key == 0 { id } else { key };
-    if CONNS.insert(key, *blank, 0).is_err() {
+    // By reference: a copy of it would fill the stack.
+    let blank: &Conn = blank;
+    if CONNS.insert(key, blank, 0).is_err() {
         count(counter::CONN_FULL, 1);
         return None;
     }

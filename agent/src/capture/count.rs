@@ -32,10 +32,14 @@ const KERNEL: [(u32, &str, &str); 19] = [
     (counter::RUN_MISSED, "runs_missed", "runs of a program that the kernel skipped: it was running on that CPU"),
 ];
 
+/// Where a hook gave up before it had an event: each time, one is lost that was never attempted otherwise.
+const GIVEN_UP: [u32; 5] =
+    [counter::CONN_FULL, counter::FD_FULL, counter::CALL_FULL, counter::SCRATCH_FULL, counter::RETURN_MISSED];
+
 /// The events' way from the hooks to the pipeline, as numbers that must add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
-    /// Events that a hook wanted to send.
+    /// Events that a hook wanted to send, or would have, had a table not been full.
     pub attempted: u64,
     /// Events that reached the pipeline.
     pub delivered: u64,
@@ -50,10 +54,11 @@ impl Balance {
     pub fn new(kernel: &KernelCounts, received: u64, undecodable: u64) -> Self {
         let at = |which: u32| kernel[which as usize];
         let submitted = at(counter::EVENT_SUBMITTED);
+        let given_up: u64 = GIVEN_UP.into_iter().map(at).sum();
         Self {
-            attempted: at(counter::EVENT_ATTEMPTED),
+            attempted: at(counter::EVENT_ATTEMPTED) + given_up,
             delivered: received - undecodable.min(received),
-            lost: at(counter::RING_FULL) + undecodable,
+            lost: at(counter::RING_FULL) + given_up + undecodable,
             waiting: submitted.saturating_sub(received),
         }
     }
@@ -150,6 +155,16 @@ mod tests {
         assert!(balance.holds());
         assert!(!Balance::new(&kernel(100, 80, 10), 80, 0).holds(), "ten events vanished");
         assert_eq!(Balance::new(&kernel(100, 90, 10), 60, 0).waiting, 30);
+    }
+
+    #[test]
+    fn what_a_full_table_kept_from_being_an_event_is_attempted_and_lost() {
+        let mut counts = kernel(100, 100, 0);
+        counts[counter::CONN_FULL as usize] = 3;
+        counts[counter::CALL_FULL as usize] = 1;
+        let balance = Balance::new(&counts, 100, 0);
+        assert_eq!((balance.attempted, balance.delivered, balance.lost), (104, 100, 4));
+        assert!(balance.holds());
     }
 
     #[test]

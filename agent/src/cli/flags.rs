@@ -98,6 +98,10 @@ pub struct CaptureFlags {
     /// Size of each ring buffer: a power of two from 64KiB to 256MiB [default: 2MiB]
     #[arg(long, value_name = "BYTES")]
     pub ring_size: Option<String>,
+    /// Connections that are known at one time, from 16 to 1048576; those beyond are counted and not seen
+    /// [default: 32768]
+    #[arg(long, value_name = "NUMBER")]
+    pub connections: Option<String>,
 }
 
 /// Flags of what is kept of requests.
@@ -224,11 +228,12 @@ impl Flags for NameFlags {
 
 impl Flags for CaptureFlags {
     fn given(&self) -> Vec<(&'static str, Vec<String>)> {
-        let Self { family, hook, ring_size } = self;
+        let Self { family, hook, ring_size, connections } = self;
         [
             one("capture.family", family.as_ref()),
             one("capture.hook", hook.as_ref()),
             one("capture.ring_size", ring_size.as_ref()),
+            one("capture.connections", connections.as_ref()),
         ]
         .into_iter()
         .flatten()

@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::config::Options;
+use super::config::{CaptureOptions, Options};
 use crate::{
     capture::count::Account,
     control::{FilterPlan, FilterRules},
@@ -187,6 +187,6 @@ impl Session {
 
 /// Loads the probes as the options ask.
 pub fn load(options: &Options) -> anyhow::Result<Probes> {
-    let sizes = LoadOptions { ring_bytes: options.capture.ring_bytes, ..LoadOptions::default() };
-    Ok(Probes::load(options.capture.family, options.capture.hook, &sizes)?)
+    let CaptureOptions { family, hook, ring_bytes, connections } = options.capture;
+    Ok(Probes::load(family, hook, &LoadOptions { ring_bytes, connections, ..LoadOptions::default() })?)
 }

@@ -17,6 +17,11 @@ pub const RING_BYTES_MIN: u32 = 64 << 10;
 /// Bytes of one ring buffer at most.
 pub const RING_BYTES_MAX: u32 = 256 << 20;
 
+/// Connections that the kernel side knows at one time, at least.
+pub const CONNECTIONS_MIN: u32 = 16;
+/// Connections that the kernel side knows at one time, at most.
+pub const CONNECTIONS_MAX: u32 = 1 << 20;
+
 /// All options of all commands; a command uses those that it has flags for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -52,6 +57,9 @@ pub struct CaptureOptions {
     /// Bytes of each of the [`netspan_ebpf::RING_SHARDS`] ring buffers: a power of two from [`RING_BYTES_MIN`] to
     /// [`RING_BYTES_MAX`]. Default: 2 MiB.
     pub ring_bytes: u32,
+    /// Connections that the kernel side knows at one time, from [`CONNECTIONS_MIN`] to [`CONNECTIONS_MAX`]; those beyond
+    /// are not seen, and counted. Default: 32,768.
+    pub connections: u32,
 }
 
 impl Default for Options {
@@ -73,7 +81,7 @@ impl Default for Options {
 
 impl Default for CaptureOptions {
     fn default() -> Self {
-        Self { family: FamilyChoice::Auto, hook: HookChoice::Auto, ring_bytes: 2 << 20 }
+        Self { family: FamilyChoice::Auto, hook: HookChoice::Auto, ring_bytes: 2 << 20, connections: 32_768 }
     }
 }
 
@@ -126,6 +134,12 @@ impl CaptureOptions {
         let bytes =
             bytes(text).filter(|bytes| bytes.is_power_of_two() && (RING_BYTES_MIN..=RING_BYTES_MAX).contains(bytes));
         self.ring_bytes = bytes.ok_or("not a ring size: give a power of two from 64KiB to 256MiB, such as 4MiB")?;
+        Ok(())
+    }
+
+    pub(super) fn set_connections(&mut self, text: &str) -> Result<(), String> {
+        let number = text.parse().ok().filter(|number| (CONNECTIONS_MIN..=CONNECTIONS_MAX).contains(number));
+        self.connections = number.ok_or("not a number of connections: give one from 16 to 1048576, such as 65536")?;
         Ok(())
     }
 }
