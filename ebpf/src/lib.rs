@@ -341,7 +341,7 @@ pub mod counter {
     pub const EVENT_SUBMITTED: u32 = 1;
     /// Events lost because the ring was full.
     pub const RING_FULL: u32 = 2;
-    /// Connections lost because the connection table was full.
+    /// Connections that the full connection table let go while they were in use, or had no room for.
     pub const CONN_FULL: u32 = 3;
     /// Descriptors lost because the descriptor table was full.
     pub const FD_FULL: u32 = 4;

@@ -29,7 +29,7 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::C
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCH_CELLS, 0);
 
 /// Connections by key. Least recently used entries give way: one that is needed again is made anew as `FOUND`, and
-/// counted.
+/// counted (`CONN_FULL`).
 #[map]
 pub static CONNS: LruHashMap<u64, Conn> = LruHashMap::with_max_entries(32_768, 0);
 
@@ -37,7 +37,8 @@ pub static CONNS: LruHashMap<u64, Conn> = LruHashMap::with_max_entries(32_768, 0
 #[map]
 pub static FDS: LruHashMap<FdKey, FdEntry> = LruHashMap::with_max_entries(65_536, 0);
 
-/// Sockets (their kernel addresses as mere numbers) to keys of [`CONNS`].
+/// Sockets (their kernel addresses as mere numbers) to keys of [`CONNS`]. In the family `socket`, where these are the
+/// same, those that have been entered there: larger than that map, it remembers what gave way.
 #[map]
 pub static SOCKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(32_768, 0);
 

@@ -14,7 +14,7 @@ const KERNEL: [(u32, &str, &str); 19] = [
     (counter::EVENT_ATTEMPTED, "events_attempted", "events that a hook wanted to send"),
     (counter::EVENT_SUBMITTED, "events_submitted", "events put into a ring"),
     (counter::RING_FULL, "ring_full", "events lost because a ring was full"),
-    (counter::CONN_FULL, "connections_full", "connections lost because the kernel's connection table was full"),
+    (counter::CONN_FULL, "connections_full", "connections that were let go while in use: the kernel's table was full"),
     (counter::FD_FULL, "descriptors_full", "descriptors lost because the descriptor table was full"),
     (counter::CALL_FULL, "calls_full", "calls lost because the table of running calls was full"),
     (counter::PROCESS_FULL, "processes_full", "processes decided anew at each call because their table was full"),

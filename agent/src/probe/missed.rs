@@ -29,19 +29,28 @@ const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 
 /// The programs that are loaded.
 pub struct Programs {
-    fds: Vec<OwnedFd>,
+    fds: Vec<(String, OwnedFd)>,
 }
 
 impl Programs {
     /// Those of an object that are loaded.
     pub fn of(ebpf: &Ebpf) -> Self {
-        let loaded = ebpf.programs().filter_map(|(_, program)| program.fd().ok());
-        Self { fds: loaded.filter_map(|fd| fd.as_fd().try_clone_to_owned().ok()).collect() }
+        let loaded = ebpf.programs().filter_map(|(name, program)| Some((name, program.fd().ok()?)));
+        let owned = loaded.filter_map(|(name, fd)| Some((name.to_owned(), fd.as_fd().try_clone_to_owned().ok()?)));
+        Self { fds: owned.collect() }
     }
 
     /// Runs that were skipped, over all programs.
     pub fn missed(&self) -> u64 {
-        self.fds.iter().map(|fd| missed(fd.as_fd())).sum()
+        let mut sum = 0;
+        for (name, fd) in &self.fds {
+            let missed = missed(fd.as_fd());
+            if missed > 0 {
+                log::debug!("{name} was skipped {missed} times");
+            }
+            sum += missed;
+        }
+        sum
     }
 }
 

@@ -134,8 +134,8 @@ pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook
         .override_global("KERNEL_READS", &1u32, true)
         .override_global("WAKE_BYTES", &options.wake_bytes, true)
         .map_max_entries("CONNS", options.connections)
+        .map_max_entries("SOCKS", options.connections.saturating_mul(4))
         // What only the other family uses.
-        .map_max_entries("SOCKS", 1)
         .map_max_entries("FDS", 1)
         .map_max_entries("THREADS", 1);
     for ring in ["RING_0", "RING_1", "RING_2", "RING_3"] {

@@ -104,11 +104,7 @@ pub fn load(options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
         hooks.push(hook);
     }
     hooks.push(arrival(&mut ebpf, &tracefs));
-    let attached = match Model::of_kernel().skips_raw_tracepoints() {
-        Some(why) => Err(why),
-        None => raw(&mut ebpf, &mut hooks),
-    };
-    if let Err(why) = attached {
+    if let Err(why) = raw(&mut ebpf, &mut hooks) {
         log::debug!("raw tracepoints don't work here ({why}): single ones are used");
         hooks.push(Hook {
             program: "raw_sys_enter",
@@ -132,6 +128,8 @@ pub fn load(options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
 /// The two programs that all system calls pass, and their raw tracepoints. The entry is attached last, since a return
 /// without an entry is nothing.
 const PAIR: [(&str, &str); 2] = [("raw_sys_exit", "sys_exit"), ("raw_sys_enter", "sys_enter")];
+/// The same once more, where the kernel may skip a program.
+const AGAIN: [(&str, &str); 2] = [("raw_sys_exit_again", "sys_exit"), ("raw_sys_enter_again", "sys_enter")];
 
 /// Attaches the two hooks that all system calls pass. Both are loaded before one is attached: half of them would be worse
 /// than none.
@@ -145,10 +143,14 @@ fn raw(ebpf: &mut Ebpf, hooks: &mut Vec<Hook>) -> Result<(), String> {
         let index = u32::try_from(number).map_err(|e| e.to_string())?;
         numbers.set(index, which, 0).map_err(|e| format!("SYSCALLS: {e}"))?;
     }
-    for (name, _) in PAIR {
+    let mut pairs = PAIR.to_vec();
+    if Model::of_kernel().skips_raw_tracepoints() {
+        pairs.extend(AGAIN);
+    }
+    for (name, _) in &pairs {
         raw_program(ebpf, name)?.load().map_err(|e| reason(&e))?;
     }
-    for (name, event) in PAIR {
+    for (name, event) in pairs {
         hooks.push(attach_raw(ebpf, name, event)?);
     }
     Ok(())

@@ -14,13 +14,14 @@ mod raw;
 use core::arch::asm;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netspan_ebpf::{family, known, origin, role};
+use netspan_ebpf::{counter, family, known, origin, role};
 
 use crate::{
     conn::{self, Conn, flag},
+    emit::count,
     filter::seen,
     kernel,
-    maps::FILTER,
+    maps::{FILTER, SOCKS},
 };
 
 /// `SEND_SHUTDOWN` of the kernel, in what it passes to `tcp_shutdown`.
@@ -97,6 +98,12 @@ pub extern "C" fn socket_create(sock: u64, is_unix: u32, role: u32, origin: u32,
     let (kind, family) = if is_unix != 0 { (Kind::Unix, family::UNIX) } else { (Kind::Tcp, family::INET) };
     let made = conn::create_as(sock, (pid_tgid >> 32) as u32, -1, role as u8, family, origin as u8);
     let Some((_, conn)) = made else { return 0 };
+    // SAFETY: only whether there is an entry matters.
+    if origin as u8 == origin::FOUND && unsafe { SOCKS.get(sock) }.is_some() {
+        // It was known and gave way to others: what of its message was seen so far is lost.
+        count(counter::CONN_FULL, 1);
+    }
+    let _ = SOCKS.insert(sock, sock, 0);
     conn.sock = sock;
     conn.known = known::SOCKET;
     conn.generation = FILTER.get(0).map_or(0, |config| config.generation);

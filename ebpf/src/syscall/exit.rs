@@ -64,13 +64,19 @@ fn moved(call: &Thread, op: u8, result: i64, pid_tgid: u64, tgid: u32) {
     let known = if key == 0 { None } else { conn::get(key) };
     let conn = match known {
         Some(conn) => conn,
-        None => match found(call, op, result, tgid, pid_tgid) {
-            Some((new, conn)) => {
-                key = new;
-                conn
+        None => {
+            if key > fd::LAST {
+                // It gave way to others: what of its message was seen so far is lost.
+                count(counter::CONN_FULL, 1);
             }
-            None => return,
-        },
+            match found(call, op, result, tgid, pid_tgid) {
+                Some((new, conn)) => {
+                    key = new;
+                    conn
+                }
+                None => return,
+            }
+        }
     };
     if !ports_pass(conn) {
         return;

@@ -1,6 +1,10 @@
 //! Hooks on the raw tracepoints `sys_enter` and `sys_exit`, which all system calls pass. They cost a fraction of
 //! single tracepoints, and need `bpf_task_pt_regs` (kernels from 5.15, with BTF): it gives the registers that user space
 //! called with, as a pointer that the verifier checks by BTF. Kernels under lockdown allow it.
+//!
+//! A kernel that may take the CPU from a task in the middle of a program skips the program for whom it gives the CPU to.
+//! There each program is attached twice, under two names: the second does what the first was skipped for, and nothing
+//! otherwise, because noting a call twice is noting it once, and a call that was acted on is not noted any more.
 
 use aya_ebpf::{
     EbpfContext,
@@ -33,9 +37,9 @@ fn is_native(registers: &Registers) -> bool {
     offset == 0 || unsafe { registers.0.add(offset).cast::<u16>().read_volatile() } == constant(&USER_CS)
 }
 
-/// The entry of every system call.
-#[raw_tracepoint(tracepoint = "sys_enter")]
-pub fn raw_sys_enter(ctx: RawTracePointContext) -> i32 {
+/// The entry of a system call.
+#[inline(always)]
+fn entered(ctx: &RawTracePointContext) -> i32 {
     // SAFETY: the second argument of `sys_enter` is the number.
     let number = unsafe { ctx.as_ptr().cast::<u64>().add(1).read_volatile() };
     let Some(&which) = SYSCALLS.get(number as u32) else { return 0 };
@@ -50,10 +54,34 @@ pub fn raw_sys_enter(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// The return of every system call.
-#[raw_tracepoint(tracepoint = "sys_exit")]
-pub fn raw_sys_exit(ctx: RawTracePointContext) -> i32 {
+/// The return of a system call.
+#[inline(always)]
+fn returned(ctx: &RawTracePointContext) -> i32 {
     // SAFETY: the second argument of `sys_exit` is the return value.
     leave(unsafe { ctx.as_ptr().cast::<i64>().add(1).read_volatile() });
     0
+}
+
+/// The entry of every system call.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn raw_sys_enter(ctx: RawTracePointContext) -> i32 {
+    entered(&ctx)
+}
+
+/// The return of every system call.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn raw_sys_exit(ctx: RawTracePointContext) -> i32 {
+    returned(&ctx)
+}
+
+/// [`raw_sys_enter`] once more.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn raw_sys_enter_again(ctx: RawTracePointContext) -> i32 {
+    entered(&ctx)
+}
+
+/// [`raw_sys_exit`] once more.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn raw_sys_exit_again(ctx: RawTracePointContext) -> i32 {
+    returned(&ctx)
 }

@@ -1,17 +1,19 @@
 //! Filters: what they let through is whole, what they keep out is not there at all.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use netspan_tests::{
     agent::Agent,
     apps::{App, Kind},
     drive::{self, Ask, Talk},
     process::Address,
-    scope::Scope,
+    scope::{Scope, kill},
     span::JsonSpan,
     truth::same,
+    wait,
 };
+use rustix::process::Signal;
 
 use crate::together;
 
@@ -69,7 +71,7 @@ fn an_excluded_command_name_keeps_that_command_out() -> Result<()> {
 #[test]
 fn an_executable_lets_only_its_processes_through() -> Result<()> {
     only_node_is_seen(|node, _| {
-        let path = std::fs::read_link(format!("/proc/{}/exe", node.process.pid())).unwrap_or_default();
+        let path = fs::read_link(format!("/proc/{}/exe", node.process.pid())).unwrap_or_default();
         words(["--exe", &path.to_string_lossy()])
     })
 }
@@ -93,6 +95,41 @@ fn what_is_outside_the_cgroup_is_not_seen() -> Result<()> {
     let talks = [Talk::InTurn(vec![Ask::get("/hello"), Ask::get("/bytes/7")])];
     drive::run(&other.address, &talks)?;
     let seen = drive::run(&node.address, &talks)?;
+    agent.await_spans(seen.len(), SOON);
+    same(seen, agent.stop()?.spans.iter().map(JsonSpan::seen))
+}
+
+#[test]
+fn filters_change_while_the_agent_runs() -> Result<()> {
+    let _machine = together();
+    let scope = Scope::new()?;
+    let (node, other) = (Kind::Node.start(&scope)?, Kind::GunicornSync.start(&scope)?);
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("netspan.toml");
+    let only = |app: &App| fs::write(&file, format!("[filter]\nport = [{}]\n", port(app)));
+    only(&node)?;
+    let config = file.to_str().context("a path that is no text")?;
+    let agent = Agent::watch_with(&scope, ["--config", config])?;
+    let talks = |path| [Talk::InTurn(vec![Ask::get(path), Ask::get("/bytes/7")])];
+    let mut seen = drive::run(&node.address, &talks("/hello"))?;
+    drive::run(&other.address, &talks("/hello"))?;
+    agent.await_spans(seen.len(), SOON);
+    only(&other)?;
+    kill(agent.pid(), Signal::HUP)?;
+    wait::until("that the filters are read anew", SOON, || {
+        Ok(agent.printed().contains("the filters were read anew").then_some(()))
+    })?;
+    drive::run(&node.address, &talks("/missing"))?;
+    seen.extend(drive::run(&other.address, &talks("/missing"))?);
+    agent.await_spans(seen.len(), SOON);
+    // Nonsense leaves the filters as they are.
+    fs::write(&file, "[filter]\nport = \"http\"\n")?;
+    kill(agent.pid(), Signal::HUP)?;
+    wait::until("that the agent refuses them", SOON, || {
+        Ok(agent.printed().contains("the filters stay as they are").then_some(()))
+    })?;
+    drive::run(&node.address, &talks("/missing"))?;
+    seen.extend(drive::run(&other.address, &talks("/missing"))?);
     agent.await_spans(seen.len(), SOON);
     same(seen, agent.stop()?.spans.iter().map(JsonSpan::seen))
 }
