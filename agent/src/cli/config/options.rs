@@ -18,7 +18,7 @@ pub const RING_BYTES_MIN: u32 = 64 << 10;
 pub const RING_BYTES_MAX: u32 = 256 << 20;
 
 /// Connections that the kernel side knows at one time, at least.
-pub const CONNECTIONS_MIN: u32 = 16;
+pub const CONNECTIONS_MIN: u32 = 256;
 /// Connections that the kernel side knows at one time, at most.
 pub const CONNECTIONS_MAX: u32 = 1 << 20;
 
@@ -139,7 +139,7 @@ impl CaptureOptions {
 
     pub(super) fn set_connections(&mut self, text: &str) -> Result<(), String> {
         let number = text.parse().ok().filter(|number| (CONNECTIONS_MIN..=CONNECTIONS_MAX).contains(number));
-        self.connections = number.ok_or("not a number of connections: give one from 16 to 1048576, such as 65536")?;
+        self.connections = number.ok_or("not a number of connections: give one from 256 to 1048576, such as 65536")?;
         Ok(())
     }
 }
