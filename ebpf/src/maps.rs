@@ -138,6 +138,9 @@ pub static USER_CS_OFFSET: u32 = 136;
 /// See [`USER_CS_OFFSET`].
 #[unsafe(no_mangle)]
 pub static USER_CS: u16 = 0x33;
+/// 1 where programs on trampolines are attached twice, because the kernel may skip one.
+#[unsafe(no_mangle)]
+pub static TWICE: u32 = 0;
 /// 1 for the family `socket`: its programs may read kernel memory.
 #[unsafe(no_mangle)]
 pub static KERNEL_READS: u32 = 0;

@@ -20,6 +20,8 @@ struct Function {
     need: Need,
     /// Programs for trampolines: entry, return.
     fentry: [Option<&'static str>; 2],
+    /// Those that join them where the kernel may skip one.
+    again: &'static [&'static str],
     /// Programs for kprobes: entry, return.
     kprobe: [Option<&'static str>; 2],
 }
@@ -28,69 +30,107 @@ const fn function(
     name: &'static str,
     need: Need,
     fentry: [Option<&'static str>; 2],
+    again: &'static [&'static str],
     kprobe: [Option<&'static str>; 2],
 ) -> Function {
-    Function { name, need, fentry, kprobe }
+    Function { name, need, fentry, again, kprobe }
 }
 
 /// The functions that are hooked, ends of connections first: what begins is then always seen to end.
 const FUNCTIONS: &[Function] = &[
-    function("tcp_close", Need::Must, [Some("fentry_tcp_close"), None], [Some("kprobe_tcp_close"), None]),
-    function("unix_release", Need::Must, [Some("fentry_unix_release"), None], [Some("kprobe_unix_release"), None]),
-    function("tcp_shutdown", Need::Must, [Some("fentry_tcp_shutdown"), None], [Some("kprobe_tcp_shutdown"), None]),
-    function("unix_shutdown", Need::Must, [Some("fentry_unix_shutdown"), None], [Some("kprobe_unix_shutdown"), None]),
+    function(
+        "tcp_close",
+        Need::Must,
+        [Some("fentry_tcp_close"), None],
+        &["fentry_tcp_close_again"],
+        [Some("kprobe_tcp_close"), None],
+    ),
+    function(
+        "unix_release",
+        Need::Must,
+        [Some("fentry_unix_release"), None],
+        &["fentry_unix_release_again"],
+        [Some("kprobe_unix_release"), None],
+    ),
+    function(
+        "tcp_shutdown",
+        Need::Must,
+        [Some("fentry_tcp_shutdown"), None],
+        &["fentry_tcp_shutdown_again"],
+        [Some("kprobe_tcp_shutdown"), None],
+    ),
+    function(
+        "unix_shutdown",
+        Need::Must,
+        [Some("fentry_unix_shutdown"), None],
+        &["fentry_unix_shutdown_again"],
+        [Some("kprobe_unix_shutdown"), None],
+    ),
     function(
         "inet_csk_accept",
         Need::Must,
         [None, Some("fexit_inet_csk_accept")],
+        &["fexit_inet_csk_accept_again"],
         [None, Some("kretprobe_inet_csk_accept")],
     ),
     function(
         "unix_accept",
         Need::Must,
         [None, Some("fexit_unix_accept")],
+        &["fexit_unix_accept_again"],
         [Some("kprobe_unix_accept"), Some("kretprobe_unix_accept")],
     ),
     function(
         "unix_stream_connect",
         Need::Must,
         [None, Some("fexit_unix_stream_connect")],
+        &["fexit_unix_stream_connect_again"],
         [Some("kprobe_unix_stream_connect"), Some("kretprobe_unix_stream_connect")],
     ),
     function(
         "tcp_sendmsg",
         Need::Must,
         [Some("fentry_tcp_sendmsg"), Some("fexit_tcp_sendmsg")],
+        &["fentry_tcp_sendmsg_again", "fexit_tcp_sendmsg_again"],
         [Some("kprobe_tcp_sendmsg"), Some("kretprobe_tcp_sent")],
     ),
     function(
         "tcp_recvmsg",
         Need::Must,
         [None, Some("fexit_tcp_recvmsg")],
+        &["fentry_tcp_recvmsg", "fentry_tcp_recvmsg_again", "fexit_tcp_recvmsg_again"],
         [Some("kprobe_tcp_recvmsg"), Some("kretprobe_tcp_received")],
     ),
     function(
         "unix_stream_sendmsg",
         Need::Must,
         [Some("fentry_unix_stream_sendmsg"), Some("fexit_unix_stream_sendmsg")],
+        &["fentry_unix_stream_sendmsg_again", "fexit_unix_stream_sendmsg_again"],
         [Some("kprobe_unix_stream_sendmsg"), Some("kretprobe_unix_sent")],
     ),
     function(
         "unix_stream_recvmsg",
         Need::Must,
         [None, Some("fexit_unix_stream_recvmsg")],
+        &["fentry_unix_stream_recvmsg", "fentry_unix_stream_recvmsg_again", "fexit_unix_stream_recvmsg_again"],
         [Some("kprobe_unix_stream_recvmsg"), Some("kretprobe_unix_received")],
     ),
     function(
         "tcp_splice_read",
         Need::May,
         [None, Some("fexit_tcp_splice_read")],
+        &["fentry_tcp_splice_read", "fentry_tcp_splice_read_again", "fexit_tcp_splice_read_again"],
         [Some("kprobe_pages"), Some("kretprobe_tcp_received")],
     ),
     function(
         "unix_stream_splice_read",
         Need::May,
         [None, Some("fexit_unix_stream_splice_read")],
+        &[
+            "fentry_unix_stream_splice_read",
+            "fentry_unix_stream_splice_read_again",
+            "fexit_unix_stream_splice_read_again",
+        ],
         [Some("kprobe_pages"), Some("kretprobe_unix_received")],
     ),
     // Kernels before 6.5; later ones send pages by `sendmsg`.
@@ -98,12 +138,14 @@ const FUNCTIONS: &[Function] = &[
         "tcp_sendpage",
         Need::May,
         [None, Some("fexit_tcp_sendpage")],
+        &[],
         [Some("kprobe_tcp_sendpage"), Some("kretprobe_tcp_sent")],
     ),
     function(
         "unix_stream_sendpage",
         Need::May,
         [None, Some("fexit_unix_stream_sendpage")],
+        &[],
         [Some("kprobe_pages"), Some("kretprobe_unix_sent")],
     ),
 ];
@@ -113,6 +155,7 @@ const ARRIVAL: Function = function(
     "sock_def_readable",
     Need::May,
     [Some("fentry_sock_def_readable"), None],
+    &[],
     [Some("kprobe_sock_def_readable"), None],
 );
 
@@ -128,9 +171,13 @@ pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook
     let tracefs = tracefs::root()?;
     let btf = Btf::of_kernel()?;
     let layout = super::LayoutPod(layout::resolve(&btf)?);
+    let model = Model::of_kernel();
+    let skips = model.skips_trampolines();
+    let twice = u32::from(skips.is_some());
     let mut loader = EbpfLoader::new();
     loader
         .override_global("LAYOUT", &layout, true)
+        .override_global("TWICE", &twice, true)
         .override_global("KERNEL_READS", &1u32, true)
         .override_global("WAKE_BYTES", &options.wake_bytes, true)
         .map_max_entries("CONNS", options.connections)
@@ -142,9 +189,10 @@ pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook
         loader.map_max_entries(ring, options.ring_bytes);
     }
     let mut ebpf = loader.load(OBJECT).map_err(permission)?;
-    let (kinds, passed_over) = kinds(choice, Model::of_kernel().skips_trampolines());
     let returns = ReturnProbes::new(&tracefs);
-    let mut family = Family { kinds, btf: &btf, types: None, ebpf: &mut ebpf, hooks: Vec::new(), returns };
+    let (kinds, passed_over) = kinds(choice, skips);
+    let skips = twice != 0;
+    let mut family = Family { kinds, skips, btf: &btf, types: None, ebpf: &mut ebpf, hooks: Vec::new(), returns };
     if let Some(why) = passed_over {
         let state = HookState::Replaced(why);
         family.hooks.push(Hook { program: "fentry_*", target: "fentry:*".into(), verified: None, state });
@@ -155,6 +203,9 @@ pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook
         family.hooks.push(hook);
     }
     family.raw("raw_set_state", "inet_sock_set_state", Need::Must)?;
+    if model.skips_raw_tracepoints() {
+        family.raw("raw_set_state_again", "inet_sock_set_state", Need::Must)?;
+    }
     for function in FUNCTIONS {
         family.attach(function)?;
     }
@@ -187,6 +238,8 @@ fn kinds(choice: HookChoice, skips: Option<String>) -> (Vec<Kind>, Option<String
 /// The family while it is being attached.
 struct Family<'a> {
     kinds: Vec<Kind>,
+    /// The kernel may skip programs on trampolines.
+    skips: bool,
     btf: &'a Btf,
     /// aya's reading of the same, for trampolines; made when it is first needed.
     types: Option<aya::Btf>,
@@ -262,24 +315,23 @@ impl Family<'_> {
             self.types = Some(aya::Btf::from_sys_fs().map_err(|e| e.to_string())?);
         }
         let types = self.types.as_ref().ok_or("no BTF")?;
+        let again = if self.skips { function.again } else { &[] };
+        let names: Vec<&'static str> = function.fentry.into_iter().flatten().chain(again.iter().copied()).collect();
         let mut hooks = Vec::new();
-        for (name, kind) in function.fentry.iter().zip(["fentry", "fexit"]) {
-            let Some(name) = *name else { continue };
+        for &name in &names {
             let program = self.ebpf.program_mut(name).ok_or("not in the object")?;
-            let attached = (|| match program {
+            let (kind, attached) = match program {
                 Program::FEntry(entry) => {
-                    entry.load(function.name, types)?;
-                    entry.attach().map(|_| ())
+                    ("fentry", entry.load(function.name, types).and_then(|()| entry.attach().map(drop)))
                 }
                 program => {
-                    let exit: &mut FExit = program.try_into()?;
-                    exit.load(function.name, types)?;
-                    exit.attach().map(|_| ())
+                    let exit: &mut FExit = program.try_into().map_err(|e| reason(&e))?;
+                    ("fexit", exit.load(function.name, types).and_then(|()| exit.attach().map(drop)))
                 }
-            })();
+            };
             if let Err(e) = attached {
-                // Half of a pair is nothing.
-                self.unload(function.fentry);
+                // A part of them is nothing.
+                self.unload(&names);
                 return Err(reason(&e));
             }
             hooks.push(self.hook(name, format!("{kind}:{}", function.name)));
@@ -307,8 +359,8 @@ impl Family<'_> {
         Ok(hooks)
     }
 
-    fn unload(&mut self, programs: [Option<&'static str>; 2]) {
-        for name in programs.into_iter().flatten() {
+    fn unload(&mut self, programs: &[&'static str]) {
+        for name in programs {
             match self.ebpf.program_mut(name) {
                 Some(Program::FEntry(program)) => drop(FEntry::unload(program)),
                 Some(Program::FExit(program)) => drop(FExit::unload(program)),

@@ -8,7 +8,7 @@ use crate::{
     conn::{self, class, flag},
     filter::seen,
     kernel,
-    maps::{CONNS, ESTABLISHED},
+    maps::{CONNS, ESTABLISHED, TWICE, constant},
 };
 
 const TCP_ESTABLISHED: u32 = 1;
@@ -74,11 +74,17 @@ fn broken(sock: u64, old: u32) {
     }
 }
 
+/// Whether the other of two programs has told a connection's beginning, where programs are attached twice.
+#[inline(always)]
+fn was_told(sock: u64) -> bool {
+    constant(&TWICE) != 0 && conn::get(sock).is_some()
+}
+
 /// `accept` returned a socket.
 #[inline(always)]
 pub fn accepted(sock: u64, kind: Kind) {
     let pid_tgid = current();
-    if sock == 0 || !seen((pid_tgid >> 32) as u32) {
+    if sock == 0 || was_told(sock) || !seen((pid_tgid >> 32) as u32) {
         return;
     }
     let Some(conn) = create(sock, kind, role::SERVER, origin::ACCEPT, pid_tgid) else { return };
@@ -101,7 +107,7 @@ pub fn unix_connected(sock: u64, start_ns: u64) {
         let _ = CONNS.remove(peer);
         let _ = ESTABLISHED.insert(peer, now, 0);
     }
-    if !seen((pid_tgid >> 32) as u32) {
+    if was_told(sock) || !seen((pid_tgid >> 32) as u32) {
         return;
     }
     if let Some(conn) = create(sock, Kind::Unix, role::CLIENT, origin::CONNECT, pid_tgid) {

@@ -61,22 +61,16 @@ fn receives(op: u8) -> bool {
 #[inline(always)]
 fn moved(call: &Thread, op: u8, result: i64, pid_tgid: u64, tgid: u32) {
     let mut key = call.key;
-    let known = if key == 0 { None } else { conn::get(key) };
-    let conn = match known {
-        Some(conn) => conn,
-        None => {
-            if key > fd::LAST {
-                // It gave way to others: what of its message was seen so far is lost.
-                count(counter::CONN_FULL, 1);
-            }
-            match found(call, op, result, tgid, pid_tgid) {
-                Some((new, conn)) => {
-                    key = new;
-                    conn
-                }
-                None => return,
-            }
+    let conn = if let Some(conn) = if key == 0 { None } else { conn::get(key) } {
+        conn
+    } else {
+        if key != 0 {
+            // It gave way to others: what of its message was seen so far is lost.
+            count(counter::CONN_FULL, 1);
         }
+        let Some((new, conn)) = found(call, op, result, tgid, pid_tgid) else { return };
+        key = new;
+        conn
     };
     if !ports_pass(conn) {
         return;
