@@ -1,6 +1,11 @@
 //! The overhead of the agent on a server that does nothing else: nginx bound to one core, requests over kept-alive
 //! connections from another core, in interleaved pairs with and without the agent. It measures and prints; it judges
 //! nothing.
+//!
+//! Two ratios are told. `ratio` is of requests per second, what users of the server feel; on a machine with few cores it
+//! holds what the agent and the client take from each other, too. `capacity` is of requests per second of the server's
+//! own time on its core: what the hooks cost it. The kernel's counting of programs' run time costs as well, so that it
+//! is on only in one more run at the end.
 #![forbid(unsafe_code)]
 
 pub mod programs;
@@ -47,6 +52,12 @@ pub struct Outcome {
     pub with: Vec<f64>,
     /// `with / without` of the pairs.
     pub ratio: Spread,
+    /// Requests per second of the server's CPU time, `with / without` of the pairs.
+    pub capacity: Spread,
+    /// The server's CPU time per request without the agent, in nanoseconds: the middle of the runs.
+    pub server_ns_without: f64,
+    /// The same with the agent.
+    pub server_ns_with: f64,
     /// What the agent used, run by run.
     pub agent: Vec<Used>,
     /// Events that hooks wanted to send, in all runs.
@@ -55,7 +66,7 @@ pub struct Outcome {
     pub delivered: Option<u64>,
     /// Events that were lost.
     pub lost: Option<u64>,
-    /// Run time of the BPF programs, over all runs.
+    /// Run time of the BPF programs, in one more run.
     pub hooks: Vec<programs::Hook>,
     /// Bytes that the sink of the export got; 0 would mean that nothing was exported.
     pub exported_bytes: u64,
@@ -85,6 +96,15 @@ pub struct Used {
     pub rss_peak: u64,
 }
 
+/// What one run of the load came to.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// Requests per second.
+    rate: f64,
+    /// Nanoseconds of the server's CPU time per request.
+    server_ns: f64,
+}
+
 struct Bench {
     options: Options,
     cores: usize,
@@ -103,10 +123,7 @@ pub fn overhead(options: Options) -> Result<Outcome> {
     ensure!(options.pairs > 0, "at least one pair is needed");
     let bench = Bench::start(options)?;
     bench.load(Duration::from_secs(1))?;
-    let hooks_before = programs::all()?;
-    let _counting = programs::counting()?;
     let (mut without, mut with, mut agent, mut reports) = (vec![], vec![], vec![], vec![]);
-    let mut hooks = Vec::new();
     for pair in 0..bench.options.pairs {
         eprintln!("pair {} of {}", pair + 1, bench.options.pairs);
         // Every second pair begins with the agent, so that a drift of the machine favours neither.
@@ -114,26 +131,42 @@ pub fn overhead(options: Options) -> Result<Outcome> {
             if first == (pair % 2 == 0) {
                 without.push(bench.load(bench.options.length)?);
             } else {
-                let (rate, used, report) = bench.watched(&hooks_before, &mut hooks)?;
-                with.push(rate);
+                let (run, used, report) = bench.watched(|| Ok(()))?;
+                with.push(run);
                 agent.push(used);
                 reports.push(report);
             }
         }
     }
-    let ratios: Vec<f64> = with.iter().zip(&without).map(|(with, without)| with / without).collect();
+    let before = programs::all()?;
+    let counting = programs::counting()?;
+    let mut hooks = Vec::new();
+    eprintln!("one more with the agent, for the hooks");
+    bench.watched(|| {
+        hooks.extend(programs::since(&before, programs::all()?));
+        Ok(())
+    })?;
+    drop(counting);
+    let pairs = || with.iter().zip(&without);
+    let ratios: Vec<f64> = pairs().map(|(with, without)| with.rate / without.rate).collect();
+    let capacities: Vec<f64> = pairs().map(|(with, without)| without.server_ns / with.server_ns).collect();
+    let rates = |runs: &[Run]| runs.iter().map(|run| run.rate).collect();
+    let server_ns = |runs: &[Run]| spread(&runs.iter().map(|run| run.server_ns).collect::<Vec<_>>()).median;
     let sum = |name: &str| reports.iter().map(|report| report.figure(name)).sum::<Option<u64>>();
     Ok(Outcome {
         cores: bench.cores,
         ratio: spread(&ratios),
+        capacity: spread(&capacities),
+        server_ns_without: server_ns(&without),
+        server_ns_with: server_ns(&with),
         agent,
         attempted: sum("attempted"),
         delivered: sum("delivered"),
         lost: sum("lost"),
         hooks: programs::summed(hooks),
         exported_bytes: bench.sink.bytes(),
-        without,
-        with,
+        without: rates(&without),
+        with: rates(&with),
     })
 }
 
@@ -156,8 +189,13 @@ impl Bench {
         Ok(Self { options, cores, scope, address, sink: sink::Sink::open()?, _nginx: nginx, _directory: directory })
     }
 
-    /// Requests per second under full load.
-    fn load(&self, length: Duration) -> Result<f64> {
+    /// CPU time of the server so far.
+    fn server_cpu(&self) -> Result<Duration> {
+        self.scope.processes().into_iter().map(usage::cpu).sum()
+    }
+
+    /// Full load.
+    fn load(&self, length: Duration) -> Result<Run> {
         let wrk = paths::tool("wrk", "wrk")?;
         let mut command = if self.cores > 1 {
             let mut command = Command::new(paths::tool("taskset", "util-linux")?);
@@ -166,6 +204,7 @@ impl Bench {
         } else {
             Command::new(wrk)
         };
+        let before = self.server_cpu()?;
         let output = command
             .args(["-t", "1", "-c", &self.options.connections.to_string()])
             .args(["-d", &format!("{}s", length.as_secs().max(1))])
@@ -175,29 +214,35 @@ impl Bench {
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "wrk failed: {text}{}", String::from_utf8_lossy(&output.stderr));
         ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "wrk met errors:\n{text}");
-        rate_of(&text).with_context(|| format!("wrk says no rate:\n{text}"))
+        let [rate, requests] = figures(&text).with_context(|| format!("wrk says no rate:\n{text}"))?;
+        let used = self.server_cpu()?.saturating_sub(before);
+        Ok(Run { rate, server_ns: used.as_secs_f64() * 1e9 / requests.max(1.0) })
     }
 
-    fn watched(&self, before: &[programs::Hook], hooks: &mut Vec<programs::Hook>) -> Result<(f64, Used, Report)> {
+    /// The load with the agent; `look` is done before the agent ends.
+    fn watched(&self, look: impl FnOnce() -> Result<()>) -> Result<(Run, Used, Report)> {
         let mut command = Agent::command()?;
         command.args(["run", "--cgroup"]).arg(self.scope.name()?);
         command.args(["--otlp", &self.sink.url(), "--otlp-protocol", "http/protobuf"]).args(&self.options.agent);
         let agent = Agent::start(command)?;
         let cpu = usage::cpu(agent.pid())?;
-        let rate = self.load(self.options.length)?;
+        let run = self.load(self.options.length)?;
         let used = Used {
             ready_s: agent.ready_in().as_secs_f64(),
             cpu: usage::cpu(agent.pid())?.saturating_sub(cpu).as_secs_f64() / self.options.length.as_secs_f64(),
             rss: usage::memory(agent.pid(), "VmRSS")?,
             rss_peak: usage::memory(agent.pid(), "VmHWM")?,
         };
-        hooks.extend(programs::since(before, programs::all()?));
-        Ok((rate, used, agent.stop()?))
+        look()?;
+        Ok((run, used, agent.stop()?))
     }
 }
 
-fn rate_of(text: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:")).and_then(|rate| rate.trim().parse().ok())
+/// Requests per second and requests, as wrk tells them.
+fn figures(text: &str) -> Option<[f64; 2]> {
+    let rate = text.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:"))?.trim().parse().ok()?;
+    let requests = text.lines().find_map(|line| line.trim().split_once(" requests in "))?.0.trim().parse().ok()?;
+    Some([rate, requests])
 }
 
 fn spread(figures: &[f64]) -> Spread {
@@ -213,9 +258,10 @@ mod tests {
 
     #[test]
     fn the_rate_is_read_from_what_wrk_prints() {
-        let text = "Running 1s test @ http://127.0.0.1:80/\n  1 threads\nRequests/sec:  51234.56\nTransfer/sec: 8MB\n";
-        assert_eq!(rate_of(text), Some(51234.56));
-        assert_eq!(rate_of("nothing"), None);
+        let text = "Running 1s test @ http://127.0.0.1:80/\n  1 threads\n  51300 requests in 1.00s, 8MB read\n\
+                    Requests/sec:  51234.56\nTransfer/sec: 8MB\n";
+        assert_eq!(figures(text), Some([51234.56, 51300.0]));
+        assert_eq!(figures("nothing"), None);
     }
 
     #[test]

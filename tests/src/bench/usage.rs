@@ -8,7 +8,7 @@ use rustix::param::clock_ticks_per_second;
 
 /// User and system time of all its threads since it began.
 pub fn cpu(pid: u32) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the agent is gone")?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
     // utime and stime are the fields 14 and 15 of the file; the name is the second, and what precedes is cut off.
     let ticks: u64 = fields.iter().skip(11).take(2).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
@@ -17,7 +17,7 @@ pub fn cpu(pid: u32) -> Result<Duration> {
 
 /// A line of `/proc/<pid>/status` that is in kB, as bytes.
 pub fn memory(pid: u32, line: &str) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the agent is gone")?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))?;
     let value = status.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(':'));
     let kilobytes: u64 = value
         .and_then(|value| value.split_whitespace().next())
