@@ -4,7 +4,7 @@
 //! The format is `include/uapi/linux/btf.h`: a header, then type descriptions one after another, each with a tail whose
 //! size depends on its kind, then strings.
 
-use std::{collections::HashMap, fs};
+use std::fs;
 
 /// Where the running kernel tells its types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -67,11 +67,11 @@ pub struct Btf {
     strings_end: usize,
     /// Where in `data` each type is; the first is `void`.
     types: Vec<u32>,
-    /// Structures, unions, enumerations and functions by name. A name may have several.
-    names: HashMap<(Named, String), Vec<u32>>,
+    /// What has a name: kind, the name's offset among the strings, type. Sorted; a name may have several.
+    names: Vec<(Named, u32, u32)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Named {
     Structure,
     Enumeration,
@@ -98,7 +98,7 @@ impl Btf {
     /// Takes the bytes apart.
     pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
         let format = |what: &str| BtfError::Format(what.to_owned());
-        let mut btf = Self { data, strings: 0, strings_end: 0, types: vec![0], names: HashMap::new() };
+        let mut btf = Self { data, strings: 0, strings_end: 0, types: vec![0], names: Vec::new() };
         let magic = btf.u16(0).ok_or_else(|| format("too short"))?;
         if magic != MAGIC {
             return Err(BtfError::Format(format!("it begins with {magic:#06x}, not {MAGIC:#06x}")));
@@ -130,14 +130,13 @@ impl Btf {
                 _ => None,
             };
             if let Some(named) = named
-                && let Some(name) = self.string(read.name)
-                && !name.is_empty()
+                && read.name != 0
             {
-                let name = name.to_owned();
-                self.names.entry((named, name)).or_default().push(id);
+                self.names.push((named, read.name, id));
             }
             at = read.tail + tail_size(read.kind, read.members)?;
         }
+        self.names.sort_unstable();
         Ok(())
     }
 
@@ -184,14 +183,22 @@ impl Btf {
         None
     }
 
-    fn named(&self, named: Named, name: &str) -> &[u32] {
-        self.names.get(&(named, name.to_owned())).map_or(&[], Vec::as_slice)
+    /// The types of a kind that have a name.
+    fn named(&self, named: Named, name: &str) -> Vec<u32> {
+        let strings = self.data.get(self.strings..self.strings_end).unwrap_or_default();
+        let ended = format!("\0{name}\0");
+        let places = memchr::memmem::find_iter(strings, ended.as_bytes()).map(|at| at as u32 + 1);
+        let ids = places.flat_map(|offset| {
+            let from = self.names.partition_point(|&(kind, at, _)| (kind, at) < (named, offset));
+            self.names[from..].iter().take_while(move |&&(kind, at, _)| (kind, at) == (named, offset))
+        });
+        ids.map(|&(_, _, id)| id).collect()
     }
 
     /// A member of a structure or union: names joined by dots; `name[0]` is an array's first element. Members of
     /// anonymous structures and unions count as the structure's own.
     pub fn field(&self, structure: &str, path: &str) -> Option<Field> {
-        self.named(Named::Structure, structure).iter().find_map(|&id| self.follow(id, path))
+        self.named(Named::Structure, structure).into_iter().find_map(|id| self.follow(id, path))
     }
 
     fn follow(&self, structure: u32, path: &str) -> Option<Field> {
@@ -245,7 +252,7 @@ impl Btf {
 
     /// The value of an enumerator, as the lower 32 bits.
     pub fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
-        self.named(Named::Enumeration, enumeration).iter().find_map(|&id| {
+        self.named(Named::Enumeration, enumeration).into_iter().find_map(|id| {
             let read = self.type_of(id)?;
             let step = if read.kind == ENUM64 { 12 } else { 8 };
             (0..read.members as usize).find_map(|n| {
@@ -257,7 +264,7 @@ impl Btf {
 
     /// The names of a function's parameters.
     pub fn parameters(&self, function: &str) -> Option<Vec<&str>> {
-        self.named(Named::Function, function).iter().find_map(|&id| {
+        self.named(Named::Function, function).into_iter().find_map(|id| {
             let proto = self.type_of(self.type_of(id)?.operand).filter(|proto| proto.kind == FUNC_PROTO)?;
             (0..proto.members as usize).map(|n| self.string(self.u32(proto.tail + 8 * n)?)).collect()
         })

@@ -43,7 +43,7 @@ impl Kernel {
             machine: name.machine().to_string_lossy().into_owned(),
             lockdown: fs::read_to_string("/sys/kernel/security/lockdown").ok().and_then(|text| chosen(&text)),
             btf: fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false),
-            kprobes: fs::exists("/sys/bus/event_source/devices/kprobe").unwrap_or(false),
+            kprobes: fs::exists(super::KPROBES).unwrap_or(false),
             preemption: Model::of_kernel().name().to_owned(),
             capabilities,
         }

@@ -9,6 +9,7 @@ mod descriptor;
 mod kernel;
 mod kretprobe;
 mod layout;
+mod lockdown;
 mod missed;
 mod object;
 mod preemption;
@@ -78,6 +79,9 @@ pub enum HookState {
     Failed(String),
 }
 
+/// Where the kernel tells that `perf_event_open` makes kprobes.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
+
 /// Whether netspan works without a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
@@ -133,6 +137,9 @@ pub enum ProbeError {
         /// Reason.
         why: String,
     },
+    /// What a family needs is not permitted here, root or not.
+    #[error("this kernel does not permit what it needs, as under lockdown: {0}")]
+    Refused(String),
     /// The kernel's type information.
     #[error("cannot find where the kernel keeps what the family socket reads: {0}")]
     Btf(#[from] btf::BtfError),

@@ -10,7 +10,7 @@ use aya::{
 };
 
 use super::{
-    Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, kretprobe::ReturnProbes, layout,
+    Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, kretprobe::ReturnProbes, layout, lockdown,
     object::OBJECT, permission, preemption::Model, reason, tracefs, tracepoint,
 };
 
@@ -169,6 +169,7 @@ const EVENTS: &[(&str, &str, &str)] = &[
 /// Loads and attaches.
 pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>, ReturnProbes), ProbeError> {
     let tracefs = tracefs::root()?;
+    lockdown::check(&tracefs).map_err(ProbeError::Refused)?;
     let btf = Btf::of_kernel()?;
     let layout = super::LayoutPod(layout::resolve(&btf)?);
     let model = Model::of_kernel();
@@ -176,6 +177,8 @@ pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook
     let twice = u32::from(skips.is_some());
     let mut loader = EbpfLoader::new();
     loader
+        // Nothing in the object is relocated by the kernel's types.
+        .btf(None)
         .override_global("LAYOUT", &layout, true)
         .override_global("TWICE", &twice, true)
         .override_global("KERNEL_READS", &1u32, true)

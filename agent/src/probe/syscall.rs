@@ -88,6 +88,8 @@ pub fn load(options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
     let has_family = u32::from(tracefs::offset(&space_adjust, "family").is_some());
     let mut loader = EbpfLoader::new();
     loader
+        // Nothing in the object is relocated by the kernel's types.
+        .btf(None)
         .override_global("SPACE_ADJUST_HAS_FAMILY", &has_family, true)
         .override_global("WAKE_BYTES", &options.wake_bytes, true)
         .map_max_entries("CONNS", options.connections)

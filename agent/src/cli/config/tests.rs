@@ -81,6 +81,7 @@ fn sample(spec: &Spec) -> &'static str {
         "family" => "syscall",
         "hook" => "kprobe",
         "ring_size" => "64KiB",
+        "connections" => "4096",
         "keep_query" => "true",
         "header" => "x-team",
         "min_confidence" => "0.5",
