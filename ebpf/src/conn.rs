@@ -38,6 +38,23 @@ pub struct Way {
     pub spelled: u8,
 }
 
+impl Way {
+    /// Takes over what another one holds, word by word: for an assignment the compiler calls a function that moves bytes
+    /// one at a time.
+    #[inline(always)]
+    pub fn set(&mut self, other: &Self) {
+        const WORDS: usize = size_of::<Way>() / 8;
+        const _: () = assert!(size_of::<Way>() == 8 * WORDS && align_of::<Way>() == 8);
+        let (to, from) = (core::ptr::from_mut(self).cast::<u64>(), core::ptr::from_ref(other).cast::<u64>());
+        let mut n = 0;
+        while n < WORDS {
+            // SAFETY: both are of that many words, without padding, and all bit patterns are valid.
+            unsafe { to.add(n).write_volatile(from.add(n).read_volatile()) };
+            n += 1;
+        }
+    }
+}
+
 /// What a connection speaks, as far as copying goes.
 pub mod class {
     /// Nothing was recognised yet.

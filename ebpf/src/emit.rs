@@ -79,7 +79,10 @@ unsafe fn put(ring: &RingBuf, data: *const u8, len: usize, now: bool) -> bool {
     // SAFETY: `map` is a ring buffer, `data` is valid for `len` bytes by the caller's promise.
     unsafe {
         let waiting = bpf_ringbuf_query(map, u64::from(BPF_RB_AVAIL_DATA));
-        let flags = if now || waiting >= constant(&WAKE_BYTES) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+        let enough = constant(&WAKE_BYTES);
+        // One wake-up for as much: by the next one the agent is awake, or as late as it would be anyway.
+        let crosses = waiting & !(enough - 1) != (waiting + len as u64) & !(enough - 1);
+        let flags = if now || crosses { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
         bpf_ringbuf_output(map, data.cast_mut().cast(), len as u64, u64::from(flags)) == 0
     }
 }

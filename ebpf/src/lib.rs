@@ -238,7 +238,7 @@ pub mod data_flag {
 pub struct DataEvent {
     /// Head; `kind` is [`kind::DATA`], `time_ns` is when the call returned.
     pub head: EventHead,
-    /// When the call was entered.
+    /// When a sending call was entered. For a receiving one, whose entry tells nothing of the message, `time_ns`.
     pub start_ns: u64,
     /// Bytes that this connection had moved in this direction before the call, since it was first seen.
     pub pos: u64,

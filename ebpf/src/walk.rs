@@ -18,6 +18,7 @@ use crate::{
     kernel,
     maps::{KERNEL_READS, constant},
     scratch::{Cell, Scratch, cell_at},
+    user,
 };
 
 /// What the next byte of a direction is.
@@ -221,7 +222,7 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     work.segment = 0;
     work.iov_left = 0;
     work.in_kernel = 0;
-    work.way = conn.ways[index];
+    work.way.set(&conn.ways[index]);
     match *source {
         Source::Buffer(base) => {
             work.base = base;
@@ -265,7 +266,7 @@ pub extern "C" fn walk_on(slot: u32) -> u32 {
         cut(work, data_flag::CUT);
     }
     let Some(conn) = get(work.key) else { return 0 };
-    conn.ways[(work.direction & 1) as usize] = work.way;
+    conn.ways[(work.direction & 1) as usize].set(&work.way);
     if work.pending == 0 {
         if conn.class != class::HTTP1 {
             return 0;
@@ -400,20 +401,17 @@ pub extern "C" fn walk_step(slot: u32) -> u32 {
 /// Takes up the next segment of an iovec.
 #[inline(always)]
 fn next_segment(work: &mut Work, rest: u32) -> u32 {
-    let mut pair = [0u64; 2];
     if work.iov_left == 0 {
         count(counter::CALL_CUT, 1);
         return cut(work, data_flag::CUT);
     }
-    if constant(&KERNEL_READS) != 0 && work.in_kernel != 0 {
-        match kernel::read(work.iov) {
-            Some(read) => pair = read,
-            None => return fault(work),
-        }
-    // SAFETY: a read of user memory into a local of that size; it may fail.
-    } else if unsafe { bpf_probe_read_user(pair.as_mut_ptr().cast(), 16, work.iov as *const _) } != 0 {
-        return fault(work);
-    }
+    let read = if constant(&KERNEL_READS) != 0 && work.in_kernel != 0 {
+        kernel::read::<[u64; 2]>(work.iov)
+    } else {
+        // SAFETY: integers.
+        unsafe { user::read::<[u64; 2]>(work.iov) }
+    };
+    let Some(pair) = read else { return fault(work) };
     work.iov += 16;
     work.iov_left -= 1;
     work.base = pair[0];

@@ -1,13 +1,13 @@
 //! A map of bounded size that knows which entry was used longest ago. It must not decide what to do with an entry that
 //! falls out: it hands it back.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 const NONE: u32 = u32::MAX;
 
 /// Map from connection ids to `V`, in the order of last use.
 pub(crate) struct Lru<V> {
-    places: HashMap<u64, u32>,
+    places: FxHashMap<u64, u32>,
     slots: Vec<Slot<V>>,
     free: Vec<u32>,
     oldest: u32,
@@ -26,7 +26,7 @@ impl<V> Lru<V> {
     /// At least one entry, at most `u32::MAX - 1`.
     pub(crate) fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, NONE as usize - 1);
-        Self { places: HashMap::new(), slots: Vec::new(), free: Vec::new(), oldest: NONE, newest: NONE, capacity }
+        Self { places: FxHashMap::default(), slots: Vec::new(), free: Vec::new(), oldest: NONE, newest: NONE, capacity }
     }
 
     pub(crate) fn len(&self) -> usize {

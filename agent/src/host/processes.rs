@@ -5,12 +5,10 @@
 //! names a time and is answered by the version that held then, so spans that are finished late still get their own
 //! process. A process id used anew is told by its start time.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use netspan_ebpf::{ProcessEvent, kind};
+use rustc_hash::FxHashMap;
 
 use super::{
     CgroupTree, Hierarchies, Identities, Identity, Machine, NameRule, Place, ProcRoot,
@@ -82,7 +80,7 @@ pub struct Processes {
     rules: Vec<NameRule>,
     cgroups: CgroupTree,
     /// Per process, oldest version first.
-    versions: HashMap<u32, VecDeque<Version>>,
+    versions: FxHashMap<u32, VecDeque<Version>>,
     held: usize,
     max: usize,
     uses: u64,
@@ -103,7 +101,7 @@ impl Processes {
             cgroups: CgroupTree::find(&root),
             root,
             rules,
-            versions: HashMap::new(),
+            versions: FxHashMap::default(),
             held: 0,
             max: PROCESSES_MAX,
             uses: 0,

@@ -39,8 +39,9 @@ use process::Process;
 pub use process::{
     DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, SERVERS_MAX, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE,
 };
+use rustc_hash::FxHashMap;
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 pub use timing::{end_ns, start_ns};
@@ -144,10 +145,10 @@ struct Conn {
 pub struct Linker {
     options: Options,
     now_ns: u64,
-    nodes: HashMap<Key, Box<Node>>,
-    conns: HashMap<u64, Conn>,
+    nodes: FxHashMap<Key, Box<Node>>,
+    conns: FxHashMap<u64, Conn>,
     ends: Ends,
-    processes: HashMap<u32, Process>,
+    processes: FxHashMap<u32, Process>,
     /// Finished nodes by their end (or by when to look at them again), until they are decided.
     due: BTreeSet<(u64, Key)>,
     /// Nodes that wait for others, by when that ends.
@@ -170,10 +171,10 @@ impl Linker {
         Self {
             options,
             now_ns: 0,
-            nodes: HashMap::new(),
-            conns: HashMap::new(),
+            nodes: FxHashMap::default(),
+            conns: FxHashMap::default(),
             ends: Ends::default(),
-            processes: HashMap::new(),
+            processes: FxHashMap::default(),
             due: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             gone: VecDeque::new(),

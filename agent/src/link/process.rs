@@ -148,7 +148,8 @@ impl Process {
             let overlaps = held.start_ns < end_ns && held.end_ns.is_none_or(|end_ns| end_ns > server.start_ns);
             held.key.conn != server.key.conn && held.tid == server.tid && overlaps
         };
-        self.habits.event_loop |= self.requests.iter().any(shares_its_thread);
+        // Once known, it stays: many requests need not be gone through again.
+        self.habits.event_loop = self.habits.event_loop || self.requests.iter().any(shares_its_thread);
     }
 
     /// Learns the same from a finished call.

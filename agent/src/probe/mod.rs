@@ -105,7 +105,7 @@ pub struct LoadOptions {
     pub ring_bytes: u32,
     /// Connections that the kernel side knows at one time.
     pub connections: u32,
-    /// Bytes waiting in a ring from which on the agent is woken.
+    /// Each time that many more bytes wait in a ring, the agent is woken; a power of two.
     pub wake_bytes: u64,
 }
 

@@ -35,8 +35,9 @@ fn note(op: u8, fd: i32, address: u64, count: u32, flags: u8) {
 /// Notes a call.
 #[inline(always)]
 fn remember(thread: &mut Thread, op: u8, fd: i32, address: u64, count: u32, flags: u8) {
+    // When a receiving call was entered says when the thread began to wait, and no more.
     // SAFETY: a helper without pointers.
-    thread.start_ns = unsafe { bpf_ktime_get_boot_ns() };
+    thread.start_ns = if op <= op::RECVMMSG { 0 } else { unsafe { bpf_ktime_get_boot_ns() } };
     thread.op = op;
     thread.fd = fd;
     thread.address = address;

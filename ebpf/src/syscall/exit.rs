@@ -9,6 +9,7 @@ use crate::{
     emit::{SHARED, count, send},
     filter::ports_pass,
     maps::{FDS, fd},
+    user,
     walk::{Moved, Source, may_begin, walk},
 };
 
@@ -23,7 +24,7 @@ const ETIMEDOUT: i64 = 110;
 
 /// `struct msghdr` of the 64-bit ABI, as far as it is read.
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Message {
     name: u64,
     name_len: u64,
@@ -114,14 +115,12 @@ fn moved(call: &Thread, op: u8, result: i64, pid_tgid: u64, tgid: u32) {
 /// Reads a `struct msghdr`.
 #[inline(always)]
 fn message(address: u64) -> Option<Message> {
-    let mut message = Message::default();
-    // SAFETY: a read of user memory into a local of that size; it may fail.
-    let read = unsafe { bpf_probe_read_user(core::ptr::from_mut(&mut message).cast(), 32, address as *const _) };
-    if read != 0 {
+    // SAFETY: integers.
+    let message = unsafe { user::read(address) };
+    if message.is_none() {
         count(counter::READ_FAULT, 1);
-        return None;
     }
-    Some(message)
+    message
 }
 
 /// Calls on a descriptor of which nothing is known until the agent is asked to look at it.

@@ -1,9 +1,10 @@
 //! Collects encoded spans by process, and closes them into requests that are ready to send. It never makes a request
 //! larger than its bound.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
 use super::{
     encode,
@@ -44,7 +45,7 @@ pub struct Batcher {
     common: Vec<Attribute>,
     groups: Vec<Group>,
     /// Where in `groups` a resource is, by its address; `groups` holds the resource, so that no other takes the address.
-    places: HashMap<usize, usize>,
+    places: FxHashMap<usize, usize>,
     spans: u64,
     bytes: usize,
     opened: Option<Instant>,
@@ -71,7 +72,7 @@ impl Batcher {
             bounds,
             common,
             groups: Vec::new(),
-            places: HashMap::new(),
+            places: FxHashMap::default(),
             spans: 0,
             bytes: 0,
             opened: None,
