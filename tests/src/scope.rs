@@ -54,6 +54,11 @@ impl Scope {
         Self::make(self.path.join(format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))))
     }
 
+    /// Makes a cgroup below this one as a container runtime does for the container `id`.
+    pub fn container(&self, id: &str) -> Result<Self> {
+        Self::make(self.path.join(format!("docker-{id}.scope")))
+    }
+
     fn make(path: PathBuf) -> Result<Self> {
         fs::create_dir(&path)
             .with_context(|| format!("cannot make the cgroup {}: the tests run as root", path.display()))?;

@@ -100,6 +100,25 @@ fn what_is_outside_the_cgroup_is_not_seen() -> Result<()> {
 }
 
 #[test]
+fn a_container_lets_only_its_processes_through() -> Result<()> {
+    let _machine = together();
+    let scope = Scope::new()?;
+    let id = "c0ffee01".repeat(8);
+    let (inside, outside) = (scope.container(&id)?, scope.child("outside")?);
+    let (node, other) = (Kind::Node.start(&inside)?, Kind::Node.start(&outside)?);
+    let agent = Agent::watch_with(&scope, ["--container", &id[..12]])?;
+    let talks = [Talk::InTurn(vec![Ask::get("/hello"), Ask::get("/bytes/7")])];
+    drive::run(&other.address, &talks)?;
+    let seen = drive::run(&node.address, &talks)?;
+    agent.await_spans(seen.len(), SOON);
+    let report = agent.stop()?;
+    same(seen, report.spans.iter().map(JsonSpan::seen))?;
+    let named = report.spans.iter().all(|span| span.pid == node.process.pid());
+    ensure!(named, "another process: {:#?}", report.spans);
+    Ok(())
+}
+
+#[test]
 fn filters_change_while_the_agent_runs() -> Result<()> {
     let _machine = together();
     let scope = Scope::new()?;

@@ -65,6 +65,24 @@ fn the_framing_headers_of_a_long_head_may_lie_anywhere() -> Result<()> {
 }
 
 #[test]
+fn the_bytes_of_a_requests_body_are_counted() -> Result<()> {
+    let _machine = together();
+    let scope = Scope::new()?;
+    let app = Kind::Node.start(&scope)?;
+    let agent = Agent::watch(&scope)?;
+    let sizes = [0, 1, 1000, 70_000];
+    let chunked = |total| Ask { body: Body::Chunked { total, per_chunk: 999 }, ..Ask::new("POST", "/echo") };
+    let asks = sizes.iter().flat_map(|&size| [Ask::post("/echo", size), chunked(size)]).collect();
+    let driven = drive::run_in(&scope, &app.address, &[Talk::InTurn(asks)])?;
+    agent.await_spans(2 * driven.seen.len(), Duration::from_secs(10));
+    let report = agent.stop()?;
+    let expected = || sizes.iter().flat_map(|&size| [size as u64; 2]);
+    let counted = |span: &JsonSpan| span.number("http.request.body.size").unwrap_or(0);
+    same(expected(), report.servers().map(counted)).context("SERVER spans")?;
+    same(expected(), report.clients().map(counted)).context("CLIENT spans")
+}
+
+#[test]
 fn an_answer_of_many_small_chunks_is_counted_exactly() -> Result<()> {
     // The Node program writes them at once; each is a chunk of 1000 bytes.
     are_seen_exactly(Kind::Node, [1, 1000, 5000, 9000, 15_000].map(|n| Ask::get(&format!("/chunked/{n}"))).to_vec())
