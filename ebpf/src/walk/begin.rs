@@ -1,0 +1,130 @@
+//! Where a message begins, and what it is.
+
+use netspan_ebpf::{counter, data_flag};
+
+use super::{Work, head::line, mode, way};
+use crate::{
+    conn::{Conn, class, get},
+    emit::count,
+};
+
+/// Calls of a connection that was not seen from its beginning that may be unrecognised before it is given up.
+const MISSES_MAX: u32 = 16;
+
+/// Decides whether a message begins with the payload, and takes it up.
+#[inline(always)]
+pub fn begin(work: &mut Work) -> bool {
+    let found = looks_like(&work.payload, work.loaded);
+    let index = (work.direction & 1) as usize;
+    let Some(conn) = get(work.key) else { return false };
+    if found == NOTHING {
+        if conn.class == class::UNKNOWN {
+            conn.misses += 1;
+            if conn.origin != netspan_ebpf::origin::FOUND || conn.misses >= MISSES_MAX {
+                give_up(conn);
+            }
+        }
+        return false;
+    }
+    // Joined late, a response may come before any request was seen: keep the ordinals together.
+    if conn.responses > conn.requests {
+        conn.requests = conn.responses;
+    }
+    work.way.mode = mode::HEAD;
+    work.way.head = 0;
+    work.way.left = 0;
+    work.way.status = 0;
+    work.way.line = line::EMPTY;
+    work.way.flags = way::FIRST_LINE;
+    work.event.flags = data_flag::START;
+    if found == RESPONSE {
+        work.way.flags |= way::RESPONSE;
+    } else {
+        let bit = 1u64 << (conn.requests & 63);
+        conn.requests = conn.requests.wrapping_add(1);
+        conn.bodiless &= !bit;
+        conn.tunnels &= !bit;
+        if work.payload[0] == b'H' && work.payload[1] == b'E' {
+            conn.bodiless |= bit;
+        } else if work.payload[0] == b'C' && work.payload[2] == b'N' {
+            conn.tunnels |= bit;
+        }
+    }
+    conn.turned |= 1 << (index ^ 1);
+    true
+}
+
+/// No protocol of ours: from now on bytes are counted only.
+#[inline(always)]
+pub fn give_up(conn: &mut Conn) {
+    conn.class = class::OPAQUE;
+    count(counter::OPAQUE, 1);
+}
+
+pub const NOTHING: u32 = 0;
+const REQUEST: u32 = 1;
+const RESPONSE: u32 = 2;
+
+/// The first four bytes of a method that is known by name, as a little-endian number.
+const fn word(name: [u8; 4]) -> u32 {
+    u32::from_le_bytes(name)
+}
+
+/// Whether bytes look like the beginning of a request or of a response. Fewer than eight bytes may match less.
+#[inline(always)]
+pub fn looks_like(payload: &[u8], len: u32) -> u32 {
+    let four = u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]]);
+    if len < 4 {
+        // Up to three bytes: only what a person types into a socket, one byte at a time, comes here.
+        let letter = payload[0];
+        if letter == b'H' && (len == 1 || payload[1] == b'T') {
+            return RESPONSE;
+        }
+        return if letter.is_ascii_uppercase() { REQUEST } else { NOTHING };
+    }
+    if four == word(*b"HTTP") {
+        return RESPONSE;
+    }
+    let known = four == word(*b"GET ")
+        || four == word(*b"POST")
+        || four == word(*b"HEAD")
+        || four == word(*b"PUT ")
+        || four == word(*b"DELE")
+        || four == word(*b"PATC")
+        || four == word(*b"OPTI")
+        || four == word(*b"CONN")
+        || four == word(*b"TRAC");
+    if known {
+        return REQUEST;
+    }
+    // Another method: a token of up to 20 letters, a space, and the beginning of a target.
+    if !payload[0].is_ascii_alphabetic() {
+        return NOTHING;
+    }
+    let mut at = 1;
+    while at < 20 && at < payload.len() {
+        if at as u32 >= len {
+            return REQUEST;
+        }
+        let byte = payload[at];
+        if at + 1 >= payload.len() {
+            return REQUEST;
+        }
+        if byte == b' ' {
+            let next = payload[at + 1];
+            let target = next == b'/' || next == b'*' || next == b'h';
+            return if target || at as u32 + 1 >= len { REQUEST } else { NOTHING };
+        }
+        if !(byte.is_ascii_alphabetic() || byte == b'-' || byte == b'_') {
+            return NOTHING;
+        }
+        at += 1;
+    }
+    if at < 20 { REQUEST } else { NOTHING }
+}
+
+/// Whether the first eight bytes of a call may begin a message.
+#[inline(always)]
+pub fn may_begin(lead: u64) -> bool {
+    looks_like(&lead.to_le_bytes(), 8) != NOTHING
+}

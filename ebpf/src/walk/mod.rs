@@ -1,0 +1,482 @@
+//! Which bytes of a call are copied: message heads, chunk heads and trailers; never bodies.
+//!
+//! This follows the framing of RFC 9112 section 6 just as far as it takes to find the next head. It is no parser: the
+//! agent parses what is copied, decides what it means, and trusts its own framing where the two disagree. Where the
+//! framing is lost here (a fault, a head split within a framing header, a bound), the next head is looked for where it
+//! can begin: at the first byte of a call.
+//!
+//! The `extern` functions are global to the verifier: it checks each once, not once per turn of a loop and per caller.
+
+mod begin;
+mod body;
+mod head;
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, generated::bpf_probe_read_user};
+use netspan_ebpf::{COPY_MAX, DataEvent, IOV_MAX, counter, data_flag, kind};
+
+use crate::{
+    conn::{Conn, Way, announce, class, get, head, ordinal, shard},
+    emit::{count, count_in, row, send},
+    kernel,
+    maps::{KERNEL_READS, constant},
+    scratch::{Cell, Scratch, cell_at},
+    user,
+};
+
+pub use self::begin::may_begin;
+use self::{
+    begin::{NOTHING, begin, looks_like},
+    body::chunk,
+    head::walk_lines,
+};
+
+/// What the next byte of a direction is.
+pub mod mode {
+    /// The first of a message, if a message begins here.
+    pub const START: u8 = 0;
+    /// In a head.
+    pub const HEAD: u8 = 1;
+    /// In bytes that are skipped.
+    pub const SKIP: u8 = 2;
+    /// In the line that tells a chunk's size.
+    pub const CHUNK: u8 = 3;
+    /// In the trailers.
+    pub const TRAILER: u8 = 4;
+}
+
+/// Bits of [`Way::flags`].
+pub mod way {
+    /// The present message is a response.
+    pub const RESPONSE: u8 = 1;
+    /// Its head told a length.
+    pub const LENGTH: u8 = 2;
+    /// Its head told that it is chunked.
+    pub const CHUNKED: u8 = 4;
+    /// The hexadecimal digits of the chunk's size are over.
+    pub const SIZED: u8 = 16;
+    /// The present line is the message's first.
+    pub const FIRST_LINE: u8 = 32;
+}
+
+/// Steps that one call may take; a step looks at up to [`COPY_MAX`] bytes or passes over a run of them.
+const STEPS: u32 = 512;
+/// Bytes that tell whether a message begins.
+const LEAD: u32 = 8;
+/// Bytes behind the payload that may be looked at, so that a look ahead needs no further bound.
+const SLACK: usize = 64;
+const MASK: u32 = COPY_MAX as u32 - 1;
+
+/// What a walk works on, in a per-CPU cell. `event` and `payload` are sent as one.
+#[repr(C)]
+pub struct Work {
+    /// The connection's key.
+    key: u64,
+    /// Thread.
+    pid_tgid: u64,
+    /// Where the present segment goes on.
+    base: u64,
+    /// The next segment's `struct iovec`.
+    iov: u64,
+    /// Segments left.
+    iov_left: u32,
+    /// Bytes left of the present segment.
+    segment: u32,
+    /// Bytes that the call moved.
+    total: u32,
+    /// Bytes of them passed.
+    off: u32,
+    /// Where in `payload` the present line begins.
+    line: u32,
+    /// Bytes in `payload`.
+    loaded: u32,
+    /// Non-zero: `event` is filled in and not sent yet.
+    pending: u32,
+    /// 0 or 1.
+    direction: u32,
+    /// The cell that this is in.
+    slot: u32,
+    /// 1 where the array of segments is in kernel memory.
+    in_kernel: u32,
+    /// Bytes that the iterator has to be taken back by.
+    rewind: u64,
+    /// The direction's state while it is walked; `walk` takes it from the connection and puts it back.
+    way: Way,
+    /// Non-zero: see [`Conn::turned`].
+    turned: u32,
+    event: DataEvent,
+    payload: [u8; COPY_MAX + SLACK],
+}
+
+/// Where a call's bytes are in user memory.
+pub enum Source {
+    /// One buffer.
+    Buffer(u64),
+    /// An array of `struct iovec`, and how many.
+    Vector(u64, u32),
+    /// A `struct iov_iter` over an array of `struct iovec` in kernel memory, as the call left it: where it stands, in
+    /// that segment, and how many bytes it advanced by.
+    Iterator {
+        /// The segment where it stands.
+        vector: u64,
+        /// Bytes of that segment that it has passed.
+        offset: u64,
+        /// Bytes that it advanced by.
+        advanced: u64,
+    },
+    /// Nowhere (`sendfile`, `splice`, `MSG_TRUNC`).
+    Nowhere,
+    /// It could not be read.
+    Unknown,
+}
+
+/// One call that moved bytes.
+pub struct Moved {
+    /// Key of the connection.
+    pub key: u64,
+    /// One of [`netspan_ebpf::direction`].
+    pub direction: u8,
+    /// How many bytes.
+    pub len: u32,
+    /// When it was entered, or 0 where that is not known.
+    pub start_ns: u64,
+    /// When the first of them arrived in the socket, or 0.
+    pub arrived_ns: u64,
+    /// Thread.
+    pub pid_tgid: u64,
+}
+
+/// Walks over the bytes that a call moved, and sends what is to be known of them.
+#[inline(always)]
+pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
+    let index = usize::from(moved.direction & 1);
+    if conn.class == class::OPAQUE {
+        count(counter::BYTES_SEEN, u64::from(moved.len));
+        conn.ways[index].pos += u64::from(moved.len);
+        return;
+    }
+    let Some(mut cell) = Cell::take() else {
+        lose(conn, moved.len, index);
+        return;
+    };
+    let slot = cell.slot();
+    cell.count(counter::BYTES_SEEN, u64::from(moved.len));
+    let work = &mut cell.work;
+    // SAFETY: a helper without pointers.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    work.event.head.time_ns = now;
+    // Where the entry is not hooked, the return stands for it.
+    work.event.start_ns = if moved.start_ns == 0 { now } else { moved.start_ns };
+    work.event.pos = conn.ways[index].pos;
+    work.event.arrived_ns = moved.arrived_ns;
+    work.event.len = moved.len;
+    work.event.direction = moved.direction;
+    // Before any way out: what sends the event counts by it.
+    work.direction = u32::from(moved.direction & 1);
+    work.event.flags = 0;
+    work.key = moved.key;
+    work.pid_tgid = moved.pid_tgid;
+    work.slot = slot;
+    work.turned = u32::from(conn.turned >> index & 1);
+    conn.turned &= !(1 << index);
+    conn.ways[index].pos += u64::from(moved.len);
+    let skipped = &mut conn.ways[index];
+    if work.turned == 0 && skipped.mode == mode::SKIP && skipped.left >= u64::from(moved.len) {
+        // The whole call is of a body: the common case of a large one.
+        skipped.left -= u64::from(moved.len);
+        if skipped.left == 0 {
+            skipped.mode = skipped.next;
+        }
+        work.event.off = moved.len;
+        work.event.copied = 0;
+        walk_send(slot, 0);
+        return;
+    }
+    work.total = moved.len;
+    work.off = 0;
+    work.pending = 0;
+    work.segment = 0;
+    work.iov_left = 0;
+    work.in_kernel = 0;
+    work.way.set(&conn.ways[index]);
+    match *source {
+        Source::Buffer(base) => {
+            work.base = base;
+            work.segment = moved.len;
+        }
+        Source::Vector(iov, segments) => {
+            work.iov = iov;
+            work.iov_left = if segments > IOV_MAX { IOV_MAX } else { segments };
+        }
+        Source::Iterator { vector, offset, advanced } => {
+            work.iov = vector;
+            work.base = offset;
+            work.rewind = advanced;
+            work.in_kernel = 1;
+            walk_rewind(slot);
+        }
+        Source::Nowhere | Source::Unknown => {}
+    }
+    walk_on(slot);
+}
+
+/// Walks over the bytes of the call that is entered in a cell.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_on(slot: u32) -> u32 {
+    let mut step = 0;
+    let mut state = ON;
+    while step < STEPS {
+        state = walk_step(slot);
+        if state == DONE {
+            break;
+        }
+        if state == SEND {
+            walk_send(slot, u32::from(data_flag::MORE));
+        }
+        step += 1;
+    }
+    let Some(Scratch { work, .. }) = cell_at(slot) else { return 0 };
+    if state != DONE {
+        count(counter::CALL_CUT, 1);
+        cut(work, data_flag::CUT);
+    }
+    let Some(conn) = get(work.key) else { return 0 };
+    conn.ways[(work.direction & 1) as usize].set(&work.way);
+    if work.pending == 0 {
+        if conn.class != class::HTTP1 {
+            return 0;
+        }
+        work.event.off = work.total;
+        work.event.copied = 0;
+    }
+    // The last event of the call, the one without `MORE`.
+    walk_send(slot, 0)
+}
+
+/// A call can't be walked over: its event is missing, which the next one's ordinal tells.
+#[inline(always)]
+fn lose(conn: &mut Conn, len: u32, index: usize) {
+    ordinal(conn, index);
+    let way = &mut conn.ways[index];
+    way.pos += u64::from(len);
+    way.mode = mode::START;
+}
+
+/// The value, or `MOST` if that is less, in such a way that the verifier sees the bound: the compiler would compare
+/// another copy of the value than the one that is used.
+#[inline(always)]
+fn bounded<const MOST: u64>(mut value: u64) -> u64 {
+    // SAFETY: compares and sets one register.
+    unsafe {
+        asm!(
+            "if {value} <= {most} goto +1",
+            "{value} = {most}",
+            value = inout(reg) value,
+            most = const MOST,
+            options(nomem, nostack),
+        );
+    }
+    value
+}
+
+/// Sends the event that is filled in.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_send(slot: u32, more: u32) -> u32 {
+    let Some(Scratch { work, .. }) = cell_at(slot) else { return 0 };
+    let Some(conn) = get(work.key) else { return 0 };
+    announce(conn, work.pid_tgid);
+    let seq = ordinal(conn, work.direction as usize);
+    work.event.head = head(conn, kind::DATA, seq, work.event.head.time_ns, work.pid_tgid);
+    work.event.flags |= more as u8;
+    let copied = bounded::<{ COPY_MAX as u64 }>(u64::from(work.event.copied));
+    count_in(row(slot), counter::BYTES_COPIED, copied);
+    // SAFETY: `payload` follows `event`, and `copied` is bounded by its size.
+    unsafe {
+        let data = core::ptr::from_ref(&work.event).cast();
+        send(row(slot), shard(conn.id), data, size_of::<DataEvent>() + copied as usize, false);
+    }
+    work.pending = 0;
+    work.event.flags = 0;
+    0
+}
+
+/// The walk goes on.
+const ON: u32 = 0;
+/// The walk is over.
+const DONE: u32 = 1;
+/// The walk goes on when the event that is filled in was sent.
+const SEND: u32 = 2;
+
+/// One step of a walk.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_step(slot: u32) -> u32 {
+    let Some(Scratch { work, .. }) = cell_at(slot) else { return DONE };
+    if work.off >= work.total {
+        return DONE;
+    }
+    let rest = work.total - work.off;
+    let turned = work.off == 0 && work.turned != 0;
+    if work.way.mode == mode::SKIP && !turned && work.way.left >= u64::from(rest) {
+        work.way.left -= u64::from(rest);
+        if work.way.left == 0 {
+            work.way.mode = work.way.next;
+        }
+        work.off = work.total;
+        return DONE;
+    }
+    if work.segment == 0 {
+        let state = next_segment(work, rest);
+        if state != ON || work.segment == 0 {
+            return state;
+        }
+    }
+    if work.pending != 0 && work.way.mode != mode::SKIP {
+        return SEND;
+    }
+    match work.way.mode {
+        mode::SKIP => {
+            if turned && load(work, LEAD) && looks_like(&work.payload, work.loaded) != NOTHING {
+                work.way.mode = mode::START;
+                return ON;
+            }
+            let segment = u64::from(work.segment);
+            let passed = if work.way.left < segment { work.way.left } else { segment };
+            work.way.left -= passed;
+            if work.way.left == 0 {
+                work.way.mode = work.way.next;
+            }
+            // Looked at once: what follows in this call is not a turn any more.
+            work.turned = 0;
+            pass(work, passed as u32);
+            ON
+        }
+        mode::CHUNK => chunk(work),
+        mode::START => {
+            if !load(work, COPY_MAX as u32) {
+                return fault(work);
+            }
+            if !begin(work) {
+                work.off = work.total;
+                return DONE;
+            }
+            walk_lines(work.slot)
+        }
+        _ => {
+            if !load(work, COPY_MAX as u32) {
+                return fault(work);
+            }
+            work.event.flags = 0;
+            walk_lines(work.slot)
+        }
+    }
+}
+
+/// Takes up the next segment of an iovec.
+#[inline(always)]
+fn next_segment(work: &mut Work, rest: u32) -> u32 {
+    if work.iov_left == 0 {
+        count(counter::CALL_CUT, 1);
+        return cut(work, data_flag::CUT);
+    }
+    let read = if constant(&KERNEL_READS) != 0 && work.in_kernel != 0 {
+        kernel::read::<[u64; 2]>(work.iov)
+    } else {
+        // SAFETY: integers.
+        unsafe { user::read::<[u64; 2]>(work.iov) }
+    };
+    let Some(pair) = read else { return fault(work) };
+    work.iov += 16;
+    work.iov_left -= 1;
+    work.base = pair[0];
+    work.segment = if pair[1] > u64::from(rest) { rest } else { pair[1] as u32 };
+    ON
+}
+
+/// Takes an iterator back to where the call began: to the first segment that has bytes of the call, of which `base` and
+/// `segment` then tell what is left, and `iov` the next one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_rewind(slot: u32) -> u32 {
+    let Some(Scratch { work, .. }) = cell_at(slot) else { return 0 };
+    if constant(&KERNEL_READS) == 0 {
+        return 0;
+    }
+    let mut offset = work.base;
+    let mut rewind = work.rewind;
+    let mut vector = work.iov;
+    let mut step = 0;
+    while step < IOV_MAX {
+        if rewind <= offset {
+            break;
+        }
+        rewind -= offset;
+        vector -= 16;
+        let Some(len) = kernel::read::<u64>(vector + 8) else { return 0 };
+        offset = len;
+        step += 1;
+    }
+    if rewind > offset {
+        // More segments than are looked at: the walk finds none, and says so.
+        return 0;
+    }
+    let Some([base, len]) = kernel::read::<[u64; 2]>(vector) else { return 0 };
+    let start = offset - rewind;
+    let left = len.wrapping_sub(start);
+    let total = u64::from(work.total);
+    work.base = base + start;
+    work.segment = if left > total { work.total } else { left as u32 };
+    work.iov = vector + 16;
+    work.iov_left = IOV_MAX;
+    0
+}
+
+/// User memory could not be read: from here on the bytes of this call are lost.
+#[inline(always)]
+fn fault(work: &mut Work) -> u32 {
+    count(counter::READ_FAULT, 1);
+    cut(work, data_flag::FAULT)
+}
+
+/// The rest of the call is not looked at: the last event says why, and the next head is looked for in the next call.
+#[inline(always)]
+fn cut(work: &mut Work, flag: u8) -> u32 {
+    work.way.mode = mode::START;
+    if work.pending == 0 {
+        work.event.off = work.off;
+        work.event.copied = 0;
+    }
+    work.event.flags |= flag;
+    work.pending = 1;
+    work.off = work.total;
+    DONE
+}
+
+/// Reads up to `most` bytes of the present segment into the payload.
+#[inline(always)]
+fn load(work: &mut Work, most: u32) -> bool {
+    let len = bounded::<{ COPY_MAX as u64 }>(u64::from(if work.segment < most { work.segment } else { most })) as u32;
+    work.loaded = len;
+    // SAFETY: `payload` has room for `len` bytes; the read may fail.
+    unsafe { bpf_probe_read_user(work.payload.as_mut_ptr().cast(), len, work.base as *const _) == 0 }
+}
+
+/// Passes over bytes of the present segment.
+#[inline(always)]
+fn pass(work: &mut Work, len: u32) {
+    work.off += len;
+    work.base += u64::from(len);
+    work.segment -= len;
+}
+
+/// Fills in an event with the first `len` bytes of the payload, and passes over them.
+#[inline(always)]
+fn take(work: &mut Work, len: u32) {
+    work.event.off = work.off;
+    work.event.copied = len;
+    work.pending = 1;
+    pass(work, len);
+}
