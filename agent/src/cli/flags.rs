@@ -102,6 +102,10 @@ pub struct CaptureFlags {
     /// [default: 32768]
     #[arg(long, value_name = "NUMBER")]
     pub connections: Option<String>,
+    /// Scheduling priority of the agent, from -20 (first) to 19 (last): where it has to wait, events are lost
+    /// [default: -10]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub nice: Option<String>,
 }
 
 /// Flags of what is kept of requests.
@@ -228,12 +232,13 @@ impl Flags for NameFlags {
 
 impl Flags for CaptureFlags {
     fn given(&self) -> Vec<(&'static str, Vec<String>)> {
-        let Self { family, hook, ring_size, connections } = self;
+        let Self { family, hook, ring_size, connections, nice } = self;
         [
             one("capture.family", family.as_ref()),
             one("capture.hook", hook.as_ref()),
             one("capture.ring_size", ring_size.as_ref()),
             one("capture.connections", connections.as_ref()),
+            one("capture.nice", nice.as_ref()),
         ]
         .into_iter()
         .flatten()

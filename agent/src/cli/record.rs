@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     flags::{CaptureFlags, CommonFlags, FilterFlags, NameFlags, RedactFlags},
-    session::{CONNECTIONS, Consumer, Origin, Session},
+    session::{CONNECTIONS, Consumer, Origin, Session, prioritise},
     summary,
 };
 use crate::{
@@ -43,6 +43,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let read = || super::prepare(&args.common, &[&args.capture, &args.filter, &args.names, &args.redact]);
     let options = read()?;
+    prioritise(&options);
     let name = args.file.display();
     let file = File::create(&args.file).with_context(|| format!("{name}: can't be written"))?;
     let origin = Origin::new()?;

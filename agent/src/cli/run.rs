@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use super::{
     flags::{CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags},
-    session::{Consumer, Origin, Session},
+    session::{Consumer, Origin, Session, prioritise},
     summary,
 };
 use crate::{
@@ -48,6 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         super::prepare(&args.common, &[&args.capture, &args.filter, &args.link, &args.names, &args.otlp, &args.redact])
     };
     let options = read()?;
+    prioritise(&options);
     let otlp = options.otlp.resolve(|name| std::env::var(name).ok())?;
     if otlp.is_none() {
         log::warn!("spans go nowhere: give --otlp URL, or use netspan watch to see them here");

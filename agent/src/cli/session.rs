@@ -185,8 +185,16 @@ impl Session {
     }
 }
 
+/// Lets this thread, and those that it starts from now on, go before a busy host's own work.
+pub fn prioritise(options: &Options) {
+    // For a thread alone: Linux has a priority per thread, and 0 is the calling one.
+    if let Err(error) = rustix::process::setpriority_process(None, options.capture.nice) {
+        log::warn!("the priority stays as it is ({error}): on a busy host events may be lost");
+    }
+}
+
 /// Loads the probes as the options ask.
 pub fn load(options: &Options) -> anyhow::Result<Probes> {
-    let CaptureOptions { family, hook, ring_bytes, connections } = options.capture;
+    let CaptureOptions { family, hook, ring_bytes, connections, .. } = options.capture;
     Ok(Probes::load(family, hook, &LoadOptions { ring_bytes, connections, ..LoadOptions::default() })?)
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::{
     flags::{CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, RedactFlags, ViewFlags},
     output::{Form, Output},
-    session::{Consumer, Origin, Session},
+    session::{Consumer, Origin, Session, prioritise},
     summary,
 };
 use crate::{export::Sink, live::Tap, span::Span};
@@ -50,6 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         super::prepare(&args.common, &[&args.capture, &args.filter, &args.link, &args.names, &args.redact, &args.view])
     };
     let options = read()?;
+    prioritise(&options);
     let session = Session::start(&options, Origin::new()?, false)?;
     let output = Output::start(Form::of(args.traces, args.json), options.view.clone()).context("standard output")?;
     let mut watch = Watch { sink: output.sink(), output };

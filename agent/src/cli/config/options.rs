@@ -60,6 +60,9 @@ pub struct CaptureOptions {
     /// Connections that the kernel side knows at one time, from [`CONNECTIONS_MIN`] to [`CONNECTIONS_MAX`]; those beyond
     /// are not seen, and counted. Default: 32,768.
     pub connections: u32,
+    /// Scheduling priority of the agent, from -20 (first) to 19 (last), see `nice(2)`. Default: -10: what it does is little,
+    /// but where it has to wait behind a busy host's own work, the rings fill up and events are lost.
+    pub nice: i32,
 }
 
 impl Default for Options {
@@ -81,7 +84,7 @@ impl Default for Options {
 
 impl Default for CaptureOptions {
     fn default() -> Self {
-        Self { family: FamilyChoice::Auto, hook: HookChoice::Auto, ring_bytes: 2 << 20, connections: 32_768 }
+        Self { family: FamilyChoice::Auto, hook: HookChoice::Auto, ring_bytes: 2 << 20, connections: 32_768, nice: -10 }
     }
 }
 
@@ -134,6 +137,12 @@ impl CaptureOptions {
         let bytes =
             bytes(text).filter(|bytes| bytes.is_power_of_two() && (RING_BYTES_MIN..=RING_BYTES_MAX).contains(bytes));
         self.ring_bytes = bytes.ok_or("not a ring size: give a power of two from 64KiB to 256MiB, such as 4MiB")?;
+        Ok(())
+    }
+
+    pub(super) fn set_nice(&mut self, text: &str) -> Result<(), String> {
+        let number = text.parse().ok().filter(|number| (-20..=19).contains(number));
+        self.nice = number.ok_or("not a priority: give a number from -20 to 19, such as -10")?;
         Ok(())
     }
 

@@ -82,6 +82,7 @@ fn sample(spec: &Spec) -> &'static str {
         "hook" => "kprobe",
         "ring_size" => "64KiB",
         "connections" => "4096",
+        "nice" => "-5",
         "keep_query" => "true",
         "header" => "x-team",
         "min_confidence" => "0.5",
