@@ -52,10 +52,7 @@ pub extern "C" fn walk_lines(slot: u32) -> u32 {
         if at >= len {
             break;
         }
-        // SAFETY: `at` is a multiple of 8 below COPY_MAX, and the payload is 8-aligned.
-        let word = unsafe { work.payload.as_ptr().add((at & MASK & !7) as usize).cast::<u64>().read() };
-        let other = word ^ 0x0a0a_0a0a_0a0a_0a0a;
-        if other.wrapping_sub(0x0101_0101_0101_0101) & !other & 0x8080_8080_8080_8080 != 0 {
+        if line_ends(work, at) != 0 {
             end = walk_line(slot, at);
             if end != 0 {
                 break;
@@ -107,6 +104,25 @@ pub extern "C" fn walk_lines(slot: u32) -> u32 {
     ON
 }
 
+/// Which of the eight bytes of the payload at `at` are line feeds: the highest bit of each that is. Behind the first one
+/// it may be set for others, too.
+#[inline(always)]
+fn line_ends(work: &Work, at: u32) -> u64 {
+    // SAFETY: the offset is a multiple of 8 below COPY_MAX, and the payload is 8-aligned.
+    let eight = unsafe { work.payload.as_ptr().add((at & MASK & !7) as usize).cast::<u64>().read() };
+    let other = eight ^ 0x0a0a_0a0a_0a0a_0a0a;
+    other.wrapping_sub(0x0101_0101_0101_0101) & !other & 0x8080_8080_8080_8080
+}
+
+/// Which byte the lowest bit of [`line_ends`] is in. BPF has no instruction for it, and a branch for each would be a path
+/// for the verifier: multiplied by this, bit `8 * n` moves the three bits that are `n` to the top.
+#[inline(always)]
+fn first_byte(ends: u64) -> u32 {
+    const PLACES: u64 = 1 << 53 | 2 << 45 | 3 << 37 | 4 << 29 | 5 << 21 | 6 << 13 | 7 << 5;
+    let lowest = ends & ends.wrapping_neg();
+    ((lowest >> 7).wrapping_mul(PLACES) >> 61) as u32
+}
+
 /// What [`walk_line`] returns for a first line that is not HTTP/1's.
 const OURS_NOT: u32 = u32::MAX;
 
@@ -117,10 +133,15 @@ const OURS_NOT: u32 = u32::MAX;
 pub extern "C" fn walk_line(slot: u32, at: u32) -> u32 {
     let Some(Scratch { work, .. }) = cell_at(slot) else { return 0 };
     let len = work.loaded;
-    let mut byte = 0;
-    while byte < 8 {
-        let here = (at + byte) & MASK;
-        byte += 1;
+    let mut ends = line_ends(work, at);
+    let mut turn = 0;
+    while turn < 8 {
+        turn += 1;
+        if ends == 0 {
+            return 0;
+        }
+        let here = (at + first_byte(ends)) & MASK;
+        ends &= ends - 1;
         if here >= len {
             return 0;
         }
@@ -153,7 +174,11 @@ pub extern "C" fn walk_line(slot: u32, at: u32) -> u32 {
                     return OURS_NOT;
                 }
             } else if whole {
-                walk_header(slot, begin, here);
+                // Most lines are neither of the two headers, and a call costs more than to look.
+                let first = work.payload[begin as usize] | 0x20;
+                if first == b'c' || first == b't' {
+                    walk_header(slot, begin, here);
+                }
             } else {
                 spelled(work);
             }
