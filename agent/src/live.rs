@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use netspan_ebpf::{ConnEvent, LookEvent, family, kind, known};
+use netspan_ebpf::{ConnEvent, LookEvent, family, kind, known, origin};
 
 use crate::{
     capture::{
@@ -13,7 +13,7 @@ use crate::{
     },
     host::Identities,
     pipeline::{Options, Pipeline},
-    probe::{Counters, Descriptor, Descriptors, Filters, KernelRules, ProbeError, Probes, inspect},
+    probe::{Counters, Descriptor, Descriptors, Filters, KernelRules, ProbeError, Probes, UnixDiag, inspect},
     span::Span,
 };
 
@@ -47,6 +47,7 @@ pub struct Live<I> {
 /// What is done with a record before the pipeline gets it.
 struct Intake {
     descriptors: Descriptors,
+    unix_diag: UnixDiag,
     /// A record that was completed.
     completed: Vec<u8>,
 }
@@ -56,7 +57,8 @@ impl<I: Identities> Live<I> {
     pub fn new(mut probes: Probes, options: Options, identities: I) -> Result<Self, ProbeError> {
         let drain = Drain::new(probes.rings()?);
         let (counters, filters) = (probes.counters()?, probes.filters()?);
-        let intake = Intake { descriptors: probes.descriptors()?, completed: Vec::new() };
+        let intake =
+            Intake { descriptors: probes.descriptors()?, unix_diag: UnixDiag::default(), completed: Vec::new() };
         Ok(Self { probes, drain, counters, filters, pipeline: Pipeline::new(options, identities), intake, answered: 0 })
     }
 
@@ -209,6 +211,27 @@ impl Intake {
         }
     }
 
+    /// Numbers for both ends of a Unix connection, which mirror each other as addresses of TCP do.
+    ///
+    /// The end that connected may be looked at before it is accepted, when the other one has no inode yet: the connection
+    /// then goes by this end's. Where both ends were found, each goes by its own.
+    fn unix_ends(&mut self, inode: u32, origin: u8) -> Option<[[u8; 16]; 2]> {
+        let number = |inode: u32, end: u8| {
+            let mut number = [0; 16];
+            number[..4].copy_from_slice(&inode.to_ne_bytes());
+            number[4] = end;
+            number
+        };
+        Some(match origin {
+            origin::CONNECT => [number(inode, 1), number(inode, 2)],
+            origin::ACCEPT => {
+                let connected = self.unix_diag.peer(inode)?;
+                [number(connected, 2), number(connected, 1)]
+            }
+            _ => [number(inode, 3), number(self.unix_diag.peer(inode)?, 3)],
+        })
+    }
+
     /// Fills in what can be learned from the descriptor itself.
     fn completed(&mut self, mut event: ConnEvent) -> &[u8] {
         match inspect(event.head.tgid, event.fd) {
@@ -227,7 +250,11 @@ impl Intake {
                 event.cookie = cookie;
                 event.known |= known::SOCKET | known::COOKIE;
             }
-            Some(Descriptor::Unix { cookie }) => {
+            Some(Descriptor::Unix { cookie, inode }) => {
+                if let Some([local, peer]) = self.unix_ends(inode, event.origin) {
+                    (event.local, event.peer) = (local, peer);
+                    event.known |= known::LOCAL | known::PEER;
+                }
                 event.family = family::UNIX;
                 event.cookie = cookie;
                 event.known |= known::SOCKET | known::COOKIE;
@@ -248,9 +275,7 @@ impl Intake {
 /// Whether a look at the descriptor can tell more than the kernel side could.
 fn is_unclear(event: &ConnEvent) -> bool {
     let addressed = known::LOCAL | known::PEER;
-    event.fd >= 0
-        && event.family != family::UNIX
-        && (event.known & known::SOCKET == 0 || event.known & addressed != addressed)
+    event.fd >= 0 && (event.known & known::SOCKET == 0 || event.known & addressed != addressed)
 }
 
 /// Kind of a record.

@@ -1,7 +1,7 @@
 //! The connection table: which connection a call is about, and what is known of it.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use netspan_ebpf::{CloseEvent, ConnEvent, EventHead, FdKey, counter, kind, known, origin};
+use netspan_ebpf::{CloseEvent, ConnEvent, EventHead, FdKey, counter, family, kind, known, origin};
 
 use crate::{
     emit::{count, row, send},
@@ -312,7 +312,9 @@ pub fn announce(conn: &mut Conn, pid_tgid: u64) {
         _pad: 0,
     };
     // The agent has to look at a descriptor before it is closed.
-    let urgent = conn.known & known::SOCKET == 0 || conn.origin == origin::FOUND && conn.known & known::PEER == 0;
+    let unaddressed = conn.known & known::PEER == 0;
+    let is_inet = conn.family == family::INET || conn.family == family::INET6;
+    let urgent = conn.known & known::SOCKET == 0 || unaddressed && (conn.origin == origin::FOUND || !is_inet);
     // SAFETY: the cell's own event, of that size.
     unsafe { send(row(cell.slot()), shard(conn.id), (&raw const cell.told).cast(), size_of::<ConnEvent>(), urgent) };
 }

@@ -116,6 +116,9 @@ impl Session {
         let signals = Signals::new().context("signals can't be handled")?;
         let root = ProcRoot::host();
         let probes = load(options)?;
+        if rustix::process::getpriority_process(None) != Ok(options.capture.nice) {
+            log::warn!("no priority {} without CAP_SYS_NICE: on a busy host events may be lost", options.capture.nice);
+        }
         let mut processes = Processes::new(root.clone(), options.services.clone());
         if record {
             processes.keep_new();
@@ -185,11 +188,12 @@ impl Session {
     }
 }
 
-/// Lets this thread, and those that it starts from now on, go before a busy host's own work.
+/// Lets this thread, and those that it starts from now on, go before a busy host's own work. [`Session::start`] tells
+/// where that is not permitted: without privileges there is more to say first.
 pub fn prioritise(options: &Options) {
-    // For a thread alone: Linux has a priority per thread, and 0 is the calling one.
+    // Linux has a priority per thread, and without an id this is for the calling one.
     if let Err(error) = rustix::process::setpriority_process(None, options.capture.nice) {
-        log::warn!("the priority stays as it is ({error}): on a busy host events may be lost");
+        log::debug!("setpriority: {error}");
     }
 }
 

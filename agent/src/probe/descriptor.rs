@@ -23,6 +23,8 @@ pub enum Descriptor {
     Unix {
         /// `SO_COOKIE`.
         cookie: u64,
+        /// Inode number.
+        inode: u32,
     },
     /// Anything else.
     Other,
@@ -38,7 +40,11 @@ pub fn inspect(tgid: u32, fd: i32) -> Option<Descriptor> {
     }
     let cookie = sockopt::socket_cookie(&socket).unwrap_or(0);
     match sockopt::socket_domain(&socket) {
-        Ok(AddressFamily::UNIX) => Some(Descriptor::Unix { cookie }),
+        Ok(AddressFamily::UNIX) => {
+            let inode = rustix::fs::fstat(&socket).ok()?.st_ino;
+            // Inode numbers of sockets have 32 bits (`get_next_ino`).
+            Some(Descriptor::Unix { cookie, inode: inode as u32 })
+        }
         Ok(AddressFamily::INET | AddressFamily::INET6) => {
             let local = rustix::net::getsockname(&socket).ok().and_then(|a| SocketAddr::try_from(a).ok());
             let peer = rustix::net::getpeername(&socket).ok().flatten().and_then(|a| SocketAddr::try_from(a).ok());

@@ -17,11 +17,13 @@ mod socket;
 mod syscall;
 mod tracefs;
 mod tracepoint;
+mod unix_diag;
 
 pub use choice::{FamilyChoice, HookChoice};
 pub use counters::Counters;
 pub use descriptor::{Descriptor, inspect};
 pub use kernel::Kernel;
+pub use unix_diag::UnixDiag;
 
 use std::{fmt, fs::File, os::fd::AsRawFd as _, path::PathBuf};
 

@@ -1,6 +1,6 @@
 //! Address families, connections older than the agent, and clients that are gone before anyone can look at them.
 
-use std::{process::Stdio, time::Duration};
+use std::{collections::BTreeSet, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use netspan_tests::{
@@ -55,6 +55,28 @@ fn requests_over_unix_sockets_are_seen() -> Result<()> {
     for span in nginx_is_seen_exactly(|nginx| Some(nginx.unix.clone()))? {
         ensure!(span.text("network.transport") == Some("unix"), "not over a Unix socket: {span:?}");
     }
+    Ok(())
+}
+
+/// Requests on one connection, so that it lives long enough to be looked at.
+const ON_ONE: usize = 500;
+
+#[test]
+fn both_ends_of_a_unix_socket_are_linked() -> Result<()> {
+    let _machine = together();
+    let scope = Scope::new()?;
+    let nginx = Nginx::start(&scope, 1)?;
+    let agent = Agent::watch(&scope)?;
+    let talk = || Talk::InTurn(vec![Ask::get("/hello"); ON_ONE]);
+    let driven = drive::run_in(&scope, &nginx.unix, &[talk(), talk()])?;
+    agent.await_spans(2 * driven.seen.len(), SOON);
+    let report = agent.stop()?;
+    let clients: BTreeSet<&str> = report.clients().map(|span| span.span_id.as_str()).collect();
+    let parents: BTreeSet<&str> = report.servers().filter_map(JsonSpan::parent).collect();
+    ensure!(clients.len() == 2 * ON_ONE, "{} CLIENT spans:\n{}", clients.len(), report.errors);
+    ensure!(parents == clients, "{} of {} calls are a request's parent", parents.len(), clients.len());
+    let method = |span: &JsonSpan| span.link.as_ref().is_some_and(|link| link.method == "socket");
+    ensure!(report.servers().all(method), "another link than `socket`");
     Ok(())
 }
 
