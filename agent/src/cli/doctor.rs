@@ -61,6 +61,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if probes.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What is wrong outside of the host's pid namespace.
+pub(super) const STRANGE_PIDS: &str = "this is not the host's pid namespace, whose ids the kernel tells: processes can't be \
+                                       named or filtered by id; run the agent there (hostPID: true, --pid=host)";
+
 /// What the doctor found.
 struct Report<'a> {
     kernel: Kernel,
@@ -83,7 +87,7 @@ impl Report<'_> {
     }
 
     fn json(&self) -> Value {
-        let Kernel { release, machine, lockdown, btf, kprobes, preemption, .. } = &self.kernel;
+        let Kernel { release, machine, lockdown, btf, kprobes, preemption, host_pids, .. } = &self.kernel;
         let missing = self.kernel.missing_capabilities();
         let capture = match self.probes {
             Ok(probes) => json!({
@@ -104,6 +108,7 @@ impl Report<'_> {
                 "btf": btf,
                 "kprobes": kprobes,
                 "preemption": preemption,
+                "host_pid_namespace": host_pids,
                 "missing_capabilities": missing,
             },
             "capture": capture,
@@ -161,6 +166,9 @@ impl fmt::Display for Report<'_> {
         writeln!(f, "  BTF           {}", yes(btf))?;
         writeln!(f, "  kprobes       {}", yes(kprobes))?;
         writeln!(f, "  preemption    {preemption}")?;
+        if !self.kernel.host_pids {
+            writeln!(f, "  processes     {STRANGE_PIDS}")?;
+        }
         match self.kernel.missing_capabilities().as_slice() {
             [] => writeln!(f, "  capabilities  all that are needed")?,
             missing => writeln!(f, "  capabilities  missing: {}", missing.join(", "))?,

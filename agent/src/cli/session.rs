@@ -14,7 +14,10 @@ use std::{
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::config::{CaptureOptions, Options};
+use super::{
+    config::{CaptureOptions, Options},
+    doctor::STRANGE_PIDS,
+};
 use crate::{
     capture::count::Account,
     control::{FilterPlan, FilterRules},
@@ -22,7 +25,7 @@ use crate::{
     link,
     live::{Live, Tap, clock_offset_ns},
     pipeline,
-    probe::{HookState, LoadOptions, Probes},
+    probe::{HookState, Kernel, LoadOptions, Probes},
     span::Span,
 };
 
@@ -118,6 +121,9 @@ impl Session {
         let probes = load(options)?;
         if rustix::process::getpriority_process(None) != Ok(options.capture.nice) {
             log::warn!("no priority {} without CAP_SYS_NICE: on a busy host events may be lost", options.capture.nice);
+        }
+        if !Kernel::read().host_pids {
+            log::warn!("{STRANGE_PIDS}");
         }
         let mut processes = Processes::new(root.clone(), options.services.clone());
         if record {

@@ -1,7 +1,7 @@
 //! What the running kernel is and permits, as far as it tells. These are facts for people: what runs is decided by what
 //! loads, never by them.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt as _};
 
 use super::preemption::Model;
 
@@ -20,9 +20,15 @@ pub struct Kernel {
     pub kprobes: bool,
     /// Preemption model: `none`, `voluntary`, `lazy`, `full`, `rt` or `unknown`.
     pub preemption: String,
+    /// Whether this process is in the host's first pid namespace. Programs tell process ids of that one, so that in
+    /// another nobody can be named.
+    pub host_pids: bool,
     /// Effective capabilities of this process, as a bit set.
     pub capabilities: u64,
 }
+
+/// Inode number of the first pid namespace (`PROC_PID_INIT_INO` in `linux/proc_ns.h`).
+const FIRST_PIDS: u64 = 0xefff_fffc;
 
 /// Capabilities that netspan needs, by name and number (`linux/capability.h`).
 pub const CAPABILITIES: [(&str, u32); 4] =
@@ -45,6 +51,7 @@ impl Kernel {
             btf: fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false),
             kprobes: fs::exists(super::KPROBES).unwrap_or(false),
             preemption: Model::of_kernel().name().to_owned(),
+            host_pids: fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == FIRST_PIDS),
             capabilities,
         }
     }
@@ -90,6 +97,7 @@ mod tests {
             btf: false,
             kprobes: false,
             preemption: String::new(),
+            host_pids: true,
             capabilities,
         };
         assert_eq!(kernel(1 << 21).missing_capabilities(), ["CAP_SYS_PTRACE"]);

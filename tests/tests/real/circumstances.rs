@@ -253,3 +253,17 @@ fn after_a_kill_nothing_stays_attached() -> Result<()> {
         Ok((programs::all()?.len() <= before).then_some(()))
     })
 }
+
+#[test]
+fn outside_of_the_hosts_pid_namespace_doctor_says_so() -> Result<()> {
+    let _machine = together();
+    let mut command = Command::new(paths::tool("unshare", "util-linux")?);
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(paths::agent()?);
+    let output = ended(command.args(["doctor", "--comm", "nobody"]))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(text.contains("not the host's pid namespace"), "it says: {text}");
+    let here = ended(&mut netspan(&["doctor", "--comm", "nobody"])?)?;
+    let text = String::from_utf8_lossy(&here.stdout).into_owned();
+    ensure!(!text.contains("not the host's pid namespace"), "it says here: {text}");
+    Ok(())
+}
