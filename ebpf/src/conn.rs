@@ -77,6 +77,9 @@ pub mod flag {
     pub const SHUT: u8 = 8;
     /// The peer reset the connection; its end is told when the process closes it.
     pub const RESET: u8 = 16;
+    /// TCP is done with the connection, which the process had shut down; what came before may still be read. Its end is
+    /// told when the process closes it.
+    pub const DONE: u8 = 32;
 }
 
 /// A connection.

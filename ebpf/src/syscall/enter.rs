@@ -241,7 +241,7 @@ pub extern "C" fn close_fd(fd: i32) -> u32 {
             if conn.flags & flag::RESET != 0 {
                 conn::end(conn, close::ERROR, ECONNRESET, pid_tgid);
                 conn::forget(entry.key, conn);
-            } else if conn.sock != 0 && conn.family != family::UNIX {
+            } else if conn.sock != 0 && conn.family != family::UNIX && conn.flags & flag::DONE == 0 {
                 // TCP tells its end itself, at the change of the socket's state.
                 conn.flags |= flag::CLOSING;
             } else {

@@ -126,10 +126,10 @@ fn ending(sock: u64, closed: bool) {
     let (pid_tgid, _) = current();
     // The thread that runs may be any: an end's thread is told only where the process itself closed.
     let own = if conn.tgid == (pid_tgid >> 32) as u32 { pid_tgid } else { u64::from(conn.tgid) << 32 };
-    if conn.flags & (flag::CLOSING | flag::SHUT) == 0 && closed {
-        // This is mostly an interrupt, and the process may be in a call on another CPU: it tells the end itself when it
-        // closes its descriptor.
-        conn.flags |= flag::RESET;
+    if conn.flags & flag::CLOSING == 0 && closed {
+        // This is mostly an interrupt, and the process may be in a call on another CPU, or have yet to read what came: it
+        // tells the end itself when it closes its descriptor.
+        conn.flags |= if conn.flags & flag::SHUT == 0 { flag::RESET } else { flag::DONE };
     } else if conn.flags & flag::SHUT == 0 || closed {
         conn::end(conn, close::CLOSED, 0, own);
         conn::forget(key, conn);

@@ -58,6 +58,36 @@ fn requests_over_unix_sockets_are_seen() -> Result<()> {
     Ok(())
 }
 
+/// Asks, ends its side, and reads when the server has ended its own.
+const HALF_CLOSED: &str = r#"
+import socket, sys, time
+connection = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+connection.sendall(b"GET /file/1000 HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
+connection.shutdown(socket.SHUT_WR)
+time.sleep(0.3)
+while connection.recv(65536):
+    pass
+"#;
+
+#[test]
+fn an_answer_that_is_read_after_both_sides_ended_is_seen() -> Result<()> {
+    let _machine = together();
+    let scope = Scope::new()?;
+    let nginx = Nginx::start(&scope, 1)?;
+    let Address::Tcp(address) = &nginx.address else { anyhow::bail!("not a TCP address") };
+    let agent = Agent::watch(&scope)?;
+    let mut client = command_in(&scope, paths::tool("python3", "python3")?);
+    let client = client.args(["-c", HALF_CLOSED]).arg(address.ip().to_string()).arg(address.port().to_string());
+    ensure!(client.status()?.success(), "the client failed");
+    agent.await_spans(2, SOON);
+    let report = agent.stop()?;
+    let expected = || [Seen::new("GET", "/file/1000", 200, 1000)];
+    same(expected(), report.servers().map(JsonSpan::seen)).context("SERVER spans")?;
+    same(expected(), report.clients().map(JsonSpan::seen)).context("CLIENT spans")?;
+    ensure!(report.spans.iter().all(|span| span.incomplete.is_none()), "incomplete: {:#?}", report.spans);
+    nothing_lost(&report)
+}
+
 /// Requests on one connection, so that it lives long enough to be looked at.
 const ON_ONE: usize = 500;
 
