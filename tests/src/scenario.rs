@@ -26,6 +26,8 @@ use crate::{
 pub const SECRET: &str = "hunter2";
 /// Time for the agent's last span, after the last answer.
 pub const LAST_SPAN: Duration = Duration::from_secs(20);
+/// What a guest of `cargo xtask vm` is called.
+const GUEST: &str = "netspan-vm";
 /// By how much a span's duration may differ from the server's own.
 const CLOSE_MS: f64 = 1.0;
 
@@ -75,6 +77,38 @@ pub fn nginx_mixed(requests: u32, concurrency: u32, options: &[String]) -> Resul
     let share = |part: usize| f64::from(u32::try_from(part).unwrap_or(u32::MAX)) / f64::from(requests);
     let percentile = |n: usize| longer_ms[(longer_ms.len() * n / 100).min(longer_ms.len() - 1)];
     Ok(Mixed { requests: seen.len(), ready_s, within_1ms: share(near), longer_ms: [1, 50, 99].map(percentile) })
+}
+
+/// Mixed requests to nginx while the agent sees the whole host: every request is one SERVER span of nginx and one CLIENT
+/// span of this process, the one the parent of the other, and nothing is lost. Gives the number of requests.
+///
+/// # Errors
+/// Also outside of a guest of `cargo xtask vm`: what else runs on a machine is none of a test's business.
+pub fn host_wide(requests: u32, concurrency: u32, options: &[String]) -> Result<usize> {
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    ensure!(machine == GUEST, "the whole host is looked at in a virtual machine only: cargo xtask vm");
+    let scope = Scope::new()?;
+    let mut nginx = Nginx::start(&scope, 2)?;
+    let mut command = Agent::command()?;
+    command.args(["watch", "--json"]).args(options);
+    let agent = Agent::start(command)?;
+    let plan = Plan { seed: 1, concurrency, requests, rate: None };
+    let seen = load::run(&nginx.address, plan, &AtomicBool::new(false), mixed)?;
+    agent.await_spans(2 * seen.len(), LAST_SPAN);
+    let report = agent.stop()?;
+    nginx.stop()?;
+    let own = std::process::id();
+    let clients: Vec<&JsonSpan> = report.clients().filter(|span| span.pid == own).collect();
+    let servers: Vec<&JsonSpan> = report.servers().filter(|span| span.service == "nginx").collect();
+    let printed = || format!("the agent printed:\n{}", report.errors);
+    same(seen.iter().cloned(), servers.iter().map(|span| span.seen())).with_context(printed).context("SERVER spans")?;
+    same(seen.iter().cloned(), clients.iter().map(|span| span.seen())).with_context(printed).context("CLIENT spans")?;
+    let calls: BTreeSet<&str> = clients.iter().map(|span| span.span_id.as_str()).collect();
+    let answered: BTreeSet<&str> = servers.iter().filter_map(|span| span.parent()).collect();
+    ensure!(calls == answered, "{} of {} calls have a child", answered.intersection(&calls).count(), calls.len());
+    nothing_lost(&report)?;
+    no_secret(&report)?;
+    Ok(seen.len())
 }
 
 /// A server whose bytes all move through `io_uring`: only the `socket` family sees into it. The spans must be exactly

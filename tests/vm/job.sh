@@ -16,4 +16,7 @@ for hooks in "--family syscall" "--family socket --hook fentry" "--family socket
     try mixed --requests 300 --anytime -- $hooks
 done
 try uring -- --family socket
+# The whole host, as the agent is installed: the family that the kernel permits, and the one that is left under lockdown.
+try host-wide
+try host-wide -- --family syscall
 exit $failed

@@ -64,6 +64,18 @@ enum Task {
         #[arg(last = true)]
         agent: Vec<String>,
     },
+    /// The same while the agent sees the whole host, in a virtual machine only; client and server spans must be linked
+    HostWide {
+        /// Requests
+        #[arg(long, default_value_t = 300)]
+        requests: u32,
+        /// Connections at once
+        #[arg(long, default_value_t = 32)]
+        concurrency: u32,
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
     /// How many instructions the verifier went through, program by program; fails over the budget
     Verified {
         /// More options for the agent, after `--`
@@ -109,6 +121,10 @@ fn main() -> Result<()> {
             let mixed = scenario::nginx_mixed(requests, concurrency, &agent)?;
             println!("{}", serde_json::to_string(&mixed)?);
             ensure!(anytime || mixed.is_near(), "fewer than 99 % of the durations are within 1 ms of nginx's own");
+            Ok(())
+        }
+        Task::HostWide { requests, concurrency, agent } => {
+            println!("{{\"requests\":{}}}", scenario::host_wide(requests, concurrency, &agent)?);
             Ok(())
         }
         Task::Verified { agent } => {
