@@ -13,10 +13,10 @@ for hooks in "--family syscall" "--family socket --hook fentry" "--family socket
     # shellcheck disable=SC2086  # the flags are words
     try verified -- $hooks
     # shellcheck disable=SC2086
-    try mixed --requests 300 --anytime -- $hooks
+    try mixed --requests 300 --concurrency 8 --anytime -- $hooks
 done
 try uring -- --family socket
 # The whole host, as the agent is installed: the family that the kernel permits, and the one that is left under lockdown.
-try host-wide
-try host-wide -- --family syscall
+try host-wide --concurrency 8
+try host-wide --concurrency 8 -- --family syscall
 exit $failed

@@ -130,8 +130,13 @@ pub fn load(options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
 /// The two programs that all system calls pass, and their raw tracepoints. The entry is attached last, since a return
 /// without an entry is nothing.
 const PAIR: [(&str, &str); 2] = [("raw_sys_exit", "sys_exit"), ("raw_sys_enter", "sys_enter")];
-/// The same once more, where the kernel may skip a program.
-const AGAIN: [(&str, &str); 2] = [("raw_sys_exit_again", "sys_exit"), ("raw_sys_enter_again", "sys_enter")];
+/// The same twice more, where the kernel may skip a program.
+const AGAIN: [(&str, &str); 4] = [
+    ("raw_sys_exit_again", "sys_exit"),
+    ("raw_sys_exit_third", "sys_exit"),
+    ("raw_sys_enter_again", "sys_enter"),
+    ("raw_sys_enter_third", "sys_enter"),
+];
 
 /// Attaches the two hooks that all system calls pass. Both are loaded before one is attached: half of them would be worse
 /// than none.

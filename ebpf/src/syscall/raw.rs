@@ -3,8 +3,8 @@
 //! called with, as a pointer that the verifier checks by BTF. Kernels under lockdown allow it.
 //!
 //! A kernel that may take the CPU from a task in the middle of a program skips the program for whom it gives the CPU to.
-//! There each program is attached twice, under two names: the second does what the first was skipped for, and nothing
-//! otherwise, because noting a call twice is noting it once, and a call that was acted on is not noted any more.
+//! There each program is attached three times, under three names: the later ones do what the earlier were skipped for, and
+//! nothing otherwise. What they do is short then, so that a task is rarely put off in the middle of them, too.
 
 use aya_ebpf::{
     EbpfContext,
@@ -14,7 +14,7 @@ use aya_ebpf::{
 };
 use netspan_ebpf::syscall;
 
-use super::{Arguments, enter::enter, exit::leave};
+use super::{Arguments, call, current, enter::enter, exit::leave};
 use crate::maps::{REGISTERS, SYSCALLS, USER_CS, USER_CS_OFFSET, constant};
 
 /// The registers that user space called with.
@@ -54,6 +54,20 @@ fn entered(ctx: &RawTracePointContext) -> i32 {
     0
 }
 
+/// The same, where another program may have noted the call already. Noting it twice would be noting it once, but takes
+/// longer.
+#[inline(always)]
+fn entered_again(ctx: &RawTracePointContext) -> i32 {
+    if let Some(call) = call(current().0) {
+        // SAFETY: helpers that return pointers which the verifier knows.
+        let registers = unsafe { Registers(bpf_task_pt_regs(bpf_get_current_task_btf().cast()) as *const u8) };
+        if call.fd == registers.get(0) as i32 && call.address == registers.get(1) {
+            return 0;
+        }
+    }
+    entered(ctx)
+}
+
 /// The return of a system call.
 #[inline(always)]
 fn returned(ctx: &RawTracePointContext) -> i32 {
@@ -77,11 +91,23 @@ pub fn raw_sys_exit(ctx: RawTracePointContext) -> i32 {
 /// [`raw_sys_enter`] once more.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn raw_sys_enter_again(ctx: RawTracePointContext) -> i32 {
-    entered(&ctx)
+    entered_again(&ctx)
 }
 
 /// [`raw_sys_exit`] once more.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn raw_sys_exit_again(ctx: RawTracePointContext) -> i32 {
+    returned(&ctx)
+}
+
+/// [`raw_sys_enter`] for the third time.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn raw_sys_enter_third(ctx: RawTracePointContext) -> i32 {
+    entered_again(&ctx)
+}
+
+/// [`raw_sys_exit`] for the third time.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn raw_sys_exit_third(ctx: RawTracePointContext) -> i32 {
     returned(&ctx)
 }
