@@ -234,7 +234,10 @@ impl Intake {
 
     /// Fills in what can be learned from the descriptor itself.
     fn completed(&mut self, mut event: ConnEvent) -> &[u8] {
-        match inspect(event.head.tgid, event.fd) {
+        let (tgid, fd) = (event.head.tgid, event.fd);
+        // By now the number may be another connection's: what it says then is not of this one.
+        let found = inspect(tgid, fd).filter(|_| self.descriptors.stands_for(tgid, fd, event.head.conn));
+        match found {
             Some(Descriptor::Tcp { local, peer, cookie }) => {
                 let (local, peer) = (local.map(address), peer.map(address));
                 if let Some((ip, port)) = local {
@@ -261,7 +264,7 @@ impl Intake {
             }
             Some(Descriptor::Other) => {
                 event.family = family::OTHER;
-                self.descriptors.ignore(event.head.tgid, event.fd);
+                self.descriptors.ignore(tgid, fd);
             }
             // Gone already: what the kernel side knew stays.
             None => {}

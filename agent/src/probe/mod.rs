@@ -235,6 +235,11 @@ struct FdEntryPod([u64; 2]);
 unsafe impl aya::Pod for FdEntryPod {}
 
 impl Descriptors {
+    /// Whether a descriptor stands for a connection now, as far as the kernel side knows.
+    pub fn stands_for(&self, tgid: u32, fd: i32, conn: u64) -> bool {
+        self.map.get(&FdKeyPod(FdKey { tgid, fd }), 0).is_ok_and(|FdEntryPod([key, _])| key == conn)
+    }
+
     /// From now on the descriptor's calls are left alone, until it is closed.
     pub fn ignore(&mut self, tgid: u32, fd: i32) {
         if let Err(e) = self.map.insert(FdKeyPod(FdKey { tgid, fd }), FdEntryPod([0, 0]), 0) {

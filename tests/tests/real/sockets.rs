@@ -88,8 +88,8 @@ fn an_answer_that_is_read_after_both_sides_ended_is_seen() -> Result<()> {
     nothing_lost(&report)
 }
 
-/// Requests on one connection, so that it lives long enough to be looked at.
-const ON_ONE: usize = 500;
+/// Requests on one connection, each slow to come, so that it lives long enough to be looked at.
+const ON_ONE: usize = 20;
 
 #[test]
 fn both_ends_of_a_unix_socket_are_linked() -> Result<()> {
@@ -97,7 +97,7 @@ fn both_ends_of_a_unix_socket_are_linked() -> Result<()> {
     let scope = Scope::new()?;
     let nginx = Nginx::start(&scope, 1)?;
     let agent = Agent::watch(&scope)?;
-    let talk = || Talk::InTurn(vec![Ask::get("/hello"); ON_ONE]);
+    let talk = || Talk::InTurn(vec![Ask { parts: 20, ..Ask::get("/hello") }; ON_ONE]);
     let driven = drive::run_in(&scope, &nginx.unix, &[talk(), talk()])?;
     agent.await_spans(2 * driven.seen.len(), SOON);
     let report = agent.stop()?;
