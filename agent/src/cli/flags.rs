@@ -98,7 +98,7 @@ pub struct CaptureFlags {
     /// Size of each ring buffer: a power of two from 64KiB to 256MiB [default: 2MiB]
     #[arg(long, value_name = "BYTES")]
     pub ring_size: Option<String>,
-    /// Connections that are known at one time, from 256 to 1048576; those beyond are counted and not seen
+    /// Connections that are known at one time, from 256 to 1048576; beyond, the most silent give way
     /// [default: 32768]
     #[arg(long, value_name = "NUMBER")]
     pub connections: Option<String>,

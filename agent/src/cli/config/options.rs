@@ -57,8 +57,8 @@ pub struct CaptureOptions {
     /// Bytes of each of the [`netspan_ebpf::RING_SHARDS`] ring buffers: a power of two from [`RING_BYTES_MIN`] to
     /// [`RING_BYTES_MAX`]. Default: 2 MiB.
     pub ring_bytes: u32,
-    /// Connections that the kernel side knows at one time, from [`CONNECTIONS_MIN`] to [`CONNECTIONS_MAX`]; those beyond
-    /// are not seen, and counted. Default: 32,768.
+    /// Connections that the kernel side knows at one time, from [`CONNECTIONS_MIN`] to [`CONNECTIONS_MAX`]; beyond, the
+    /// ones that were silent longest give way, and are counted when they are needed again. Default: 32,768.
     pub connections: u32,
     /// Scheduling priority of the agent, from -20 (first) to 19 (last), see `nice(2)`. Default: -10: what it does is little,
     /// but where it has to wait behind a busy host's own work, the rings fill up and events are lost.
