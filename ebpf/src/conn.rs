@@ -16,12 +16,17 @@ use crate::{
 pub struct Way {
     /// Bytes moved since the connection was first seen.
     pub pos: u64,
-    /// Bytes left of what is skipped; in a head, the body's length as far as the head told it.
+    /// Bytes left of what is skipped or copied; in a head, the body's length as far as the head told it; in a frame's
+    /// head its bytes so far.
     pub left: u64,
     /// Bytes of the present head so far.
     pub head: u32,
-    /// Size of a chunk as far as it was read.
+    /// Size of a chunk as far as it was read; in HTTP/2 bytes left of the present gRPC message.
     pub chunk: u32,
+    /// In HTTP/2: bytes of the present frame that come after what is skipped.
+    pub frame: u32,
+    /// In HTTP/2: the stream of the present `DATA` frame, or of the last one.
+    pub stream: u32,
     /// Status of the present response, or 0.
     pub status: u16,
     /// One of `walk::mode`.
@@ -34,7 +39,7 @@ pub struct Way {
     pub line: u8,
     /// One of `walk::spell`: what the present line spells, of which a part was in earlier bytes.
     pub spell: u8,
-    /// How much of it.
+    /// How much of it; in HTTP/2 how many bytes of a frame's or message's head were read.
     pub spelled: u8,
 }
 
@@ -63,6 +68,10 @@ pub mod class {
     pub const HTTP1: u8 = 1;
     /// No protocol of ours: bytes are counted only.
     pub const OPAQUE: u8 = 2;
+    /// HTTP/2.
+    pub const HTTP2: u8 = 3;
+    /// HTTP/1 handed it to another protocol (101): HTTP/2, or one that is not ours.
+    pub const SWITCHED: u8 = 4;
 }
 
 /// Bits of [`Conn::flags`].

@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 /// Raised with every change of a layout or of a meaning in this file; a recording carries it.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Ring buffers that events are spread over by connection; a power of two.
 pub const RING_SHARDS: u32 = 4;
@@ -229,7 +229,24 @@ pub mod data_flag {
     /// Bytes at `off + copied` and later in this call were left out because they lie past a bound (segments, steps,
     /// size of a head), not because they belong to a body.
     pub const CUT: u8 = 8;
+    /// What follows the event is not one run of bytes but several, each behind a [`PieceHead`](super::PieceHead): a call
+    /// that moved many small frames is one event.
+    pub const PIECES: u8 = 16;
 }
+
+/// Stands before each run of bytes of an event with [`data_flag::PIECES`], at a multiple of [`PIECE_ALIGN`] bytes behind
+/// the event. The runs are in order and do not overlap.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PieceHead {
+    /// Where in the call's bytes the run stands.
+    pub off: u32,
+    /// How many bytes it has.
+    pub len: u32,
+}
+const _: () = assert!(size_of::<PieceHead>() == 8);
+/// See [`PieceHead`].
+pub const PIECE_ALIGN: usize = 4;
 
 /// A call moved bytes. `copied` bytes of payload follow this struct; they stand at offset `off` of the `len` bytes that
 /// the call moved. What lies between the copied parts of a call are bytes of a body: counted, never copied.
@@ -248,7 +265,7 @@ pub struct DataEvent {
     pub len: u32,
     /// Where in them the copied bytes begin.
     pub off: u32,
-    /// How many are copied.
+    /// How many are copied; with [`data_flag::PIECES`] the size of all pieces with their heads.
     pub copied: u32,
     /// One of [`direction`].
     pub direction: u8,

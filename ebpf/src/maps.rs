@@ -42,6 +42,10 @@ pub static FDS: LruHashMap<FdKey, FdEntry> = LruHashMap::with_max_entries(65_536
 #[map]
 pub static SOCKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(32_768, 0);
 
+/// Unfinished gRPC messages of streams whose connection went on with another stream: bytes that are left of each.
+#[map]
+pub static MESSAGES: LruHashMap<MessageKey, u32> = LruHashMap::with_max_entries(8_192, 0);
+
 /// When sockets that nobody accepted yet were established.
 #[map]
 pub static ESTABLISHED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(8_192, 0);
@@ -80,6 +84,18 @@ pub static FILTER_CGROUP_RULES: Array<u8> = Array::with_max_entries(CGROUP_RULES
 /// Rules by port.
 #[map]
 pub static FILTER_PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1_024, 0);
+
+/// Key of [`MESSAGES`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct MessageKey {
+    /// Key of the connection.
+    pub conn: u64,
+    /// Stream.
+    pub stream: u32,
+    /// One of [`netspan_ebpf::direction`].
+    pub direction: u32,
+}
 
 /// What a descriptor stands for.
 #[repr(C)]

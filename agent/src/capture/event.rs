@@ -2,7 +2,9 @@
 //! not judge what an event means.
 #![forbid(unsafe_code)]
 
-use netspan_ebpf::{COMM_LEN, CloseEvent, ConnEvent, DataEvent, EventHead, PATH_LEN, ProcessEvent, kind};
+use netspan_ebpf::{
+    COMM_LEN, CloseEvent, ConnEvent, DataEvent, EventHead, PATH_LEN, PIECE_ALIGN, PieceHead, ProcessEvent, data_flag, kind,
+};
 use thiserror::Error;
 
 /// One event of the kernel side.
@@ -10,7 +12,7 @@ use thiserror::Error;
 pub enum Event<'a> {
     /// A connection was first seen, or more became known about it.
     Conn(ConnEvent),
-    /// A call moved bytes; the slice holds the `copied` ones.
+    /// A call moved bytes; the slice holds the `copied` ones, see [`runs`].
     Data(DataEvent, &'a [u8]),
     /// A connection, or one direction of it, ended.
     Close(CloseEvent),
@@ -31,7 +33,7 @@ pub enum DecodeError {
     #[error("event kind {0} is unknown")]
     Kind(u16),
     /// `off + copied` reaches past `len`, or `copied` past the record.
-    #[error("a data event claims more bytes than it has")]
+    #[error("a data event claims more bytes than it has, or in another order")]
     Range,
 }
 
@@ -46,9 +48,8 @@ impl<'a> Event<'a> {
             kind::CONN => fields.conn(head).map(Self::Conn).ok_or(short),
             kind::DATA => {
                 let data = fields.data(head).ok_or(short)?;
-                let inside = u64::from(data.off) + u64::from(data.copied) <= u64::from(data.len);
                 match fields.rest.get(..data.copied as usize) {
-                    Some(payload) if inside => Ok(Self::Data(data, payload)),
+                    Some(payload) if is_inside(&data, payload) => Ok(Self::Data(data, payload)),
                     _ => Err(DecodeError::Range),
                 }
             }
@@ -79,6 +80,76 @@ impl<'a> Event<'a> {
             Self::Close(event) => &event.head,
             Self::Process(event) => &event.head,
         }
+    }
+}
+
+/// Whether the runs of an event are in order, and within the bytes that its call moved.
+fn is_inside(event: &DataEvent, payload: &[u8]) -> bool {
+    if event.flags & data_flag::PIECES == 0 {
+        return u64::from(event.off) + u64::from(event.copied) <= u64::from(event.len);
+    }
+    let mut end = 0;
+    let mut read = 0;
+    for piece in (Pieces { payload, at: 0 }) {
+        if u64::from(piece.off) < end {
+            return false;
+        }
+        end = u64::from(piece.off) + piece.bytes.len() as u64;
+        read = piece.range().end;
+    }
+    read == payload.len() && end <= u64::from(event.len)
+}
+
+/// The runs of bytes that an event tells, each as an event of its own, with the place of its bytes in `payload`. An
+/// event without pieces is one run.
+pub fn runs<'a>(event: &DataEvent, payload: &'a [u8]) -> impl Iterator<Item = (DataEvent, &'a [u8], usize)> {
+    let in_pieces = event.flags & data_flag::PIECES != 0;
+    let whole = (!in_pieces).then_some((*event, payload, 0));
+    let event = *event;
+    let mut pieces = Pieces { payload: if in_pieces { payload } else { &[] }, at: 0 }.peekable();
+    let each = std::iter::from_fn(move || {
+        let piece = pieces.next()?;
+        let flags = event.flags & !data_flag::PIECES;
+        // What the flags say of the rest of the call is said behind the last piece.
+        let flags = if pieces.peek().is_some() {
+            flags & !(data_flag::CUT | data_flag::FAULT) | data_flag::MORE
+        } else {
+            flags
+        };
+        let run = DataEvent { off: piece.off, copied: piece.bytes.len() as u32, flags, ..event };
+        Some((run, piece.bytes, piece.at))
+    });
+    whole.into_iter().chain(each)
+}
+
+/// Takes the pieces of an event apart; ends at one that is not whole.
+struct Pieces<'a> {
+    payload: &'a [u8],
+    at: usize,
+}
+
+struct Piece<'a> {
+    off: u32,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Piece<'_> {
+    fn range(&self) -> std::ops::Range<usize> {
+        self.at..self.at + self.bytes.len()
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let mut fields = Fields { rest: self.payload.get(self.at..)? };
+        let (off, len) = (fields.u32()?, fields.u32()? as usize);
+        let at = self.at + size_of::<PieceHead>();
+        let bytes = self.payload.get(at..at.checked_add(len)?)?;
+        self.at = (at + len).next_multiple_of(PIECE_ALIGN);
+        Some(Piece { off, bytes, at })
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     stream::{Irregular, Stream},
 };
 use crate::{
-    capture::event::Event,
+    capture::event::{Event, runs},
     protocol::{End, Flow, Notice, Stamp, http1},
     span::redact::Redaction,
 };
@@ -269,11 +269,13 @@ impl Table {
         let received = event.direction == direction::IN;
         let stream = &mut streams[usize::from(!received)];
         let redaction = &self.redaction;
-        let Irregular { lost, disorder } = stream.data(event, payload, |stamp, chunk| {
-            reader.data(socket, received, stamp, chunk, redaction, notices);
-        });
-        self.counts.bytes_lost += lost;
-        self.counts.disorder += u64::from(disorder);
+        for (run, bytes, _) in runs(event, payload) {
+            let Irregular { lost, disorder } = stream.data(&run, bytes, |stamp, chunk| {
+                reader.data(socket, received, stamp, chunk, redaction, notices);
+            });
+            self.counts.bytes_lost += lost;
+            self.counts.disorder += u64::from(disorder);
+        }
         self.counts.opaque += u64::from(was != conn.reader.kind() && conn.reader.is_opaque());
         self.counts.http2 += u64::from(was != conn.reader.kind() && conn.reader.is_http2());
         resolve_role(conn, out);

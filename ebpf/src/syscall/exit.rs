@@ -131,7 +131,7 @@ const LOOK_AFTER: u64 = 8;
 #[inline(always)]
 fn found(call: &Thread, op: u8, result: i64, tgid: u32, pid_tgid: u64) -> Option<(u64, &'static mut Conn)> {
     // A message of ours does not begin with fewer bytes, but for what a person types.
-    if result >= 8 && lead(call, op).is_some_and(may_begin) {
+    if result >= 8 && lead(call, op).is_some_and(|lead| may_begin(lead, result as u32)) {
         let (key, conn) = conn::create(tgid, call.fd, role::UNKNOWN, family::UNKNOWN, origin::FOUND)?;
         conn::tie(tgid, call.fd, key, 0);
         return Some((key, conn));

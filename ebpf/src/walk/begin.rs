@@ -2,7 +2,12 @@
 
 use netspan_ebpf::{counter, data_flag};
 
-use super::{Work, head::line, mode, way};
+use super::{
+    Work,
+    frame::may_be_frame,
+    head::line,
+    mode, way,
+};
 use crate::{
     conn::{Conn, class, get},
     emit::count,
@@ -17,10 +22,14 @@ pub fn begin(work: &mut Work) -> bool {
     let found = looks_like(&work.payload, work.loaded);
     let index = (work.direction & 1) as usize;
     let Some(conn) = get(work.key) else { return false };
-    if found == NOTHING {
-        if conn.class == class::UNKNOWN {
+    if conn.class != class::HTTP1 && frames_begin(work, conn, found) {
+        return true;
+    }
+    if found == NOTHING || conn.class == class::HTTP2 || conn.class == class::SWITCHED {
+        if conn.class != class::HTTP1 {
             conn.misses += 1;
-            if conn.origin != netspan_ebpf::origin::FOUND || conn.misses >= MISSES_MAX {
+            let whole = conn.origin != netspan_ebpf::origin::FOUND && conn.class != class::HTTP2;
+            if whole || conn.class == class::SWITCHED || conn.misses >= MISSES_MAX {
                 give_up(conn);
             }
         }
@@ -51,6 +60,31 @@ pub fn begin(work: &mut Work) -> bool {
         }
     }
     conn.turned |= 1 << (index ^ 1);
+    true
+}
+
+/// Bytes of the client's preface of HTTP/2 (RFC 9113 section 3.4).
+const PREFACE: u64 = 24;
+
+/// Takes up a connection of HTTP/2: its preface, or a frame.
+#[inline(always)]
+fn frames_begin(work: &mut Work, conn: &mut Conn, found: u32) -> bool {
+    let (first, second) = work.payload.split_at(8);
+    let lead = u64::from_le_bytes([first[0], first[1], first[2], first[3], first[4], first[5], first[6], first[7]]);
+    let preface = lead == u64::from_le_bytes(*b"PRI * HT") && second[0] == b'T';
+    // What can be text is no frame: their first byte is that of a length below 64 KiB.
+    if !preface && (found != NOTHING || !may_be_frame(lead, work.total)) {
+        return false;
+    }
+    conn.class = class::HTTP2;
+    conn.turned = 0;
+    work.way.mode = if preface { mode::COPY } else { mode::FRAME };
+    work.way.left = if preface { PREFACE } else { 0 };
+    work.way.frame = 0;
+    work.way.chunk = 0;
+    work.way.stream = 0;
+    work.way.spelled = 0;
+    work.way.flags = 0;
     true
 }
 
@@ -125,6 +159,6 @@ pub fn looks_like(payload: &[u8], len: u32) -> u32 {
 
 /// Whether the first eight bytes of a call may begin a message.
 #[inline(always)]
-pub fn may_begin(lead: u64) -> bool {
-    looks_like(&lead.to_le_bytes(), 8) != NOTHING
+pub fn may_begin(lead: u64, len: u32) -> bool {
+    looks_like(&lead.to_le_bytes(), 8) != NOTHING || may_be_frame(lead, len)
 }

@@ -1,7 +1,7 @@
 //! What comes behind a head, and the lines that tell the sizes of chunks.
 
 use super::{ON, Work, begin::give_up, fault, head::line, load, mode, take, way};
-use crate::conn::get;
+use crate::conn::{class, get};
 
 /// Bytes of a chunk's size line that one step looks at.
 const CHUNK_LINE: u32 = 32;
@@ -21,9 +21,16 @@ pub fn body(work: &mut Work) {
         let Some(conn) = get(work.key) else { return };
         let bit = 1u64 << (conn.responses & 63);
         let tunnel = conn.tunnels & bit != 0 && (200..300).contains(&status);
-        if tunnel || status == 101 {
+        if tunnel {
             give_up(conn);
             work.off = work.total;
+            return;
+        }
+        if status == 101 {
+            // HTTP/2's first frame, or something that is not ours, comes next in either direction.
+            conn.class = class::SWITCHED;
+            conn.misses = 0;
+            work.way.mode = mode::START;
             return;
         }
         if status >= 200 {

@@ -9,6 +9,7 @@
 
 mod begin;
 mod body;
+mod frame;
 mod head;
 
 use core::arch::asm;
@@ -29,6 +30,7 @@ pub use self::begin::may_begin;
 use self::{
     begin::{NOTHING, begin, looks_like},
     body::chunk,
+    frame::{NONE, walk_frames},
     head::walk_lines,
 };
 
@@ -44,6 +46,12 @@ pub mod mode {
     pub const CHUNK: u8 = 3;
     /// In the trailers.
     pub const TRAILER: u8 = 4;
+    /// In the head of a frame.
+    pub const FRAME: u8 = 5;
+    /// In bytes of a frame that are copied.
+    pub const COPY: u8 = 6;
+    /// In the prefix of a gRPC message.
+    pub const MESSAGE: u8 = 7;
 }
 
 /// Bits of [`Way::flags`].
@@ -58,10 +66,12 @@ pub mod way {
     pub const SIZED: u8 = 16;
     /// The present line is the message's first.
     pub const FIRST_LINE: u8 = 32;
+    /// Unfinished messages of other streams are remembered.
+    pub const PARKED: u8 = 64;
 }
 
 /// Steps that one call may take; a step looks at up to [`COPY_MAX`] bytes or passes over a run of them.
-const STEPS: u32 = 512;
+const STEPS: u32 = 2048;
 /// Bytes that tell whether a message begins.
 const LEAD: u32 = 8;
 /// Bytes behind the payload that may be looked at, so that a look ahead needs no further bound.
@@ -105,8 +115,17 @@ pub struct Work {
     way: Way,
     /// Non-zero: see [`Conn::turned`].
     turned: u32,
+    /// Where in `payload` the head of the present piece is, or [`NONE`].
+    piece: u32,
+    /// Where in the call the present piece ends.
+    piece_end: u32,
+    /// Bytes of `payload` that pieces take up.
+    filled: u32,
+    /// Prefixes of messages that this call gave.
+    prefixes: u32,
     event: DataEvent,
-    payload: [u8; COPY_MAX + SLACK],
+    /// Twice as large as what is sent, so that a copy may begin anywhere in it.
+    payload: [u8; 2 * COPY_MAX + SLACK],
 }
 
 /// Where a call's bytes are in user memory.
@@ -199,6 +218,9 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     work.segment = 0;
     work.iov_left = 0;
     work.in_kernel = 0;
+    work.piece = NONE;
+    work.filled = 0;
+    work.prefixes = 0;
     work.way.set(&conn.ways[index]);
     match *source {
         Source::Buffer(base) => {
@@ -245,7 +267,7 @@ pub extern "C" fn walk_on(slot: u32) -> u32 {
     let Some(conn) = get(work.key) else { return 0 };
     conn.ways[(work.direction & 1) as usize].set(&work.way);
     if work.pending == 0 {
-        if conn.class != class::HTTP1 {
+        if conn.class != class::HTTP1 && conn.class != class::HTTP2 {
             return 0;
         }
         work.event.off = work.total;
@@ -299,6 +321,8 @@ pub extern "C" fn walk_send(slot: u32, more: u32) -> u32 {
         send(row(slot), shard(conn.id), data, size_of::<DataEvent>() + copied as usize, false);
     }
     work.pending = 0;
+    work.piece = NONE;
+    work.filled = 0;
     work.event.flags = 0;
     0
 }
@@ -333,6 +357,9 @@ pub extern "C" fn walk_step(slot: u32) -> u32 {
         if state != ON || work.segment == 0 {
             return state;
         }
+    }
+    if work.way.mode >= mode::FRAME {
+        return walk_frames(work.slot);
     }
     if work.pending != 0 && work.way.mode != mode::SKIP {
         return SEND;

@@ -2,12 +2,12 @@
 //! each connection; where it does not know what bytes are, it masks them.
 
 use crate::{
-    capture::event::Event,
+    capture::event::{Event, runs},
     conn::{Lru, Stream},
     protocol::{Chunk, http1::Scrubber},
     span::redact::Redaction,
 };
-use netspan_ebpf::{DataEvent, close, data_flag, direction};
+use netspan_ebpf::{DataEvent, PieceHead, close, data_flag, direction};
 use std::sync::Arc;
 
 /// What stands in the place of a byte that was never looked at.
@@ -66,14 +66,20 @@ impl Scrub {
             // Its beginning may be the middle of a message.
             scrubber.missing(Chunk::Lost(0));
         }
-        stream.data(event, payload, |_, chunk| match chunk {
-            Chunk::Copied(bytes) => {
-                let from = clean.len() - bytes.len();
-                clean[from..].copy_from_slice(bytes);
-                scrubber.copied(&mut clean[from..], starts, &self.redaction);
-            }
-            missing => scrubber.missing(missing),
-        });
+        for (run, bytes, at) in runs(event, payload) {
+            let end = at + bytes.len();
+            // The piece's head, where there is one.
+            clean[at.saturating_sub(size_of::<PieceHead>())..at]
+                .copy_from_slice(&payload[at.saturating_sub(size_of::<PieceHead>())..at]);
+            stream.data(&run, bytes, |_, chunk| match chunk {
+                Chunk::Copied(fresh) => {
+                    let clean = &mut clean[end - fresh.len()..end];
+                    clean.copy_from_slice(fresh);
+                    scrubber.copied(clean, starts, &self.redaction);
+                }
+                missing => scrubber.missing(missing),
+            });
+        }
         clean
     }
 }
