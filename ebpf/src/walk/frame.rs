@@ -18,7 +18,7 @@ const HEAD: u32 = 9;
 /// Bytes of a gRPC message's prefix: whether it is compressed, and its length.
 const PREFIX: u32 = 5;
 /// Prefixes that one call gives at most: a body of zeros would be nothing but empty messages.
-const PREFIXES_MAX: u32 = 512;
+const PREFIXES_MAX: u32 = 128;
 /// Bytes that a gRPC message has at most; a longer one is taken for something else.
 const MESSAGE_MAX: u32 = 1 << 26;
 /// Bytes of `GOAWAY` that are copied: what follows is text for debugging.

@@ -390,6 +390,9 @@ pub extern "C" fn walk_step(slot: u32) -> u32 {
                 work.off = work.total;
                 return DONE;
             }
+            if work.way.mode >= mode::FRAME {
+                return ON;
+            }
             walk_lines(work.slot)
         }
         _ => {
