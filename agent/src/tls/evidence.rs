@@ -44,11 +44,7 @@ impl Evidence {
         let has_digit = text.first().is_some_and(u8::is_ascii_digit);
         match needle {
             0 if has_digit && self.openssl.is_none() => {
-                // "OpenSSL 3's provider" is no version.
-                let text = printable(text);
-                if text.bytes().nth(1) == Some(b'.') {
-                    self.openssl = Some(format!("OpenSSL {text}"));
-                }
+                self.openssl = openssl_version(text);
             }
             1 => self.boringssl = true,
             2 => self.libssl = true,
@@ -88,6 +84,16 @@ impl Evidence {
             Refusal::NoTls
         }
     }
+}
+
+/// What follows "OpenSSL " where it is a version: "3.0.19 27 Jan 2026", "1.1.1w-fips  11 Sep 2023", not "3.0 legacy
+/// provider".
+fn openssl_version(text: &[u8]) -> Option<String> {
+    let text = printable(text);
+    let mut words = text.split_whitespace();
+    let is_version = words.next()?.split('.').count() >= 3;
+    let is_dated = words.last()?.parse::<u16>().is_ok_and(|year| (1998..=9999).contains(&year));
+    (is_version && is_dated).then(|| format!("OpenSSL {text}"))
 }
 
 /// The printable beginning of a text.

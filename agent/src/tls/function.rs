@@ -71,6 +71,20 @@ functions! {
     GoTlsConnClose "crypto/tls.(*Conn).Close" ENTRY "(c) -> error.",
     GoTlsConnHandshake "crypto/tls.(*Conn).handshakeContext" GO "(c, context) -> error: what every handshake goes \
         through; the exported ones are inlined.",
+    RustlsBufferPlaintext "rustls CommonState::buffer_plaintext" BOTH "see the module on rustls, as for those that follow.",
+    RustlsSendSomePlaintext "rustls CommonState::send_some_plaintext" BOTH "the same before 0.23.",
+    RustlsTakeReceivedPlaintext "rustls CommonState::take_received_plaintext" ENTRY "one decrypted record.",
+    RustlsWriteTo "rustls ChunkVecBuffer::write_to" BOTH "ciphertext to the socket.",
+    RustlsDeframerRead "rustls DeframerVecBuffer::read" BOTH "ciphertext from the socket.",
+    RustlsWriterWrite "rustls Writer::write" BOTH "(writer, buf, n) -> io::Result<usize>.",
+    RustlsWriterWriteVectored "rustls Writer::write_vectored" BOTH "(writer, slices, n) -> io::Result<usize>.",
+    RustlsReaderRead "rustls Reader::read" BOTH "(reader, buf, n) -> io::Result<usize>.",
+    RustlsReaderReadBuf "rustls Reader::read_buf" BOTH "(reader, cursor) -> io::Result<()>.",
+    RustlsIntoFirstChunk "rustls Reader::into_first_chunk" BOTH "(out, reader) -> io::Result<&[u8]>: bytes that stay until they are \
+        consumed.",
+    RustlsReaderConsume "rustls Reader::consume" ENTRY "(reader, n).",
+    RustlsWriteTls "rustls ConnectionCommon::write_tls" BOTH "(connection, io) -> io::Result<usize>.",
+    RustlsReadTls "rustls ConnectionCommon::read_tls" BOTH "(connection, io) -> io::Result<usize>.",
 }
 
 impl Function {

@@ -106,9 +106,13 @@ impl Symbols {
 
 fn analysis(image: &Image<'_>, library: Library, located: &[Located], version: Option<String>) -> Option<Analysis> {
     let mut hooks = Vec::new();
+    let all: Vec<_> = located.iter().map(|located| located.function).collect();
     for located in located {
-        let Some(offset) = image.code(located.address) else { continue };
         let function = located.function;
+        if rustls::is_replaced(function, &all) {
+            continue;
+        }
+        let Some(offset) = image.code(located.address) else { continue };
         hooks.extend(function.moments().iter().map(|&moment| Hook { function, moment, offset }));
     }
     hooks.sort_unstable();

@@ -50,7 +50,7 @@ pub(super) fn analyse(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Ana
     hooks.dedup();
     let itab = match symbols.tcp_conn_itab {
         Some(itab) => Some(itab),
-        None => table.and_then(|table| find_itab(image, &table)),
+        None => find_itab(image, symbols, table),
     };
     let go = Some(GoFacts { minor, tcp_conn_itab: itab.and_then(|itab| image.relative(itab)) });
     Ok(Some(Analysis { library: Library::Go, version: Some(version), how, hooks, go }))
@@ -98,9 +98,11 @@ fn hook(image: &Image<'_>, function: Function, code: Code, hooks: &mut Vec<Hook>
     Ok(())
 }
 
-/// The itab of `*net.TCPConn` as `net.Conn` in a file without symbols: what has the methods of the one in the order of the
+/// The itab of `*net.TCPConn` as `net.Conn` where no symbol tells it (Go 1.27 has none
+/// for itabs): what has the methods of the one in the order of the
 /// other. Nothing where several look so.
-fn find_itab(image: &Image<'_>, table: &LineTable) -> Option<u64> {
+fn find_itab(image: &Image<'_>, symbols: &Symbols, table: Option<LineTable>) -> Option<u64> {
+    let table = table.or_else(|| LineTable::read(image, symbols.go_text, &METHODS.map(|(name, _)| name)).ok())?;
     let mut methods = METHODS.iter().map(|(name, index)| Some((table.code(name)?.address, ITAB_METHODS + index * 8)));
     let (first, at) = methods.next()??;
     let others: Vec<(u64, u64)> = methods.collect::<Option<_>>()?;
