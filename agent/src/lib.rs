@@ -15,3 +15,4 @@ pub mod pipeline;
 pub mod probe;
 pub mod protocol;
 pub mod span;
+pub mod tls;

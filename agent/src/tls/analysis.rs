@@ -1,0 +1,96 @@
+//! What an analysis says.
+
+use super::Function;
+
+/// A TLS library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Library {
+    /// OpenSSL 1.0.2 or later, or `LibreSSL`; also a file that holds its `libcrypto` alone.
+    OpenSsl,
+    /// Google's fork, and AWS-LC, which is made of it.
+    BoringSsl,
+    /// GnuTLS 3.
+    GnuTls,
+    /// Go's `crypto/tls`.
+    Go,
+    /// rustls.
+    Rustls,
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Moment {
+    /// At the function's first instruction: a uprobe.
+    Entry,
+    /// When the function returns: a uretprobe at the function's first instruction.
+    Return,
+    /// At one of the function's return instructions: a uprobe. Go moves its stacks, which a uretprobe's changed return
+    /// address does not survive.
+    ReturnInstruction,
+}
+
+/// A place to hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hook {
+    /// Which function.
+    pub function: Function,
+    /// When.
+    pub moment: Moment,
+    /// Bytes from the file's beginning, as `perf_event_open` and uprobe links want it.
+    pub offset: u64,
+}
+
+/// How the functions were located.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum How {
+    /// In the table that the dynamic linker uses (`.dynsym`).
+    DynamicSymbols,
+    /// In the full symbol table (`.symtab`).
+    SymbolTable,
+    /// In the table that Go's runtime needs for stack traces (`.gopclntab`).
+    GoLineTable,
+}
+
+/// What the BPF side has to know of a Go program.
+///
+/// Registers (Go's `ABIInternal`, <https://go.dev/s/regabi>): a method's receiver is in RAX (x0 on `AArch64`), the bytes of
+/// `Read` and `Write` in RBX (x1) with their length in RCX (x2). At a return instruction, n is in RAX (x0) and the
+/// error's type in RBX (x1), zero where there is none. The receiver is not kept until then; the goroutine is, in R14
+/// (x28), and a goroutine can change its thread in between: calls are keyed by process and goroutine.
+///
+/// The descriptor: a `tls.Conn` begins with `conn net.Conn`, a pointer to an itab and a pointer to the value. If the itab
+/// is that of [`tcp_conn_itab`](Self::tcp_conn_itab), the value is a `net.TCPConn`, which begins with a pointer to a
+/// `netFD`, which begins with a `poll.FD`, whose `Sysfd` (an `int`) is at [`SYSFD`](Self::SYSFD). This holds from Go
+/// 1.9, where `internal/poll` began, to 1.27, by their sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoFacts {
+    /// Go's minor version: 21 of "go1.21.3".
+    pub minor: u32,
+    /// Where the itab of `*net.TCPConn` as a `net.Conn` lies, in bytes from where the file's first byte is mapped (the
+    /// start of the mapping with offset 0 in `/proc/PID/maps`). Nothing where it was not found: then what a `tls.Conn`
+    /// stands on can't be told.
+    pub tcp_conn_itab: Option<u64>,
+}
+
+impl GoFacts {
+    /// Where in a `tls.Conn` its `net.Conn` is, in bytes.
+    pub const CONN: u64 = 0;
+    /// Where in a `poll.FD` the descriptor is, in bytes.
+    pub const SYSFD: u64 = 16;
+}
+
+/// One library in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Analysis {
+    /// Which.
+    pub library: Library,
+    /// What the file says of its version: "OpenSSL 3.0.19 27 Jan 2026", or where there is no such text the newest symbol
+    /// version, "OPENSSL_3.0.0"; "go1.27.3"; "0.23.46".
+    pub version: Option<String>,
+    /// How its functions were located.
+    pub how: How,
+    /// Where to hook; sorted, no two alike, never empty.
+    pub hooks: Vec<Hook>,
+    /// For [`Library::Go`].
+    pub go: Option<GoFacts>,
+}

@@ -1,0 +1,103 @@
+//! The functions that are hooked, and when.
+
+use super::Moment;
+
+const ENTRY: &[Moment] = &[Moment::Entry];
+const BOTH: &[Moment] = &[Moment::Entry, Moment::Return];
+const GO: &[Moment] = &[Moment::Entry, Moment::ReturnInstruction];
+
+macro_rules! functions {
+    ($($function:ident $name:literal $moments:ident $what:literal,)+) => {
+        /// A function of a TLS library.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Function {
+            $(#[doc = concat!("`", $name, "`: ", $what)] $function,)+
+        }
+
+        impl Function {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$function),+];
+
+            /// What its library calls it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$function => $name,)+ }
+            }
+
+            /// When it is hooked.
+            pub const fn moments(self) -> &'static [Moment] {
+                match self { $(Self::$function => $moments,)+ }
+            }
+        }
+    };
+}
+
+functions! {
+    SslRead "SSL_read" BOTH "(ssl, buf, int n) -> int: plaintext in; at most what it returns.",
+    SslReadEx "SSL_read_ex" BOTH "(ssl, buf, size_t n, size_t *read) -> 1 where it read.",
+    SslReadEarlyData "SSL_read_early_data" BOTH "as `SSL_read_ex`, -> 1 (`SSL_READ_EARLY_DATA_SUCCESS`) where it read.",
+    SslWrite "SSL_write" BOTH "(ssl, buf, int n) -> int: plaintext out.",
+    SslWriteEx "SSL_write_ex" BOTH "(ssl, buf, size_t n, size_t *written) -> 1 where it wrote.",
+    SslWriteEx2 "SSL_write_ex2" BOTH "(ssl, buf, size_t n, uint64_t flags, size_t *written): OpenSSL 3.3.",
+    SslWriteEarlyData "SSL_write_early_data" BOTH "as `SSL_write_ex`.",
+    SslSendfile "SSL_sendfile" BOTH "(ssl, int fd, off_t, size_t n, int) -> ssize_t: plaintext that is in no memory.",
+    SslDoHandshake "SSL_do_handshake" BOTH "(ssl) -> 1 where it is done.",
+    SslConnect "SSL_connect" BOTH "(ssl) -> 1 where it is done: the client's side.",
+    SslAccept "SSL_accept" BOTH "(ssl) -> 1 where it is done: the server's side.",
+    SslShutdown "SSL_shutdown" ENTRY "(ssl).",
+    SslFree "SSL_free" ENTRY "(ssl), which may be null; the last owner frees it.",
+    SslSetFd "SSL_set_fd" ENTRY "(ssl, int fd).",
+    SslSetRfd "SSL_set_rfd" ENTRY "(ssl, int fd).",
+    SslSetWfd "SSL_set_wfd" ENTRY "(ssl, int fd).",
+    BioWrite "BIO_write" ENTRY "(bio, data, int n): what libssl calls with the ciphertext; in libcrypto.",
+    GnutlsRecordSend "gnutls_record_send" BOTH "(session, data, size_t n) -> ssize_t.",
+    GnutlsRecordSend2 "gnutls_record_send2" BOTH "(session, data, size_t n, size_t pad, unsigned flags) -> ssize_t.",
+    GnutlsRecordSendRange "gnutls_record_send_range" BOTH "(session, data, size_t n, range) -> ssize_t.",
+    GnutlsRecordSendEarlyData "gnutls_record_send_early_data" BOTH "(session, data, size_t n) -> 0 where it went.",
+    GnutlsRecordSendFile "gnutls_record_send_file" BOTH "(session, int fd, off_t *, size_t n) -> ssize_t; sends by \
+        `gnutls_record_send` unless the kernel encrypts.",
+    GnutlsRecordRecv "gnutls_record_recv" BOTH "(session, data, size_t n) -> ssize_t.",
+    GnutlsRecordRecvSeq "gnutls_record_recv_seq" BOTH "(session, data, size_t n, unsigned char *) -> ssize_t.",
+    GnutlsRecordRecvPacket "gnutls_record_recv_packet" BOTH "(session, packet *) -> ssize_t: bytes inside the packet.",
+    GnutlsRecordRecvEarlyData "gnutls_record_recv_early_data" BOTH "(session, data, size_t n) -> ssize_t.",
+    GnutlsHandshake "gnutls_handshake" BOTH "(session) -> 0 where it is done.",
+    GnutlsBye "gnutls_bye" ENTRY "(session, how).",
+    GnutlsDeinit "gnutls_deinit" ENTRY "(session).",
+    GnutlsTransportSetInt2 "gnutls_transport_set_int2" ENTRY "(session, int in, int out): `gnutls_transport_set_int` too \
+        calls it, being a macro.",
+    GnutlsTransportSetPtr "gnutls_transport_set_ptr" ENTRY "(session, ptr): a descriptor, unless the caller moves bytes itself.",
+    GnutlsTransportSetPtr2 "gnutls_transport_set_ptr2" ENTRY "(session, in, out).",
+    GoTlsConnRead "crypto/tls.(*Conn).Read" GO "(c, []byte) -> (int, error).",
+    GoTlsConnWrite "crypto/tls.(*Conn).Write" GO "(c, []byte) -> (int, error).",
+    GoTlsConnClose "crypto/tls.(*Conn).Close" ENTRY "(c) -> error.",
+    GoTlsConnHandshake "crypto/tls.(*Conn).handshakeContext" GO "(c, context) -> error: what every handshake goes \
+        through; the exported ones are inlined.",
+    RustlsBufferPlaintext "rustls CommonState::buffer_plaintext" BOTH "see the module on rustls, as for those that follow.",
+    RustlsSendSomePlaintext "rustls CommonState::send_some_plaintext" BOTH "the same before 0.23.",
+    RustlsTakeReceivedPlaintext "rustls CommonState::take_received_plaintext" ENTRY "one decrypted record.",
+    RustlsWriteTo "rustls ChunkVecBuffer::write_to" BOTH "ciphertext to the socket.",
+    RustlsDeframerRead "rustls DeframerVecBuffer::read" BOTH "ciphertext from the socket.",
+    RustlsWriterWrite "rustls Writer::write" BOTH "(writer, buf, n) -> io::Result<usize>.",
+    RustlsWriterWriteVectored "rustls Writer::write_vectored" BOTH "(writer, slices, n) -> io::Result<usize>.",
+    RustlsReaderRead "rustls Reader::read" BOTH "(reader, buf, n) -> io::Result<usize>.",
+    RustlsReaderReadBuf "rustls Reader::read_buf" BOTH "(reader, cursor) -> io::Result<()>.",
+    RustlsIntoFirstChunk "rustls Reader::into_first_chunk" BOTH "(out, reader) -> io::Result<&[u8]>: bytes that stay until they are \
+        consumed.",
+    RustlsReaderConsume "rustls Reader::consume" ENTRY "(reader, n).",
+    RustlsWriteTls "rustls ConnectionCommon::write_tls" BOTH "(connection, io) -> io::Result<usize>.",
+    RustlsReadTls "rustls ConnectionCommon::read_tls" BOTH "(connection, io) -> io::Result<usize>.",
+}
+
+impl Function {
+    /// The function of that name in a C library.
+    pub(super) fn of_c(name: &[u8]) -> Option<Self> {
+        let begins = name.starts_with(b"SSL_") || name.starts_with(b"BIO_w") || name.starts_with(b"gnutls_");
+        if !begins {
+            return None;
+        }
+        Self::ALL.iter().copied().find(|function| function.name().as_bytes() == name)
+    }
+
+    /// Go's functions that are hooked.
+    pub(super) const GO: [Self; 4] =
+        [Self::GoTlsConnRead, Self::GoTlsConnWrite, Self::GoTlsConnClose, Self::GoTlsConnHandshake];
+}

@@ -1,0 +1,92 @@
+//! A file's symbol tables, read a piece at a time.
+
+use object::elf;
+
+use super::{Image, Refusal, Section};
+
+/// Symbols of one table that are read at most.
+pub const SYMBOLS_MAX: u64 = 8 << 20;
+/// Bytes of one table's names at most.
+pub const STRINGS_MAX: u64 = 256 << 20;
+/// Bytes of a symbol (`Elf64_Sym`).
+const SYMBOL: usize = 24;
+/// Symbols that are read at once.
+const PIECE: u64 = 1 << 15;
+
+/// Which table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tls) enum Table {
+    /// `.dynsym`
+    Dynamic,
+    /// `.symtab`
+    Full,
+}
+
+/// What a symbol names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tls) enum Kind {
+    Function,
+    Other,
+}
+
+/// A symbol that this file defines.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::tls) struct Symbol<'n> {
+    /// Its name, without the version that may follow an `@`.
+    pub(in crate::tls) name: &'n [u8],
+    pub(in crate::tls) kind: Kind,
+    pub(in crate::tls) address: u64,
+    /// 0 where it is not told.
+    pub(in crate::tls) size: u64,
+}
+
+impl Image<'_> {
+    /// Calls `each` for the symbols of a table. `Ok(None)` if there is no such table, else its names.
+    pub(in crate::tls) fn symbols(
+        &self,
+        table: Table,
+        mut each: impl FnMut(Symbol<'_>),
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let kind = if table == Table::Dynamic { elf::SHT_DYNSYM } else { elf::SHT_SYMTAB };
+        let Some(section) = self.sections.iter().find(|section| section.kind == kind) else { return Ok(None) };
+        let names = self.sections.get(section.link as usize).ok_or(Refusal::Damaged("a symbol table without names"))?;
+        if names.size > STRINGS_MAX || section.size / SYMBOL as u64 > SYMBOLS_MAX {
+            return Err(Refusal::TooLarge("its symbol table"));
+        }
+        let names = self.read(names.offset, names.size)?;
+        self.each_symbol(section, &names, &mut each)?;
+        Ok(Some(names))
+    }
+
+    fn each_symbol(&self, section: &Section, names: &[u8], each: &mut impl FnMut(Symbol<'_>)) -> Result<(), Refusal> {
+        let mut at = 0;
+        while at < section.size {
+            let size = (PIECE * SYMBOL as u64).min(section.size - at);
+            let offset = section.offset.checked_add(at).ok_or(Refusal::Damaged("a symbol table beyond its end"))?;
+            let piece = self.read(offset, size)?;
+            for raw in piece.as_chunks::<SYMBOL>().0 {
+                if let Some(symbol) = symbol(raw, names) {
+                    each(symbol);
+                }
+            }
+            at += size;
+        }
+        Ok(())
+    }
+}
+
+fn symbol<'n>(raw: &[u8; SYMBOL], names: &'n [u8]) -> Option<Symbol<'n>> {
+    let [n0, n1, n2, n3, info, _other, s0, s1, rest @ ..] = *raw;
+    let kind = match info & 0xf {
+        elf::STT_FUNC => Kind::Function,
+        elf::STT_OBJECT | elf::STT_NOTYPE => Kind::Other,
+        _ => return None,
+    };
+    if u16::from_le_bytes([s0, s1]) == elf::SHN_UNDEF {
+        return None;
+    }
+    let ([address, size], _) = rest.as_chunks::<8>() else { return None };
+    let name = names.get(u32::from_le_bytes([n0, n1, n2, n3]) as usize..)?;
+    let name = name.get(..memchr::memchr2(0, b'@', name)?)?;
+    Some(Symbol { name, kind, address: u64::from_le_bytes(*address), size: u64::from_le_bytes(*size) })
+}

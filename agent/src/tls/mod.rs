@@ -1,0 +1,64 @@
+//! Which TLS library a file holds, and where in the file to hook which function of it. It reads the file that it is
+//! given and nothing else: it attaches nothing, follows no path and takes no clock.
+//!
+//! [`analyse`] takes a file apart within bounds ([`READ_MAX`], [`SYMBOLS_MAX`] and their like in [`image`]), so that a
+//! file made to be expensive costs no more than a large honest one. [`maps`] says which files of a process are worth
+//! asking about, [`cache`] remembers what was found.
+//!
+//! Several functions of a library call each other (`gnutls_record_send` jumps to `gnutls_record_send2`, `SSL_connect`
+//! to `SSL_do_handshake`, `SSL_read_early_data` calls `SSL_read_ex`): whoever hooks them keeps one call per thread, lets
+//! an inner entry replace the outer one's, and takes it at the first return.
+#![forbid(unsafe_code)]
+
+pub mod cache;
+pub mod maps;
+
+mod analysis;
+mod evidence;
+mod function;
+mod golang;
+mod image;
+mod native;
+mod refusal;
+mod rustls;
+#[cfg(test)]
+mod tests;
+
+pub use analysis::{Analysis, GoFacts, Hook, How, Library, Moment};
+pub use function::Function;
+pub use image::{FILE_MAX, READ_MAX, SEARCH_MAX, SECTIONS_MAX, STRINGS_MAX, SYMBOLS_MAX, Source};
+pub use refusal::Refusal;
+
+use evidence::Evidence;
+use image::Image;
+
+/// Every TLS library in a file, each with its hooks; never an empty list.
+///
+/// # Errors
+/// The [`Refusal`] that says why there is nothing to hook.
+pub fn analyse(file: &std::fs::File) -> Result<Vec<Analysis>, Refusal> {
+    analyse_source(file)
+}
+
+/// As [`analyse`], of anything that has bytes.
+///
+/// # Errors
+/// The [`Refusal`] that says why there is nothing to hook.
+pub fn analyse_source(source: &dyn Source) -> Result<Vec<Analysis>, Refusal> {
+    let image = Image::open(source)?;
+    let symbols = native::Symbols::collect(&image)?;
+    let go = golang::analyse(&image, &symbols);
+    let mut found = Vec::new();
+    if let Ok(Some(analysis)) = &go {
+        found.push(analysis.clone());
+    }
+    // A Go program's own text may name any library; only what has symbols counts there.
+    let is_go = !matches!(go, Ok(None));
+    let evidence = if symbols.is_empty() && is_go { Evidence::default() } else { Evidence::collect(&image)? };
+    found.extend(symbols.analyses(&image, &evidence));
+    match (found.is_empty(), go) {
+        (false, _) => Ok(found),
+        (true, Err(refusal)) => Err(refusal),
+        (true, Ok(_)) => Err(evidence.refusal()),
+    }
+}

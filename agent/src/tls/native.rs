@@ -1,0 +1,123 @@
+//! Libraries whose functions have symbols: OpenSSL and its forks, GnuTLS, rustls; and the few symbols of a Go program
+//! that spare a search.
+
+use super::{
+    Analysis, Function, Hook, How, Library, Refusal,
+    evidence::{self, Evidence},
+    image::{Image, Kind, Symbol, Table},
+    rustls,
+};
+
+/// Functions of one library in one file at most. More than a few copies each (rustls is compiled once per kind of
+/// connection) is no library's.
+const FUNCTIONS_MAX: usize = 1024;
+
+/// A function that a symbol names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Located {
+    pub(super) function: Function,
+    pub(super) address: u64,
+    /// 0 where it is not told.
+    pub(super) size: u64,
+    how: How,
+}
+
+/// What the symbol tables name.
+#[derive(Debug, Default)]
+pub(super) struct Symbols {
+    openssl: Vec<Located>,
+    gnutls: Vec<Located>,
+    rustls: Vec<Located>,
+    pub(super) go: Vec<Located>,
+    /// Address of the itab of `*net.TCPConn` as `net.Conn`.
+    pub(super) tcp_conn_itab: Option<u64>,
+    /// Address where Go's code begins.
+    pub(super) go_text: Option<u64>,
+    is_boringssl: bool,
+    /// The newest symbol versions of OpenSSL and GnuTLS that the dynamic table's names tell.
+    openssl_version: Option<String>,
+    gnutls_version: Option<String>,
+}
+
+impl Symbols {
+    /// Goes through both tables.
+    pub(super) fn collect(image: &Image<'_>) -> Result<Self, Refusal> {
+        let mut symbols = Self::default();
+        let names = image.symbols(Table::Dynamic, |symbol| symbols.take(&symbol, How::DynamicSymbols))?;
+        if let Some(names) = names {
+            symbols.openssl_version = evidence::newest(&names, b"OPENSSL_");
+            symbols.gnutls_version = evidence::newest(&names, b"GNUTLS_");
+        }
+        image.symbols(Table::Full, |symbol| symbols.take(&symbol, How::SymbolTable))?;
+        Ok(symbols)
+    }
+
+    /// Whether no library but Go's was named.
+    pub(super) fn is_empty(&self) -> bool {
+        self.openssl.is_empty() && self.gnutls.is_empty() && self.rustls.is_empty()
+    }
+
+    fn take(&mut self, symbol: &Symbol<'_>, how: How) {
+        match (symbol.name, symbol.kind) {
+            (b"go:itab.*net.TCPConn,net.Conn" | b"go.itab.*net.TCPConn,net.Conn", _) => {
+                self.tcp_conn_itab = Some(symbol.address);
+                return;
+            }
+            (b"runtime.text", _) => self.go_text = Some(symbol.address),
+            (b"SSL_CTX_set_custom_verify", Kind::Function) => self.is_boringssl = true,
+            _ => {}
+        }
+        if symbol.kind != Kind::Function {
+            return;
+        }
+        let name = symbol.name;
+        let (list, function) = if name.starts_with(b"crypto/tls.") {
+            let function = Function::GO.into_iter().find(|function| function.name().as_bytes() == name);
+            (&mut self.go, function)
+        } else if name.starts_with(b"gnutls_") {
+            (&mut self.gnutls, Function::of_c(name))
+        } else if name.starts_with(b"_") {
+            (&mut self.rustls, rustls::function(name))
+        } else {
+            (&mut self.openssl, Function::of_c(name))
+        };
+        let Some(function) = function else { return };
+        let located = Located { function, address: symbol.address, size: symbol.size, how };
+        let is_new = list.iter().all(|known| known.address != located.address || known.function != function);
+        if is_new && list.len() < FUNCTIONS_MAX {
+            list.push(located);
+        }
+    }
+
+    /// An analysis of each library of which enough is there.
+    pub(super) fn analyses(&self, image: &Image<'_>, evidence: &Evidence) -> Vec<Analysis> {
+        let is_boringssl = self.is_boringssl || evidence.is_boringssl();
+        let openssl = if is_boringssl { Library::BoringSsl } else { Library::OpenSsl };
+        let openssl_version = evidence.openssl_version().or_else(|| self.openssl_version.clone());
+        let found = [
+            (openssl, &self.openssl, openssl_version.filter(|_| !is_boringssl)),
+            (Library::GnuTls, &self.gnutls, self.gnutls_version.clone()),
+            (Library::Rustls, &self.rustls, evidence.rustls_version()),
+        ];
+        let found = found.into_iter();
+        found.filter_map(|(library, located, version)| analysis(image, library, located, version)).collect()
+    }
+}
+
+fn analysis(image: &Image<'_>, library: Library, located: &[Located], version: Option<String>) -> Option<Analysis> {
+    let mut hooks = Vec::new();
+    let all: Vec<_> = located.iter().map(|located| located.function).collect();
+    for located in located {
+        let function = located.function;
+        if rustls::is_replaced(function, &all) {
+            continue;
+        }
+        let Some(offset) = image.code(located.address) else { continue };
+        hooks.extend(function.moments().iter().map(|&moment| Hook { function, moment, offset }));
+    }
+    hooks.sort_unstable();
+    hooks.dedup();
+    let is_dynamic = located.iter().any(|located| located.how == How::DynamicSymbols);
+    let how = if is_dynamic { How::DynamicSymbols } else { How::SymbolTable };
+    (!hooks.is_empty()).then_some(Analysis { library, version, how, hooks, go: None })
+}

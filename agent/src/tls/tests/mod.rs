@@ -1,0 +1,3 @@
+//! Analyses of real files, of files made here, and of broken ones.
+
+mod system;
