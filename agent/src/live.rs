@@ -236,7 +236,8 @@ impl Intake {
     fn completed(&mut self, mut event: ConnEvent) -> &[u8] {
         let (tgid, fd) = (event.head.tgid, event.fd);
         // By now the number may be another connection's: what it says then is not of this one.
-        let found = inspect(tgid, fd).filter(|_| self.descriptors.stands_for(tgid, fd, event.head.conn));
+        let conn = if event.tls == 0 { event.head.conn } else { event.over };
+        let found = inspect(tgid, fd).filter(|_| self.descriptors.stands_for(tgid, fd, conn));
         match found {
             Some(Descriptor::Tcp { local, peer, cookie }) => {
                 let (local, peer) = (local.map(address), peer.map(address));

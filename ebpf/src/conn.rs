@@ -8,6 +8,7 @@ use crate::{
     kernel::{NO_PATH, Path},
     maps::{CONNS, ESTABLISHED, FDS, FdEntry, PROCESSES, SOCKS},
     scratch::Cell,
+    tls::tls,
 };
 
 /// Which bytes of one direction are copied; `walk` has the transitions.
@@ -161,8 +162,18 @@ pub struct Conn {
     pub arrived_ns: u64,
     /// When the present sending call was entered, where its return does not tell.
     pub sending_ns: u64,
+    /// Id of the connection that carries this session, or 0.
+    pub over: u64,
+    /// For a session the key of the connection that carries it, for that one the key of its session, or 0.
+    pub other: u64,
     /// Received, and sent.
     pub ways: [Way; 2],
+    /// One of `tls::tls`.
+    pub tls: u8,
+    /// Calls in which the session of a socket was looked for.
+    pub tries: u8,
+    /// Explicit padding.
+    pub pad: [u8; 6],
 }
 
 /// Addresses of a socket as an event of the kernel tells them.
@@ -321,9 +332,11 @@ pub fn announce(conn: &mut Conn, pid_tgid: u64) {
         origin: conn.origin,
         known: conn.known,
         netns: conn.netns,
-        _pad: 0,
+        over: conn.over,
+        tls: u8::from(conn.tls == tls::SESSION),
+        _pad: [0; 3],
     };
-    // The agent has to look at a descriptor before it is closed.
+    // The agent has to look at a descriptor before it is closed; that of a session is looked at as its socket's.
     let unaddressed = conn.known & known::PEER == 0;
     let is_inet = conn.family == family::INET || conn.family == family::INET6;
     let urgent = conn.known & known::SOCKET == 0 || unaddressed && (conn.origin == origin::FOUND || !is_inet);
@@ -364,8 +377,31 @@ pub fn end_with(conn: &mut Conn, how: u8, error: i32, pid_tgid: u64, path: &Path
 /// Forgets a connection.
 #[inline(always)]
 pub fn forget(key: u64, conn: &Conn) {
+    if conn.other != 0 {
+        conn_part(conn.other);
+    }
     if conn.sock != 0 {
         let _ = SOCKS.remove(conn.sock);
     }
     let _ = CONNS.remove(key);
+}
+
+/// What carried a session, or the session that was carried, is forgotten. A session ends with its socket. Global: the
+/// verifier checks it once per program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn conn_part(key: u64) -> u32 {
+    let Some(conn) = get(key) else { return 0 };
+    conn.other = 0;
+    if conn.tls == tls::SESSION {
+        if conn.flags & flag::ENDED == 0 && (conn.seqs[0] != 0 || conn.seqs[1] != 0) {
+            conn.flags |= flag::ENDED;
+            end(conn, netspan_ebpf::close::CLOSED, 0, u64::from(conn.tgid) << 32);
+        }
+        let _ = CONNS.remove(key);
+    } else {
+        conn.tls = tls::CARRIER;
+        conn.tries = 0;
+    }
+    0
 }

@@ -41,6 +41,8 @@ pub const KERNEL_FAULT: u32 = 17;
 /// Runs of a program that the kernel skipped because it was already running on that CPU. The agent asks the kernel
 /// for it; what such a run was about, and whether it would have been seen, is not known.
 pub const RUN_MISSED: u32 = 18;
+/// Sessions of TLS that could not be remembered.
+pub const SESSION_FULL: u32 = 19;
 /// How many counters there are.
 pub const COUNT: u32 = 24;
 /// Rows of counters; a counter's value is its sum over all rows and CPUs.

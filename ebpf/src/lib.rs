@@ -151,6 +151,8 @@ pub mod origin {
     pub const ACCEPT: u8 = 2;
     /// First seen at a message: it is older than the agent, or its descriptor arrived by an unseen way.
     pub const FOUND: u8 = 3;
+    /// A session of TLS was seen from its beginning.
+    pub const SESSION: u8 = 4;
 }
 
 /// Bits of [`ConnEvent::known`].
@@ -205,10 +207,14 @@ pub struct ConnEvent {
     pub origin: u8,
     /// Bits of [`known`].
     pub known: u8,
+    /// 1 for a session of TLS, whose bytes are plaintext; what else is told is of the socket that carries it.
+    pub tls: u8,
     /// Explicit padding.
-    pub _pad: u32,
+    pub _pad: [u8; 3],
+    /// For a session the id of the connection that carries it, or 0 where that is not known.
+    pub over: u64,
 }
-const _: () = assert!(size_of::<ConnEvent>() == 128);
+const _: () = assert!(size_of::<ConnEvent>() == 136);
 
 /// Direction of bytes, seen from the process.
 pub mod direction {

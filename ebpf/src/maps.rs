@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use netspan_ebpf::{CGROUP_RULES_MAX, COMM_LEN, FdKey, FilterConfig, Layout, SCRATCH_CELLS, counter};
 
-use crate::{conn::Conn, scratch::Scratch, socket::SocketCall, syscall::Thread};
+use crate::{conn::Conn, scratch::Scratch, socket::SocketCall, syscall::Thread, tls::TlsCall};
 
 /// Size of each ring before the agent sets it.
 const RING_BYTES: u32 = 1 << 20;
@@ -45,6 +45,16 @@ pub static SOCKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(32_768, 0)
 /// Unfinished gRPC messages of streams whose connection went on with another stream: bytes that are left of each.
 #[map]
 pub static MESSAGES: LruHashMap<MessageKey, u32> = LruHashMap::with_max_entries(8_192, 0);
+
+/// Sessions of TLS by the library's pointer, to keys of [`CONNS`].
+#[map]
+pub static SESSIONS: LruHashMap<SessionKey, u64> = LruHashMap::with_max_entries(16_384, 0);
+/// Calls of TLS libraries that threads (by `pid_tgid`) or goroutines are in.
+#[map]
+pub static TLS_CALLS: LruHashMap<u64, TlsCall> = LruHashMap::with_max_entries(16_384, 0);
+/// What was encrypted for sessions whose socket is not known yet.
+#[map]
+pub static CIPHERTEXTS: LruHashMap<CiphertextKey, u64> = LruHashMap::with_max_entries(8_192, 0);
 
 /// When sockets that nobody accepted yet were established.
 #[map]
@@ -95,6 +105,32 @@ pub struct MessageKey {
     pub stream: u32,
     /// One of [`netspan_ebpf::direction`].
     pub direction: u32,
+}
+
+/// Key of [`SESSIONS`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SessionKey([u64; 2]);
+
+impl SessionKey {
+    /// A process, and its library's pointer.
+    #[inline(always)]
+    pub fn new(tgid: u32, pointer: u64) -> Self {
+        Self([u64::from(tgid), pointer])
+    }
+}
+
+/// Key of [`CIPHERTEXTS`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CiphertextKey([u64; 2]);
+
+impl CiphertextKey {
+    /// A process, and the number that stands for the bytes.
+    #[inline(always)]
+    pub fn new(tgid: u32, print: u64) -> Self {
+        Self([u64::from(tgid), print])
+    }
 }
 
 /// What a descriptor stands for.
@@ -148,6 +184,9 @@ pub static SPACE_ADJUST_HAS_FAMILY: u32 = 1;
 /// Offsets of the six argument registers in `struct pt_regs`.
 #[unsafe(no_mangle)]
 pub static REGISTERS: [u32; 6] = [112, 104, 96, 56, 72, 64];
+/// Offsets in `struct pt_regs` of the first three integer arguments of Go's register ABI, and of the goroutine.
+#[unsafe(no_mangle)]
+pub static GO_REGISTERS: [u32; 4] = [80, 40, 88, 8];
 /// Offset in `struct pt_regs` of what tells a 64-bit caller, or 0 where nothing does; and its value.
 #[unsafe(no_mangle)]
 pub static USER_CS_OFFSET: u32 = 136;

@@ -4,6 +4,21 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 
+/// Reads the first `len` bytes, at most `N`; the rest is zero.
+///
+/// # Safety
+/// None beyond that of a read that may fail.
+#[inline(always)]
+pub unsafe fn read_up_to<const N: usize>(address: u64, len: u32) -> Option<[u8; N]> {
+    let mut value = [0u8; N];
+    let len = if len as usize > N { N as u32 } else { len };
+    // SAFETY: a read into a local of at least that size.
+    if unsafe { bpf_probe_read_user(value.as_mut_ptr().cast(), len, address as *const _) } != 0 {
+        return None;
+    }
+    Some(value)
+}
+
 /// Reads a value; nothing where that fails.
 ///
 /// Into memory that is not initialised first: to do so, the compiler would call a function for each byte.

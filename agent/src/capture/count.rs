@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt};
 pub type KernelCounts = [u64; counter::COUNT as usize];
 
 /// Name and meaning of each of the kernel side's counters.
-const KERNEL: [(u32, &str, &str); 19] = [
+const KERNEL: [(u32, &str, &str); 20] = [
     (counter::EVENT_ATTEMPTED, "events_attempted", "events that a hook wanted to send"),
     (counter::EVENT_SUBMITTED, "events_submitted", "events put into a ring"),
     (counter::RING_FULL, "ring_full", "events lost because a ring was full"),
@@ -30,6 +30,7 @@ const KERNEL: [(u32, &str, &str); 19] = [
     (counter::RETURN_MISSED, "returns_missed", "calls whose return the kernel did not tell (kretprobes)"),
     (counter::KERNEL_FAULT, "kernel_faults", "reads of kernel memory that failed"),
     (counter::RUN_MISSED, "runs_missed", "runs of a program that the kernel skipped: it was running on that CPU"),
+    (counter::SESSION_FULL, "sessions_full", "sessions of TLS that could not be remembered"),
 ];
 
 /// Where a hook gave up before it had an event: each time, one is lost that was never attempted otherwise.

@@ -211,7 +211,9 @@ impl Fields<'_> {
             family: self.u8()?,
             origin: self.u8()?,
             known: self.u8()?,
-            _pad: self.u32()?,
+            tls: self.u8()?,
+            _pad: self.array()?,
+            over: self.u64()?,
         })
     }
 
@@ -273,7 +275,7 @@ fn put_conn(out: &mut Vec<u8>, event: &ConnEvent) {
     #[rustfmt::skip]
     let ConnEvent {
         head, cookie, sock, syn_ns, established_ns, accepted_ns, local, peer, local_port, peer_port, fd, listen_fd, netns,
-        role, family, origin, known, _pad,
+        role, family, origin, known, tls, _pad, over,
     } = *event;
     put_head(out, head);
     for field in [cookie, sock, syn_ns, established_ns, accepted_ns] {
@@ -286,7 +288,8 @@ fn put_conn(out: &mut Vec<u8>, event: &ConnEvent) {
     out.extend(fd.to_ne_bytes());
     out.extend(listen_fd.to_ne_bytes());
     out.extend(netns.to_ne_bytes());
-    out.extend([role, family, origin, known, 0, 0, 0, 0]);
+    out.extend([role, family, origin, known, tls, 0, 0, 0]);
+    out.extend(over.to_ne_bytes());
 }
 
 fn put_data(out: &mut Vec<u8>, event: &DataEvent) {

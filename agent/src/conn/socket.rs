@@ -41,6 +41,8 @@ pub enum Origin {
     Connect,
     /// Its `accept` was seen: its first byte is the first byte seen.
     Accept,
+    /// It is a session of TLS that was seen from its beginning.
+    Session,
 }
 
 /// What is known of a connection apart from its bytes. Stamps are boot-time nanoseconds.
@@ -77,6 +79,10 @@ pub struct Socket {
     pub established_ns: u64,
     /// When `accept` returned it, or 0.
     pub accepted_ns: u64,
+    /// Whether it is a session of TLS: its bytes are plaintext, and all else here is of the socket that carries it.
+    pub tls: bool,
+    /// For a session the id of the connection that carries it, or 0 where that is not known.
+    pub over: u64,
 }
 
 /// One end of a connection as raw numbers: address and port.
@@ -106,6 +112,7 @@ impl Socket {
         match event.origin {
             origin::CONNECT => self.origin = Origin::Connect,
             origin::ACCEPT => self.origin = Origin::Accept,
+            origin::SESSION => self.origin = Origin::Session,
             _ => {}
         }
         let is_known = |bits| event.known & bits == bits;

@@ -143,7 +143,7 @@ pub fn closed(sock: u64, kind: Kind) {
 pub fn arrived(sock: u64) {
     if let Some(conn) = conn::get(sock)
         && conn.arrived_ns == 0
-        && conn.class != class::OPAQUE
+        && (conn.class != class::OPAQUE || conn.other != 0)
     {
         // SAFETY: a helper without pointers.
         conn.arrived_ns = unsafe { bpf_ktime_get_boot_ns() };

@@ -8,6 +8,7 @@ use crate::{
     conn::{self, Conn, class, flag},
     filter::ports_pass,
     kernel,
+    tls::tls,
     walk::{Moved, Source, walk},
 };
 
@@ -81,8 +82,8 @@ fn moved(
         return;
     }
     let arrived_ns = if direction == direction::IN { core::mem::take(&mut conn.arrived_ns) } else { 0 };
-    let source =
-        if message == 0 || conn.class == class::OPAQUE { Source::Nowhere } else { kernel::source(message, asked) };
+    let ignored = conn.class == class::OPAQUE && conn.tls != tls::CARRIER;
+    let source = if message == 0 || ignored { Source::Nowhere } else { kernel::source(message, asked) };
     walk(&Moved { key: sock, direction, len: result.cast_unsigned(), start_ns, arrived_ns, pid_tgid }, conn, &source);
 }
 

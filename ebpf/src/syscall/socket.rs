@@ -193,7 +193,7 @@ pub fn sk_data_ready(ctx: RawTracePointContext) -> i32 {
         if let Some(&key) = SOCKS.get(sock)
             && let Some(conn) = conn::get(key)
             && conn.arrived_ns == 0
-            && conn.class != class::OPAQUE
+            && (conn.class != class::OPAQUE || conn.other != 0)
         {
             conn.arrived_ns = bpf_ktime_get_boot_ns();
         }

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     conn::{Conn, class, get},
     emit::count,
+    tls::tls,
 };
 
 /// Calls of a connection that was not seen from its beginning that may be unrecognised before it is given up.
@@ -26,7 +27,10 @@ pub fn begin(work: &mut Work) -> bool {
         return true;
     }
     if found == NOTHING || conn.class == class::HTTP2 || conn.class == class::SWITCHED {
-        if conn.class != class::HTTP1 {
+        if conn.class == class::UNKNOWN && conn.tls == tls::NONE && is_record(work) {
+            conn.tls = tls::CARRIER;
+            give_up(conn);
+        } else if conn.class != class::HTTP1 {
             conn.misses += 1;
             let whole = conn.origin != netspan_ebpf::origin::FOUND && conn.class != class::HTTP2;
             if whole || conn.class == class::SWITCHED || conn.misses >= MISSES_MAX {
@@ -61,6 +65,12 @@ pub fn begin(work: &mut Work) -> bool {
     }
     conn.turned |= 1 << (index ^ 1);
     true
+}
+
+/// Whether the payload begins with a record of TLS.
+#[inline(always)]
+fn is_record(work: &Work) -> bool {
+    crate::tls::is_record(u64::from_le_bytes(*work.lead::<8>()))
 }
 
 /// Bytes of the client's preface of HTTP/2 (RFC 9113 section 3.4).

@@ -23,6 +23,7 @@ use crate::{
     kernel,
     maps::{KERNEL_READS, constant},
     scratch::{Cell, Scratch, cell_at},
+    tls::{carried, wants_carrier},
     user,
 };
 
@@ -170,7 +171,8 @@ pub struct Moved {
 #[inline(always)]
 pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     let index = usize::from(moved.direction & 1);
-    if conn.class == class::OPAQUE {
+    let opaque = conn.class == class::OPAQUE;
+    if opaque && !wants_carrier(moved, conn) {
         count(counter::BYTES_SEEN, u64::from(moved.len));
         conn.ways[index].pos += u64::from(moved.len);
         return;
@@ -197,11 +199,11 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     work.key = moved.key;
     work.pid_tgid = moved.pid_tgid;
     work.slot = slot;
-    work.turned = u32::from(conn.turned >> index & 1);
+    work.turned = u32::from(!opaque) & u32::from(conn.turned >> index & 1);
     conn.turned &= !(1 << index);
     conn.ways[index].pos += u64::from(moved.len);
     let skipped = &mut conn.ways[index];
-    if work.turned == 0 && skipped.mode == mode::SKIP && skipped.left >= u64::from(moved.len) {
+    if !opaque && work.turned == 0 && skipped.mode == mode::SKIP && skipped.left >= u64::from(moved.len) {
         // The whole call is of a body: the common case of a large one.
         skipped.left -= u64::from(moved.len);
         if skipped.left == 0 {
@@ -239,6 +241,10 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
             walk_rewind(slot);
         }
         Source::Nowhere | Source::Unknown => {}
+    }
+    if opaque {
+        carried(slot);
+        return;
     }
     walk_on(slot);
 }
@@ -492,6 +498,53 @@ fn load(work: &mut Work, most: u32) -> bool {
     work.loaded = len;
     // SAFETY: `payload` has room for `len` bytes; the read may fail.
     unsafe { bpf_probe_read_user(work.payload.as_mut_ptr().cast(), len, work.base as *const _) == 0 }
+}
+
+/// Reads the first bytes of the call, up to `most` of its first segment that has any.
+#[inline(always)]
+pub fn load_lead(work: &mut Work, most: u32) -> bool {
+    let total = work.total;
+    let mut n = 0;
+    while n < 4 && work.segment == 0 && work.iov_left > 0 {
+        if next_segment(work, total) != ON {
+            return false;
+        }
+        n += 1;
+    }
+    work.segment != 0 && load(work, most)
+}
+
+impl Work {
+    /// Key of the connection.
+    #[inline(always)]
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Thread.
+    #[inline(always)]
+    pub fn pid_tgid(&self) -> u64 {
+        self.pid_tgid
+    }
+
+    /// One of [`netspan_ebpf::direction`].
+    #[inline(always)]
+    pub fn direction(&self) -> u32 {
+        self.direction
+    }
+
+    /// How many bytes [`load_lead`] read.
+    #[inline(always)]
+    pub fn loaded(&self) -> u32 {
+        self.loaded
+    }
+
+    /// The first bytes that [`load_lead`] read; more than it read are of earlier calls.
+    #[inline(always)]
+    pub fn lead<const N: usize>(&self) -> &[u8; N] {
+        // SAFETY: the payload is longer.
+        unsafe { &*self.payload.as_ptr().cast::<[u8; N]>() }
+    }
 }
 
 /// Passes over bytes of the present segment.

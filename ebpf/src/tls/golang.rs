@@ -1,0 +1,136 @@
+//! Go's `crypto/tls`, by Go's register ABI (from 1.17). A goroutine may go on in another thread, so calls are noted by
+//! goroutine; returns are hooked at each return instruction, because a goroutine's stack may move.
+//!
+//! The descriptor is read from the session: `tls.Conn` begins with a `net.Conn`, an interface of a type and a pointer. Where
+//! that points to a `net.TCPConn` or `net.UnixConn`, these begin with a pointer to a `net.netFD`, which begins with a
+//! `poll.FD` of 56 bytes and goes on with the address family and the socket's type. Other types don't look like that.
+
+use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid, macros::uprobe, programs::ProbeContext};
+use netspan_ebpf::{FdKey, origin, role};
+
+use super::{carrier, current, free, known_session, leave, note, op, open, session, tls};
+use crate::{
+    conn::{self, Conn},
+    maps::{FDS, GO_REGISTERS, constant},
+    user,
+};
+
+/// Offset of `isClient` in `tls.Conn`.
+const IS_CLIENT: u64 = 16;
+/// Offset of `Sysfd` in `poll.FD`.
+const SYSFD: u64 = 16;
+/// Offset of `IsStream` in `poll.FD`.
+const IS_STREAM: u64 = 48;
+/// Offsets of `family` and `sotype` in `net.netFD`.
+const FAMILY: u64 = 56;
+const SOCK_STREAM: u64 = 1;
+const AF_UNIX: u64 = 1;
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 10;
+
+/// Integer argument `n`, which is a result at the return.
+#[inline(always)]
+fn register(ctx: &ProbeContext, n: usize) -> u64 {
+    // SAFETY: offsets within `struct pt_regs`, which the verifier checks.
+    unsafe { ctx.as_ptr().cast::<u8>().add(constant(&GO_REGISTERS)[n] as usize).cast::<u64>().read_volatile() }
+}
+
+/// Which of the registers holds the goroutine.
+const GOROUTINE: usize = 3;
+
+/// A goroutine, as a key of calls: no thread has such a number.
+#[inline(always)]
+fn goroutine(ctx: &ProbeContext, tgid: u32) -> u64 {
+    (register(ctx, GOROUTINE) ^ u64::from(tgid) << 40) | 1 << 63
+}
+
+/// Role of a session.
+#[inline(always)]
+fn role_of(pointer: u64) -> u8 {
+    // SAFETY: an integer.
+    match unsafe { user::read::<u8>(pointer + IS_CLIENT) } {
+        Some(1) => role::CLIENT,
+        Some(0) => role::SERVER,
+        _ => role::UNKNOWN,
+    }
+}
+
+/// Ties a session to the socket that it holds.
+#[inline(always)]
+fn find_carrier(tgid: u32, key: u64, conn: &mut Conn, pointer: u64) {
+    if conn.other != 0 {
+        return;
+    }
+    // SAFETY: integers.
+    unsafe {
+        let Some([_, inner]) = user::read::<[u64; 2]>(pointer) else { return };
+        let Some(netfd) = user::read::<u64>(inner) else { return };
+        let Some([family, kind]) = user::read::<[u64; 2]>(netfd + FAMILY) else { return };
+        let Some(stream) = user::read::<u8>(netfd + IS_STREAM) else { return };
+        if stream != 1 || kind != SOCK_STREAM || !matches!(family, AF_UNIX | AF_INET | AF_INET6) {
+            return;
+        }
+        let Some(fd) = user::read::<i32>(netfd + SYSFD) else { return };
+        let Some(entry) = FDS.get(FdKey { tgid, fd }).copied() else { return };
+        if let Some(carrier) = conn::get(entry.key)
+            && (carrier.tls == tls::CARRIER || carrier.tls == tls::CARRIES)
+        {
+            carrier::bind(key, entry.key, carrier);
+        }
+    }
+}
+
+#[inline(always)]
+fn go_enter(ctx: &ProbeContext, op: u8) {
+    let Some((_, tgid)) = current() else { return };
+    let pointer = register(ctx, 0);
+    let Some((key, conn)) = session(tgid, pointer) else { return };
+    if conn.role == role::UNKNOWN {
+        conn.role = role_of(pointer);
+    }
+    find_carrier(tgid, key, conn, pointer);
+    note(goroutine(ctx, tgid), op, key, register(ctx, 1), 0);
+}
+
+/// `crypto/tls.(*Conn).Write(buffer)`
+#[uprobe]
+pub fn go_write(ctx: ProbeContext) -> u32 {
+    go_enter(&ctx, op::WRITE);
+    0
+}
+
+/// `crypto/tls.(*Conn).Read(buffer)`
+#[uprobe]
+pub fn go_read(ctx: ProbeContext) -> u32 {
+    go_enter(&ctx, op::READ);
+    0
+}
+
+/// `crypto/tls.(*Conn).clientHandshake` or `serverHandshake`: a session begins.
+#[uprobe]
+pub fn go_handshake(ctx: ProbeContext) -> u32 {
+    if let Some((_, tgid)) = current() {
+        let pointer = register(&ctx, 0);
+        if known_session(tgid, pointer).is_none() {
+            open(tgid, pointer, origin::SESSION, role_of(pointer));
+        }
+    }
+    0
+}
+
+/// `crypto/tls.(*Conn).Close`
+#[uprobe]
+pub fn go_close(ctx: ProbeContext) -> u32 {
+    if let Some((pid_tgid, _)) = current() {
+        free(pid_tgid, register(&ctx, 0));
+    }
+    0
+}
+
+/// A return instruction of `Read` or `Write`.
+#[uprobe]
+pub fn go_return(ctx: ProbeContext) -> u32 {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    leave(goroutine(&ctx, tgid), register(&ctx, 0));
+    0
+}

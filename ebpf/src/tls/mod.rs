@@ -1,0 +1,179 @@
+//! TLS: what applications hand to their library before it is encrypted, and get from it after. Hooks are uprobes on the
+//! libraries' functions; `library` has those of OpenSSL, BoringSSL and GnuTLS, `golang` those of Go's `crypto/tls`.
+//!
+//! A *session* is a connection of its own in the connection table, over the socket's: bytes of plaintext are walked over
+//! as those of a socket are. `carrier` finds the socket that a session goes over, by exact evidence only.
+
+mod carrier;
+mod golang;
+mod library;
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns};
+use netspan_ebpf::{close, counter, direction, family, known, origin, role};
+
+pub use self::carrier::{carried, is_record, wants_carrier};
+use crate::{
+    conn::{self, Conn, flag},
+    emit::count,
+    filter::{ports_pass, seen},
+    maps::{SESSIONS, SessionKey, TLS_CALLS},
+    user,
+    walk::{Moved, Source, walk},
+};
+
+/// Values of [`Conn::tls`].
+pub mod tls {
+    /// No sign of TLS.
+    pub const NONE: u8 = 0;
+    /// The socket's bytes are TLS; its session is not known.
+    pub const CARRIER: u8 = 1;
+    /// The socket's session is [`Conn::other`].
+    pub const CARRIES: u8 = 2;
+    /// A session; [`Conn::other`] is the socket's connection, if it is known.
+    pub const SESSION: u8 = 3;
+}
+
+/// What a call of a library does.
+mod op {
+    /// Hands plaintext to the library.
+    pub const WRITE: u8 = 1;
+    /// Gets plaintext.
+    pub const READ: u8 = 2;
+    /// Neither: a hand-shake, within which the library uses the socket.
+    pub const OTHER: u8 = 3;
+    /// Makes a session, whose pointer it stores.
+    pub const INIT: u8 = 4;
+}
+
+/// A call of a library that a thread (in Go: a goroutine) is in.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TlsCall {
+    /// When it was entered.
+    pub start_ns: u64,
+    /// Key of the session in the connection table.
+    pub session: u64,
+    /// The plaintext.
+    pub buffer: u64,
+    /// Where the number of bytes is stored at the return, or 0 where the return value is the number.
+    pub len_at: u64,
+    /// One of [`op`].
+    pub op: u64,
+}
+
+/// The session that a library knows by a pointer, if it is known.
+#[inline(always)]
+fn known_session(tgid: u32, pointer: u64) -> Option<(u64, &'static mut Conn)> {
+    // SAFETY: the value is copied at once.
+    let key = *unsafe { SESSIONS.get(SessionKey::new(tgid, pointer)) }?;
+    conn::get(key).map(|conn| (key, conn))
+}
+
+/// The session that a library knows by a pointer; one that is not known yet becomes known.
+#[inline(always)]
+fn session(tgid: u32, pointer: u64) -> Option<(u64, &'static mut Conn)> {
+    known_session(tgid, pointer).or_else(|| open(tgid, pointer, origin::FOUND, role::UNKNOWN))
+}
+
+/// Makes a session.
+#[inline(always)]
+fn open(tgid: u32, pointer: u64, origin: u8, role: u8) -> Option<(u64, &'static mut Conn)> {
+    let key = tls_open(tgid, pointer, u32::from(origin), u32::from(role));
+    conn::get(key).map(|conn| (key, conn))
+}
+
+/// See [`open`]. Global: the verifier checks it once per program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tls_open(tgid: u32, pointer: u64, origin: u32, role: u32) -> u64 {
+    let made = conn::create(tgid, -1, role as u8, family::UNKNOWN, origin as u8);
+    let Some((key, conn)) = made else { return 0 };
+    conn.tls = tls::SESSION;
+    conn.known = known::SOCKET;
+    if SESSIONS.insert(SessionKey::new(tgid, pointer), key, 0).is_err() {
+        count(counter::SESSION_FULL, 1);
+        return 0;
+    }
+    key
+}
+
+/// A session is over: its library freed it.
+#[inline(always)]
+fn free(pid_tgid: u64, pointer: u64) {
+    let tgid = (pid_tgid >> 32) as u32;
+    if let Some((key, conn)) = known_session(tgid, pointer) {
+        let _ = SESSIONS.remove(SessionKey::new(tgid, pointer));
+        if conn.flags & flag::ENDED == 0 && (conn.seqs[0] != 0 || conn.seqs[1] != 0) {
+            conn.flags |= flag::ENDED;
+            conn::end(conn, close::CLOSED, 0, pid_tgid);
+        }
+        conn::forget(key, conn);
+    }
+}
+
+/// The thread, if its process is seen.
+#[inline(always)]
+fn current() -> Option<(u64, u32)> {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let tgid = (pid_tgid >> 32) as u32;
+    if seen(tgid) { Some((pid_tgid, tgid)) } else { None }
+}
+
+/// Notes a call of a library by its thread.
+#[inline(always)]
+fn enter(op: u8, pointer: u64, buffer: u64, len_at: u64) {
+    let Some((pid_tgid, tgid)) = current() else { return };
+    let Some((key, _)) = session(tgid, pointer) else { return };
+    note(pid_tgid, op, key, buffer, len_at);
+}
+
+/// Notes a call.
+#[inline(always)]
+fn note(caller: u64, op: u8, session: u64, buffer: u64, len_at: u64) {
+    // SAFETY: a helper without pointers.
+    let start_ns = unsafe { bpf_ktime_get_boot_ns() };
+    let call = TlsCall { start_ns, session, buffer, len_at, op: u64::from(op) };
+    if TLS_CALLS.insert(caller, call, 0).is_err() {
+        count(counter::CALL_FULL, 1);
+    }
+}
+
+/// A call of a library returned.
+#[inline(always)]
+fn leave(caller: u64, result: u64) {
+    // SAFETY: the value is copied at once.
+    let Some(call) = (unsafe { TLS_CALLS.get(caller) }).copied() else { return };
+    let _ = TLS_CALLS.remove(caller);
+    // Only a positive 32-bit number counts: what the register has above it is not the function's.
+    let result = result as u32;
+    if result == 0 || result >> 31 != 0 || call.op > u64::from(op::READ) {
+        return;
+    }
+    let len = if call.len_at == 0 {
+        result
+    } else {
+        // SAFETY: an integer.
+        match unsafe { user::read::<u64>(call.len_at) } {
+            Some(len) => len as u32,
+            None => return count(counter::READ_FAULT, 1),
+        }
+    };
+    let Some(conn) = conn::get(call.session) else { return count(counter::CONN_FULL, 1) };
+    if len == 0 || !ports_pass(conn) {
+        return;
+    }
+    let pid_tgid = bpf_get_current_pid_tgid();
+    conn.tgid = (pid_tgid >> 32) as u32;
+    carrier::refresh(conn);
+    let is_write = call.op == u64::from(op::WRITE);
+    let arrived_ns = if is_write { 0 } else { core::mem::take(&mut conn.arrived_ns) };
+    let moved = Moved {
+        key: call.session,
+        direction: if is_write { direction::OUT } else { direction::IN },
+        len,
+        start_ns: if is_write { call.start_ns } else { 0 },
+        arrived_ns,
+        pid_tgid,
+    };
+    walk(&moved, conn, &Source::Buffer(call.buffer));
+}
