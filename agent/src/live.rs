@@ -13,7 +13,10 @@ use crate::{
     },
     host::Identities,
     pipeline::{Options, Pipeline},
-    probe::{Counters, Descriptor, Descriptors, Filters, KernelRules, ProbeError, Probes, UnixDiag, inspect},
+    probe::{
+        Counters, Descriptor, Descriptors, Filters, KernelRules, ProbeError, Probes, UnixDiag, inspect,
+        tls::{Admits, Watch},
+    },
     span::Span,
 };
 
@@ -67,6 +70,13 @@ impl<I: Identities> Live<I> {
         self.filters.set(rules)
     }
 
+    /// Sees plaintext under TLS from now on, in processes that `admits` lets pass.
+    pub fn watch_tls(&mut self, admits: Admits) {
+        if let Err(why) = self.probes.watch_tls(admits) {
+            log::warn!("TLS is not seen: {why}");
+        }
+    }
+
     /// What is attached.
     pub const fn probes(&self) -> &Probes {
         &self.probes
@@ -84,7 +94,8 @@ impl<I: Identities> Live<I> {
         // such a program runs for microseconds.
         let now_ns = boot_ns().saturating_sub(SUBMIT_NS);
         let (pipeline, intake, answered) = (&mut self.pipeline, &mut self.intake, &mut self.answered);
-        let turn = self.drain.turn(now_ns, |record| match intake.complete(record) {
+        let tls = self.probes.tls();
+        let turn = self.drain.turn(now_ns, |record| match intake.complete(record, tls) {
             Some(record) => {
                 tap.event(record);
                 if let Err(error) = pipeline.record(record) {
@@ -185,7 +196,7 @@ pub fn clock_offset_ns() -> u64 {
 
 impl Intake {
     /// The record as the pipeline should get it; nothing where the agent answers it itself.
-    fn complete<'a>(&'a mut self, record: &'a [u8]) -> Option<&'a [u8]> {
+    fn complete<'a>(&'a mut self, record: &'a [u8], tls: Option<&Watch>) -> Option<&'a [u8]> {
         match record_kind(record) {
             Some(kind::LOOK) => {
                 self.look(record);
@@ -193,6 +204,12 @@ impl Intake {
             }
             Some(kind::CONN) => match Event::decode(record) {
                 Ok(Event::Conn(event)) if is_unclear(&event) => Some(self.completed(event)),
+                Ok(Event::Conn(event)) if event.tls != 0 && event.over == 0 => {
+                    if let Some(tls) = tls {
+                        tls.unbound(event.head.tgid);
+                    }
+                    Some(record)
+                }
                 _ => Some(record),
             },
             _ => Some(record),

@@ -21,11 +21,11 @@ use super::{
 use crate::{
     capture::count::Account,
     control::{FilterPlan, FilterRules},
-    host::{ProcRoot, Processes},
+    host::{Identities as _, ProcRoot, Processes},
     link,
-    live::{Live, Tap, clock_offset_ns},
+    live::{Live, Tap, boot_ns, clock_offset_ns},
     pipeline,
-    probe::{HookState, Kernel, LoadOptions, Probes},
+    probe::{HookState, Kernel, LoadOptions, Probes, tls::Admits},
     span::Span,
 };
 
@@ -135,6 +135,7 @@ impl Session {
             log::warn!("{warning}");
         }
         live.filter(&plan.kernel)?;
+        live.watch_tls(admission(options));
         let probes = live.probes();
         let attached = probes.hooks.iter().filter(|hook| hook.state == HookState::Attached).count();
         eprintln!(
@@ -192,6 +193,15 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Who is to be seen, for what is attached by process.
+pub fn admission(options: &Options) -> Admits {
+    let rules = options.filter.clone();
+    let services = options.services.clone();
+    // Asked once per program that a process begins: what an id stood for before is not remembered.
+    let identity = move |pid| Processes::new(ProcRoot::host(), services.clone()).identity(pid, boot_ns());
+    Box::new(move |pid| rules.is_empty() || rules.admits_replayed(&identity(pid)))
 }
 
 /// Lets this thread, and those that it starts from now on, go before a busy host's own work. [`Session::start`] tells

@@ -8,37 +8,18 @@
 use std::{
     fs,
     io::{self, Write as _},
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use aya::programs::KProbe;
 
+use super::perf::{self, Attributes};
+
 /// Calls of one function that may be under way at a time; the kernel takes at most 4096.
 const CALLS_MAX: u32 = 2048;
 /// What the groups of our definitions begin with; the process id follows.
 const GROUP: &str = "netspan_";
-
-/// `struct perf_event_attr` as its first version had it (`PERF_ATTR_SIZE_VER0`).
-#[repr(C)]
-struct Attributes {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup_events: u32,
-    bp_type: u32,
-    config1: u64,
-}
-const _: () = assert!(size_of::<Attributes>() == 64);
-
-const PERF_TYPE_TRACEPOINT: u32 = 2;
-const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
-const PERF_EVENT_IOC_ENABLE: libc::c_ulong = 0x2400;
-const PERF_EVENT_IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
 
 /// The probes on returns that this process made. Dropping it detaches them and takes their definitions back.
 pub struct ReturnProbes {
@@ -82,8 +63,8 @@ impl ReturnProbes {
         let id: u64 = id.trim().parse().map_err(|_| io::Error::other(format!("{id:?} is no id of an event")))?;
         let event = perf_event_open(id)?;
         let program = program.fd().map_err(io::Error::other)?.as_fd();
-        ioctl(event.as_fd(), PERF_EVENT_IOC_SET_BPF, program.as_raw_fd())?;
-        ioctl(event.as_fd(), PERF_EVENT_IOC_ENABLE, 0)?;
+        perf::ioctl(event.as_fd(), perf::SET_BPF, program.as_raw_fd())?;
+        perf::ioctl(event.as_fd(), perf::ENABLE, 0)?;
         Ok(event)
     }
 
@@ -118,35 +99,11 @@ fn abandoned(listing: &str) -> Vec<&str> {
     events.map(|(_, event)| event).filter(|event| event.starts_with(GROUP)).collect()
 }
 
-/// An event of all processes. It is opened on one CPU: a program that is attached to it runs on all.
+/// A tracepoint's event of all processes. It is opened on one CPU: a program that is attached to it runs on all.
 fn perf_event_open(id: u64) -> io::Result<OwnedFd> {
-    let attributes = Attributes {
-        kind: PERF_TYPE_TRACEPOINT,
-        size: size_of::<Attributes>() as u32,
-        config: id,
-        sample_period: 1,
-        sample_type: 0,
-        read_format: 0,
-        flags: 0,
-        wakeup_events: 1,
-        bp_type: 0,
-        config1: 0,
-    };
-    // SAFETY: the attributes are valid for as many bytes as they say, and the kernel only reads them.
-    let fd =
-        unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC) };
-    let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel just gave this descriptor, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn ioctl(event: BorrowedFd<'_>, request: libc::c_ulong, argument: libc::c_int) -> io::Result<()> {
-    // SAFETY: both requests take an integer, and touch no memory of ours.
-    let result = unsafe { libc::ioctl(event.as_raw_fd(), request, argument) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let attributes =
+        Attributes { kind: perf::TRACEPOINT, config: id, sample_period: 1, wakeup: 1, ..Attributes::default() };
+    perf::open(attributes, 0)
 }
 
 #[cfg(test)]

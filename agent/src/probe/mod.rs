@@ -12,9 +12,11 @@ mod layout;
 mod lockdown;
 mod missed;
 mod object;
+mod perf;
 mod preemption;
 mod socket;
 mod syscall;
+pub mod tls;
 mod tracefs;
 mod tracepoint;
 mod unix_diag;
@@ -25,7 +27,14 @@ pub use descriptor::{Descriptor, inspect};
 pub use kernel::Kernel;
 pub use unix_diag::UnixDiag;
 
-use std::{fmt, fs::File, os::fd::AsRawFd as _, path::PathBuf};
+use std::{
+    fmt,
+    fs::File,
+    os::fd::AsRawFd as _,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 
 use aya::{
     Ebpf,
@@ -81,6 +90,8 @@ pub enum HookState {
     Failed(String),
 }
 
+/// How long the start waits for hooks on the TLS libraries of processes that run already.
+const TLS_START: Duration = Duration::from_secs(2);
 /// Where the kernel tells that `perf_event_open` makes kprobes.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 
@@ -158,7 +169,8 @@ pub struct Probes {
     pub hooks: Vec<Hook>,
     /// Why a preferred family does not run.
     pub fallbacks: Vec<(Family, String)>,
-    ebpf: Ebpf,
+    ebpf: Arc<Mutex<Ebpf>>,
+    tls: Option<tls::Watch>,
     /// Keeps what aya does not.
     _returns: Option<ReturnProbes>,
 }
@@ -176,14 +188,43 @@ impl Probes {
         if family != FamilyChoice::Syscall {
             match socket::load(hook, options) {
                 Ok((ebpf, hooks, returns)) => {
-                    return Ok(Self { family: Family::Socket, hooks, fallbacks, ebpf, _returns: Some(returns) });
+                    return Ok(Self::new(Family::Socket, hooks, fallbacks, ebpf, Some(returns)));
                 }
                 Err(e) if family == FamilyChoice::Socket => return Err(e),
                 Err(e) => fallbacks.push((Family::Socket, e.to_string())),
             }
         }
         let (ebpf, hooks) = syscall::load(options)?;
-        Ok(Self { family: Family::Syscall, hooks, fallbacks, ebpf, _returns: None })
+        Ok(Self::new(Family::Syscall, hooks, fallbacks, ebpf, None))
+    }
+
+    fn new(
+        family: Family,
+        hooks: Vec<Hook>,
+        fallbacks: Vec<(Family, String)>,
+        ebpf: Ebpf,
+        returns: Option<ReturnProbes>,
+    ) -> Self {
+        Self { family, hooks, fallbacks, ebpf: Arc::new(Mutex::new(ebpf)), tls: None, _returns: returns }
+    }
+
+    /// Keeps the hooks on TLS libraries attached from now on, in processes that `admits` lets pass. Those that run
+    /// already have them when this returns, unless that takes longer than [`TLS_START`].
+    ///
+    /// # Errors
+    /// One line that says why not; everything else works without.
+    pub fn watch_tls(&mut self, admits: tls::Admits) -> Result<(), String> {
+        self.tls = Some(tls::Watch::start(Arc::clone(&self.ebpf), admits, TLS_START)?);
+        Ok(())
+    }
+
+    /// What watches TLS libraries, if it runs.
+    pub const fn tls(&self) -> Option<&tls::Watch> {
+        self.tls.as_ref()
+    }
+
+    fn object(&self) -> MutexGuard<'_, Ebpf> {
+        self.ebpf.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Takes the rings; can be done once.
@@ -192,7 +233,7 @@ impl Probes {
         NAMES
             .into_iter()
             .map(|name| {
-                let map = self.ebpf.take_map(name).ok_or(ProbeError::Map(name, "absent".into()))?;
+                let map = self.object().take_map(name).ok_or(ProbeError::Map(name, "absent".into()))?;
                 RingBuf::try_from(map).map_err(|e| ProbeError::Map(name, e.to_string()))
             })
             .collect()
@@ -200,18 +241,18 @@ impl Probes {
 
     /// Takes the reader of the kernel side's counters; can be done once.
     pub fn counters(&mut self) -> Result<Counters, ProbeError> {
-        Counters::new(&mut self.ebpf)
+        Counters::new(&mut self.object())
     }
 
     /// Takes the writer of the descriptor table; can be done once.
     pub fn descriptors(&mut self) -> Result<Descriptors, ProbeError> {
-        let map = self.ebpf.take_map("FDS").ok_or(ProbeError::Map("FDS", "absent".into()))?;
+        let map = self.object().take_map("FDS").ok_or(ProbeError::Map("FDS", "absent".into()))?;
         Ok(Descriptors { map: HashMap::try_from(map).map_err(|e| ProbeError::Map("FDS", e.to_string()))? })
     }
 
     /// Takes the filters' maps; can be done once.
     pub fn filters(&mut self) -> Result<Filters, ProbeError> {
-        Filters::new(&mut self.ebpf)
+        Filters::new(&mut self.object())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Moment;
 
 const ENTRY: &[Moment] = &[Moment::Entry];
+const RETURN: &[Moment] = &[Moment::Return];
 const BOTH: &[Moment] = &[Moment::Entry, Moment::Return];
 const GO: &[Moment] = &[Moment::Entry, Moment::ReturnInstruction];
 
@@ -44,6 +45,7 @@ functions! {
     SslConnect "SSL_connect" BOTH "(ssl) -> 1 where it is done: the client's side.",
     SslAccept "SSL_accept" BOTH "(ssl) -> 1 where it is done: the server's side.",
     SslShutdown "SSL_shutdown" ENTRY "(ssl).",
+    SslNew "SSL_new" RETURN "(context) -> ssl: a session begins.",
     SslFree "SSL_free" ENTRY "(ssl), which may be null; the last owner frees it.",
     SslSetFd "SSL_set_fd" ENTRY "(ssl, int fd).",
     SslSetRfd "SSL_set_rfd" ENTRY "(ssl, int fd).",
@@ -59,6 +61,7 @@ functions! {
     GnutlsRecordRecvSeq "gnutls_record_recv_seq" BOTH "(session, data, size_t n, unsigned char *) -> ssize_t.",
     GnutlsRecordRecvPacket "gnutls_record_recv_packet" BOTH "(session, packet *) -> ssize_t: bytes inside the packet.",
     GnutlsRecordRecvEarlyData "gnutls_record_recv_early_data" BOTH "(session, data, size_t n) -> ssize_t.",
+    GnutlsInit "gnutls_init" BOTH "(*session, flags) -> 0 where it stored a session: it begins.",
     GnutlsHandshake "gnutls_handshake" BOTH "(session) -> 0 where it is done.",
     GnutlsBye "gnutls_bye" ENTRY "(session, how).",
     GnutlsDeinit "gnutls_deinit" ENTRY "(session).",
@@ -69,8 +72,8 @@ functions! {
     GoTlsConnRead "crypto/tls.(*Conn).Read" GO "(c, []byte) -> (int, error).",
     GoTlsConnWrite "crypto/tls.(*Conn).Write" GO "(c, []byte) -> (int, error).",
     GoTlsConnClose "crypto/tls.(*Conn).Close" ENTRY "(c) -> error.",
-    GoTlsConnHandshake "crypto/tls.(*Conn).handshakeContext" GO "(c, context) -> error: what every handshake goes \
-        through; the exported ones are inlined.",
+    GoTlsConnClientHandshake "crypto/tls.(*Conn).clientHandshake" ENTRY "(c, context) -> error: a client's session begins.",
+    GoTlsConnServerHandshake "crypto/tls.(*Conn).serverHandshake" ENTRY "(c, context) -> error: a server's session begins.",
     RustlsBufferPlaintext "rustls CommonState::buffer_plaintext" BOTH "see the module on rustls, as for those that follow.",
     RustlsSendSomePlaintext "rustls CommonState::send_some_plaintext" BOTH "the same before 0.23.",
     RustlsTakeReceivedPlaintext "rustls CommonState::take_received_plaintext" ENTRY "one decrypted record.",
@@ -98,6 +101,11 @@ impl Function {
     }
 
     /// Go's functions that are hooked.
-    pub(super) const GO: [Self; 4] =
-        [Self::GoTlsConnRead, Self::GoTlsConnWrite, Self::GoTlsConnClose, Self::GoTlsConnHandshake];
+    pub(super) const GO: [Self; 5] = [
+        Self::GoTlsConnRead,
+        Self::GoTlsConnWrite,
+        Self::GoTlsConnClose,
+        Self::GoTlsConnClientHandshake,
+        Self::GoTlsConnServerHandshake,
+    ];
 }

@@ -180,7 +180,7 @@ fn unescape(path: &[u8]) -> PathBuf {
 }
 
 /// What a file's name tells. Wheels for Python bundle libraries as `libssl-0a1b2c3d.so.3`.
-fn reason(name: &[u8]) -> Reason {
+pub fn reason(name: &[u8]) -> Reason {
     const LIBRARIES: [&[u8]; 5] = [b"libssl", b"libcrypto", b"libgnutls", b"libboringssl", b"libawslc"];
     const EXTENSIONS: [&[u8]; 6] = [b"_ssl", b"_rust", b"cygrpc", b"libnode", b"libconscrypt", b"libnetty_tcnative"];
     if memchr::memmem::find(name, b".so").is_none() {

@@ -1,0 +1,404 @@
+//! TLS libraries: finds them in processes as they map them, and keeps the hooks for plaintext attached to them for as long
+//! as a process that is to be seen has them.
+//!
+//! A hook is attached to a file, for all processes that map it: where the kernel permits no less, who is seen is decided
+//! by the kernel side's filters, as everywhere. Only what recognises ciphertext (`BIO_write`) is attached by process,
+//! where a process's sessions go through memory.
+
+mod attach;
+mod mappings;
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    num::NonZeroU32,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    },
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, mpsc},
+    thread::JoinHandle,
+};
+
+use aya::Ebpf;
+use rustix::event::{EventfdFlags, eventfd};
+
+use self::{
+    attach::{Attached, Attacher},
+    mappings::{Mappings, News},
+};
+use crate::tls::{
+    Function, Library, Refusal, analyse,
+    cache::{Cache, FileKey, Outcome},
+    maps::{self, Mapped, Reason},
+};
+
+/// Files that hooks are attached to at one time; more are left alone, and counted.
+pub const FILES_MAX: usize = 1024;
+
+/// Says whether a process is to be seen.
+pub type Admits = Box<dyn FnMut(u32) -> bool + Send>;
+
+/// A library in a process, for `netspan doctor`.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The file, as the process sees it.
+    pub path: PathBuf,
+    /// The library, and its version where the file tells.
+    pub library: Option<(Library, Option<String>)>,
+    /// How many places are hooked; else why none is.
+    pub state: Result<usize, String>,
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Files with hooks at present.
+    pub files: u64,
+    /// Processes that have such a file at present.
+    pub processes: u64,
+    /// Files analysed.
+    pub analysed: u64,
+    /// Files in which there was nothing to hook though they hold a TLS library.
+    pub refused: u64,
+    /// Places that could not be hooked.
+    pub failed: u64,
+    /// Files left alone because of [`FILES_MAX`].
+    pub full: u64,
+    /// Times that the kernel had more news than its ring has room for; all processes are looked through then.
+    pub lost: u64,
+}
+
+enum Order {
+    /// A session of the process goes over an unknown socket.
+    Unbound(u32),
+    /// All libraries that a process has.
+    Report(u32, mpsc::Sender<Vec<Found>>),
+    Stop,
+}
+
+/// The thread that watches.
+pub struct Watch {
+    orders: mpsc::Sender<Order>,
+    bell: Arc<OwnedFd>,
+    counts: Arc<Mutex<Counts>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Starts watching; returns when the processes that run already have been looked through, or the time is over.
+    ///
+    /// # Errors
+    /// One line that says why mappings can't be watched here.
+    pub fn start(ebpf: Arc<Mutex<Ebpf>>, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
+        let mappings = Mappings::open().map_err(|e| format!("mappings can't be watched: {e}"))?;
+        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| e.to_string())?);
+        let (orders, receiver) = mpsc::channel();
+        let (ready, is_ready) = mpsc::channel();
+        let counts = Arc::new(Mutex::new(Counts::default()));
+        let mut watcher = Watcher {
+            attacher: Attacher::new(ebpf),
+            admits,
+            cache: Cache::default(),
+            files: HashMap::new(),
+            known: HashMap::new(),
+            counts: Counts::default(),
+            shared: Arc::clone(&counts),
+        };
+        let ring = Arc::clone(&bell);
+        let thread = std::thread::Builder::new()
+            .name("netspan-tls".into())
+            .spawn(move || {
+                watcher.look_through();
+                watcher.publish();
+                let _ = ready.send(());
+                watcher.run(mappings, &ring, &receiver);
+            })
+            .map_err(|e| e.to_string())?;
+        let _ = is_ready.recv_timeout(at_most);
+        Ok(Self { orders, bell, counts, thread: Some(thread) })
+    }
+
+    /// A session of this process goes over an unknown socket: what it encrypts has to be recognised.
+    pub fn unbound(&self, pid: u32) {
+        self.order(Order::Unbound(pid));
+    }
+
+    /// The libraries of a process.
+    pub fn report(&self, pid: u32) -> Vec<Found> {
+        let (sender, receiver) = mpsc::channel();
+        self.order(Order::Report(pid, sender));
+        receiver.recv().unwrap_or_default()
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn order(&self, order: Order) {
+        if self.orders.send(order).is_ok() {
+            let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.order(Order::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A file with hooks.
+struct Hooked {
+    attached: Attached,
+    users: HashSet<u32>,
+}
+
+/// What is known of a process.
+#[derive(Default)]
+struct Known {
+    /// Its files with hooks.
+    files: HashSet<FileKey>,
+    /// What recognises its ciphertext.
+    ciphertext: Option<Attached>,
+}
+
+struct Watcher {
+    attacher: Attacher,
+    admits: Admits,
+    cache: Cache,
+    files: HashMap<FileKey, Hooked>,
+    known: HashMap<u32, Known>,
+    counts: Counts,
+    shared: Arc<Mutex<Counts>>,
+}
+
+impl Watcher {
+    fn run(&mut self, mut mappings: Mappings, bell: &OwnedFd, orders: &mpsc::Receiver<Order>) {
+        loop {
+            let mut news = Vec::new();
+            mappings.take(|told| news.push(told));
+            for told in news {
+                self.news(told);
+            }
+            while let Ok(order) = orders.try_recv() {
+                match order {
+                    Order::Unbound(pid) => self.recognise(pid),
+                    Order::Report(pid, to) => drop(to.send(self.report(pid))),
+                    Order::Stop => return,
+                }
+            }
+            self.publish();
+            if let Err(error) = mappings.wait(bell, None) {
+                log::error!("mappings can't be waited for, new processes' TLS is not seen: {error}");
+                return;
+            }
+            let _ = rustix::io::read(bell, &mut [0_u8; 8]);
+        }
+    }
+
+    fn publish(&mut self) {
+        self.counts.files = self.files.len() as u64;
+        self.counts.processes = self.known.values().filter(|known| !known.files.is_empty()).count() as u64;
+        *self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = self.counts;
+    }
+
+    fn news(&mut self, news: News) {
+        match news {
+            News::Mapped { pid, path, inode } => {
+                if pid == std::process::id() {
+                    return;
+                }
+                let executable = fs::read_link(format!("/proc/{pid}/exe")).ok();
+                let is_executable = executable.as_ref() == Some(&path);
+                if is_executable {
+                    // Another program: what the process had is gone.
+                    self.ended(pid);
+                }
+                if is_executable || path.file_name().is_some_and(|name| maps::reason(name.as_bytes()) != Reason::Other) {
+                    let inside = PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(&path));
+                    self.consider(pid, &path, &inside, Some(inode));
+                }
+            }
+            News::Forked { pid, parent } => {
+                let Some(files) = self.known.get(&parent).map(|known| known.files.clone()) else { return };
+                for file in &files {
+                    if let Some(hooked) = self.files.get_mut(file) {
+                        hooked.users.insert(pid);
+                    }
+                }
+                let recognise = self.known.get(&parent).is_some_and(|known| known.ciphertext.is_some());
+                self.known.insert(pid, Known { files, ciphertext: None });
+                if recognise {
+                    self.recognise(pid);
+                }
+            }
+            News::Ended(pid) => self.ended(pid),
+            News::Lost => {
+                self.counts.lost += 1;
+                self.look_through();
+            }
+        }
+    }
+
+    /// Looks at all processes that run.
+    fn look_through(&mut self) {
+        let pids: HashSet<u32> = crate::host::ProcRoot::host().pids().into_iter().collect();
+        let gone: Vec<u32> = self.known.keys().copied().filter(|pid| !pids.contains(pid)).collect();
+        gone.into_iter().for_each(|pid| self.ended(pid));
+        for pid in pids {
+            if pid == std::process::id() {
+                continue;
+            }
+            for mapped in mapped(pid).into_iter().filter(Mapped::is_candidate) {
+                self.consider(pid, &mapped.path, &mapped.open_path(pid), None);
+            }
+        }
+    }
+
+    /// A process has a file that may hold a TLS library.
+    fn consider(&mut self, pid: u32, path: &Path, open: &Path, inode: Option<u64>) {
+        let Ok(file) = File::open(open) else { return };
+        let Ok(metadata) = file.metadata() else { return };
+        if inode.is_some_and(|inode| inode != metadata.ino()) {
+            log::debug!("{} of process {pid} was replaced", path.display());
+            return;
+        }
+        let key = FileKey::of(&metadata);
+        if let Some(hooked) = self.files.get_mut(&key) {
+            if hooked.users.insert(pid) {
+                self.known.entry(pid).or_default().files.insert(key);
+            }
+            self.recognise_early(pid, path);
+            return;
+        }
+        // Asked before the analysis: most processes are none of ours in a scoped run.
+        if !(self.admits)(pid) {
+            return;
+        }
+        let outcome = self.analyse(key, &file);
+        let Ok(analyses) = &*outcome else { return };
+        if self.files.len() >= FILES_MAX {
+            self.counts.full += 1;
+            return;
+        }
+        let mut attached = Attached::default();
+        for analysis in analyses {
+            // By descriptor: what is hooked is what was analysed, whatever is at the path now.
+            let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            self.attacher.attach(analysis, &path, None, |function| function != Function::BioWrite, &mut attached);
+        }
+        self.counts.failed += attached.failed.len() as u64;
+        log::debug!("{}: {} places hooked", path.display(), attached.places());
+        self.files.insert(key, Hooked { attached, users: HashSet::from([pid]) });
+        self.known.entry(pid).or_default().files.insert(key);
+        self.recognise_early(pid, path);
+    }
+
+    fn analyse(&mut self, key: FileKey, file: &File) -> Outcome {
+        let counts = &mut self.counts;
+        self.cache.get_or(key, || {
+            counts.analysed += 1;
+            let outcome = analyse(file);
+            counts.refused += u64::from(!matches!(&outcome, Ok(_) | Err(Refusal::NoTls | Refusal::NotElf)));
+            outcome
+        })
+    }
+
+    /// Programs that are known to keep ciphertext in memory: Python's `ssl`, and those with OpenSSL in themselves.
+    fn recognise_early(&mut self, pid: u32, path: &Path) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let runtime = ["_ssl", "node", "libnode", "python"].iter().any(|begin| name.starts_with(begin));
+        let library = name.starts_with("libcrypto") || name.starts_with("libssl");
+        let in_python = library
+            && fs::read_link(format!("/proc/{pid}/exe"))
+                .is_ok_and(|exe| exe.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python")));
+        if runtime || in_python {
+            self.recognise(pid);
+        }
+    }
+
+    /// Attaches to what gives the ciphertext of a process's sessions.
+    fn recognise(&mut self, pid: u32) {
+        let Some(target) = NonZeroU32::new(pid) else { return };
+        if self.known.get(&pid).is_some_and(|known| known.ciphertext.is_some()) {
+            return;
+        }
+        let mut attached = Attached::default();
+        for mapped in mapped(pid).into_iter().filter(Mapped::is_candidate) {
+            let Ok(file) = File::open(mapped.open_path(pid)) else { continue };
+            let Ok(metadata) = file.metadata() else { continue };
+            let outcome = self.analyse(FileKey::of(&metadata), &file);
+            let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            for analysis in outcome.iter().flatten() {
+                let wants = |function| function == Function::BioWrite;
+                self.attacher.attach(analysis, &path, Some(target), wants, &mut attached);
+            }
+        }
+        if attached.places() > 0 {
+            self.known.entry(pid).or_default().ciphertext = Some(attached);
+        }
+    }
+
+    fn ended(&mut self, pid: u32) {
+        let Some(known) = self.known.remove(&pid) else { return };
+        if let Some(attached) = known.ciphertext {
+            self.attacher.detach(attached);
+        }
+        for file in known.files {
+            if let Some(hooked) = self.files.get_mut(&file) {
+                hooked.users.remove(&pid);
+                if hooked.users.is_empty()
+                    && let Some(hooked) = self.files.remove(&file)
+                {
+                    self.attacher.detach(hooked.attached);
+                }
+            }
+        }
+    }
+
+    /// What there is of TLS in a process.
+    fn report(&mut self, pid: u32) -> Vec<Found> {
+        let mut report = Vec::new();
+        for mapped in mapped(pid).into_iter().filter(Mapped::is_candidate) {
+            let Ok(file) = File::open(mapped.open_path(pid)) else { continue };
+            let Ok(metadata) = file.metadata() else { continue };
+            let key = FileKey::of(&metadata);
+            match &*self.analyse(key, &file) {
+                Ok(analyses) => {
+                    for analysis in analyses {
+                        let state = match self.files.get(&key) {
+                            Some(hooked) if hooked.attached.places() > 0 => Ok(hooked.attached.places()),
+                            Some(hooked) => {
+                                Err(hooked.attached.failed.first().map_or_else(
+                                    || "nothing of it moves plaintext".to_owned(),
+                                    |(_, why)| why.clone(),
+                                ))
+                            }
+                            None => Err("no hook is attached".to_owned()),
+                        };
+                        let library = Some((analysis.library, analysis.version.clone()));
+                        report.push(Found { path: mapped.path.clone(), library, state });
+                    }
+                }
+                Err(Refusal::NoTls | Refusal::NotElf) => {}
+                Err(why) => {
+                    report.push(Found { path: mapped.path.clone(), library: None, state: Err(why.to_string()) });
+                }
+            }
+        }
+        report
+    }
+}
+
+/// The files that a process executes code of.
+fn mapped(pid: u32) -> Vec<Mapped> {
+    let Ok(text) = fs::read(format!("/proc/{pid}/maps")) else { return Vec::new() };
+    let executable = fs::read_link(format!("/proc/{pid}/exe")).ok();
+    maps::parse(&text, executable.as_ref().map(|path| path.as_os_str().as_bytes())).files
+}
