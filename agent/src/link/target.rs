@@ -73,6 +73,7 @@ mod tests {
     fn request(method: &'static str, target: &'static str, host: &'static str) -> Request {
         Request {
             method: Bytes::from_static(method.as_bytes()),
+            scheme: None,
             target: Bytes::from_static(target.as_bytes()),
             version: Version::Http11,
             headers: vec![(Bytes::from_static(b"host"), Bytes::from_static(host.as_bytes()))],

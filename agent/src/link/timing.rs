@@ -131,6 +131,8 @@ mod tests {
             answered: Some(transfer((100, 105), (110, 115))),
             informational: None,
             switched: false,
+            reset: None,
+            rpc: None,
             incomplete,
         }
     }
