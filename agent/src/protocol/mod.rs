@@ -6,6 +6,7 @@
 
 pub mod detect;
 pub mod http1;
+pub mod http2;
 
 use bytes::Bytes;
 
