@@ -209,8 +209,8 @@ impl Connection {
         let mut fields = Fields::new();
         let result = self.decoders[index(flow)].decode(
             &block.bytes,
-            &|name| is_wanted(name, redaction),
-            &mut |field| fields.take(&field, redaction),
+            |name| is_wanted(name, redaction),
+            |field| fields.take(&field, redaction),
         );
         fields.flaw = block.flaw;
         match block.flaw {

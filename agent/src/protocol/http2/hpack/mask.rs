@@ -1,0 +1,1 @@
+//! Masks strings of header blocks in place.
