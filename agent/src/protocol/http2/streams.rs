@@ -42,16 +42,14 @@ impl Streams {
     /// lower ones without requests, and the lowest one if there are too many, which is reported.
     pub(super) fn begin(&mut self, id: u32, ordinal: u64, out: &mut Vec<Notice>) -> (&mut Stream, Dropped) {
         let mut dropped = Dropped { unpaired: self.pass(id), full: 0 };
-        match self.streams.get_mut(&id) {
-            Some(early) => self.early -= usize::from(early.ask == Ask::Early),
-            None if self.open() >= STREAMS_MAX => {
-                if let Some((_, mut lowest)) = self.streams.pop_first() {
-                    lowest.give_up(Incomplete::Unobserved);
-                    out.push(Notice::Finished(lowest.into_exchange()));
-                    dropped.full = 1;
-                }
-            }
-            None => {}
+        self.early -= usize::from(self.streams.get(&id).is_some_and(|stream| stream.ask == Ask::Early));
+        // Early streams are higher than this one, so the lowest is none of them.
+        if self.open() >= STREAMS_MAX
+            && let Some((_, mut lowest)) = self.streams.pop_first()
+        {
+            lowest.give_up(Incomplete::Unobserved);
+            out.push(Notice::Finished(lowest.into_exchange()));
+            dropped.full = 1;
         }
         let stream = self.streams.entry(id).or_insert_with(|| Stream::new(ordinal));
         stream.begin(ordinal);
