@@ -19,7 +19,7 @@ pub enum Start {
 /// Decodes the header blocks of one direction of a connection.
 #[derive(Debug)]
 pub struct Decoder {
-    table: Table,
+    pub(super) table: Table,
     /// The largest table that the receiver of the blocks ever allowed; unknown after a late start.
     limit: Option<u32>,
 }
