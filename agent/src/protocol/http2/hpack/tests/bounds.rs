@@ -63,7 +63,7 @@ fn a_table_above_the_bound_loses_its_oldest_entries() {
     assert_eq!(names, [Some(&b"l"[..]), Some(b"e"), None, None]);
     assert_eq!(fields[2].1, Err(Missing::Unknown(Unknown::Evicted)));
     // One that is larger than the bound is not kept at all, and what is behind it has lost its place.
-    decode(&mut decoder, &literal(b"z", &[b'v'; 100_000])).1.unwrap();
+    decode(&mut decoder, &literal(b"z", &vec![b'v'; 100_000])).1.unwrap();
     assert_eq!(decode(&mut decoder, &[0x80 + 62]).0, [(None, Err(Missing::Unknown(Unknown::Evicted)))]);
 }
 

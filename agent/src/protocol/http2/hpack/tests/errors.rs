@@ -71,7 +71,9 @@ fn a_secret_that_is_malformed_is_an_error_too() {
 fn the_largest_limit_so_far_holds() {
     let update = |size: &[u8], limits: &[u32], start| {
         let mut decoder = Decoder::new(start);
-        limits.iter().for_each(|limit| decoder.set_limit(*limit));
+        for limit in limits {
+            decoder.set_limit(*limit);
+        }
         decode(&mut decoder, size).1
     };
     let size_8192 = b"\x3f\xe1\x3f";

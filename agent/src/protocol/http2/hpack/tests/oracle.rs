@@ -44,7 +44,7 @@ fn step(seed: u64, decoder: &mut Decoder, block: &Block) -> usize {
 fn traffic(seed: u64) -> (Random, u32, Vec<Block>) {
     let mut random = Random::new(seed);
     let mut traffic = Traffic::new(&mut random);
-    let blocks = (0..1 + random.below(40)).map(|_| traffic.block(&mut random)).collect();
+    let blocks = (0..=random.below(40)).map(|_| traffic.block(&mut random)).collect();
     (random, traffic.limit, blocks)
 }
 
