@@ -66,7 +66,9 @@ fn browser(n: u64) -> Fields {
 
 fn literals(n: u64) -> Fields {
     let mut fields = browser(n);
-    fields.iter_mut().for_each(|(_, _, flags)| *flags = Encoder::HUFFMAN_NAME | Encoder::HUFFMAN_VALUE);
+    for (_, _, flags) in &mut fields {
+        *flags = Encoder::HUFFMAN_NAME | Encoder::HUFFMAN_VALUE;
+    }
     fields
 }
 
@@ -87,14 +89,14 @@ fn keep(name: &[u8]) -> bool {
 }
 
 /// Fields of all blocks, and bytes of the values that are known.
-fn decode(blocks: &[Vec<u8>]) -> (u64, u64) {
+fn decode(blocks: &[Vec<u8>]) -> (u32, usize) {
     let mut decoder = Decoder::new(Start::Beginning);
     let (mut fields, mut bytes) = (0, 0);
     for block in blocks {
         let sink = |field: Field<'_>| {
             fields += 1;
             if let Value::Known(value) = black_box(field).value {
-                bytes += value.len() as u64;
+                bytes += value.len();
             }
         };
         decoder.decode(block, keep, sink).expect("a whole block");
@@ -102,26 +104,30 @@ fn decode(blocks: &[Vec<u8>]) -> (u64, u64) {
     (fields, bytes)
 }
 
-fn main() {
-    let kinds: [(&str, fn(u64) -> Fields); 3] = [("service", service), ("browser", browser), ("literals", literals)];
-    for (kind, fields) in kinds {
-        let blocks = blocks(fields);
-        let length: usize = blocks.iter().map(Vec::len).sum();
-        let mut rates: Vec<f64> = Vec::new();
-        let mut decoded = 0;
-        for _ in 0..ROUNDS {
+/// Prints the rate of one kind of traffic.
+fn measure(kind: &str, blocks: &[Vec<u8>]) {
+    let (fields, _) = decode(blocks);
+    let mut rates: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
             let begin = Instant::now();
-            (decoded, _) = black_box(decode(black_box(&blocks)));
-            rates.push(decoded as f64 / begin.elapsed().as_secs_f64() / 1e6);
-        }
-        rates.sort_by(f64::total_cmp);
-        println!(
-            "{kind}: {:.1} million fields/s (slowest {:.1}, fastest {:.1}; {:.1} fields and {:.0} bytes per block)",
-            rates[ROUNDS / 2],
-            rates[0],
-            rates[ROUNDS - 1],
-            decoded as f64 / BLOCKS as f64,
-            length as f64 / BLOCKS as f64,
-        );
-    }
+            black_box(decode(black_box(blocks)));
+            f64::from(fields) / begin.elapsed().as_secs_f64() / 1e6
+        })
+        .collect();
+    rates.sort_by(f64::total_cmp);
+    println!(
+        "{kind}: {:.1} million fields/s (slowest {:.1}, fastest {:.1}), {} fields in {} blocks of {} bytes",
+        rates[ROUNDS / 2],
+        rates[0],
+        rates[ROUNDS - 1],
+        fields,
+        blocks.len(),
+        blocks.iter().map(Vec::len).sum::<usize>() / blocks.len(),
+    );
+}
+
+fn main() {
+    measure("service", &blocks(service));
+    measure("browser", &blocks(browser));
+    measure("literals", &blocks(literals));
 }

@@ -6,7 +6,7 @@ use super::traffic::Traffic;
 use super::*;
 
 /// Seeds of a quick round; each is a connection of [`BLOCKS`] blocks.
-const ROUNDS: u64 = 600;
+const ROUNDS: u64 = 300;
 const BLOCKS: usize = 20;
 
 fn raw(random: &mut Random) -> Vec<u8> {

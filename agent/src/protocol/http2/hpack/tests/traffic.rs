@@ -61,7 +61,7 @@ fn field(random: &mut Random) -> (Vec<u8>, Vec<u8>) {
             (b"x-bytes", random.bytes(length))
         }
         10 => (b"x-long", vec![b'l'; random.pick(&[100, 1000, 4029, 4064, 4065, 9000])]),
-        11 if random.once_in(8) => (b"x-huge", vec![b'h'; random.pick(&[20_000, 65_499, 65_500, 70_000, 140_000])]),
+        11 if random.once_in(24) => (b"x-huge", vec![b'h'; random.pick(&[20_000, 65_499, 65_500, 70_000, 140_000])]),
         12 => {
             let name = "n".repeat(random.pick(&[1, 5, 255, 256, 257, 1000]));
             return (name.into(), random.below(9).to_string().into());
