@@ -19,7 +19,7 @@ pub enum Start {
 /// Decodes the header blocks of one direction of a connection.
 #[derive(Debug)]
 pub struct Decoder {
-    table: Table,
+    pub(super) table: Table,
     /// The largest table that the receiver of the blocks ever allowed; unknown after a late start.
     limit: Option<u32>,
 }
@@ -37,8 +37,9 @@ impl Decoder {
     /// Notes the `SETTINGS_HEADER_TABLE_SIZE` that the receiver of the blocks announced, in bytes.
     ///
     /// It may be called as soon as the announcement is seen. A lower limit than an earlier one is not held against the
-    /// encoder, because blocks from before it learnt of it may still come. After a late start there is no limit: the
-    /// earlier announcements are not known.
+    /// encoder, because blocks from before it learnt of it may still come. Who may see a block before the announcement
+    /// that allows its size update sets `u32::MAX` once: then no size is an error. After a late start there is no limit
+    /// anyway: the earlier announcements are not known.
     pub fn set_limit(&mut self, bytes: u32) {
         self.limit = self.limit.map(|limit| limit.max(bytes));
     }
@@ -59,7 +60,7 @@ impl Decoder {
         self.table.counts
     }
 
-    /// Decodes a whole header block (the fragments of HEADERS or PUSH_PROMISE and of CONTINUATION, joined). The fields go
+    /// Decodes a whole header block (the fragments of HEADERS or `PUSH_PROMISE` and of CONTINUATION, joined). The fields go
     /// to `sink` in their order.
     ///
     /// `keep` says whether values of a header name (as sent) may be kept. It is asked when a literal comes, and its answer

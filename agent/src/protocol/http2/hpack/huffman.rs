@@ -118,6 +118,6 @@ impl Bits {
 }
 
 /// Code of a symbol and its length in bits.
-pub(super) fn code(symbol: u8) -> (u32, u32) {
-    (CODES[usize::from(symbol)], u32::from(LENGTHS[usize::from(symbol)]))
+pub(super) const fn code(symbol: u8) -> (u32, u32) {
+    (CODES[symbol as usize], LENGTHS[symbol as usize] as u32)
 }

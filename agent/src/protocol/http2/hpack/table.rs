@@ -134,6 +134,12 @@ impl Table {
         self.size
     }
 
+    /// The strings that are in memory, and the size of the table.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> (&[u8], u32) {
+        (&self.store, self.size)
+    }
+
     /// The entry with this index (above those of the static table), or why it is not known.
     pub(super) fn get(&mut self, index: u32) -> Result<Result<Entry, Unknown>, Error> {
         let nth = index.saturating_sub(statics::COUNT + 1) as usize;

@@ -1,6 +1,15 @@
 //! Tests of the decoder as a whole.
 
+mod bounds;
+mod errors;
 mod examples;
+mod fuzz;
+mod late;
+mod masking;
+mod oracle;
+mod random;
+mod strings;
+mod traffic;
 
 use super::*;
 
