@@ -6,8 +6,7 @@ use crate::{
     protocol::{
         Chunk, End, Exchange, Flow, Notice, Observer, Stamp,
         detect::{DETECT_MAX, Verdict, detect},
-        http1,
-        http2,
+        http1, http2,
     },
     span::redact::Redaction,
 };
@@ -156,16 +155,8 @@ impl Reader {
 }
 
 fn add_http1(sum: &mut http1::Counts, counts: http1::Counts) {
-    let http1::Counts {
-        request_gaps,
-        response_gaps,
-        unpaired,
-        malformed,
-        head_too_long,
-        held_full,
-        open_full,
-        cut,
-    } = counts;
+    let http1::Counts { request_gaps, response_gaps, unpaired, malformed, head_too_long, held_full, open_full, cut } =
+        counts;
     sum.request_gaps += request_gaps;
     sum.response_gaps += response_gaps;
     sum.unpaired += unpaired;

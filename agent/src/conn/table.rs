@@ -135,13 +135,7 @@ struct Conn {
 impl Table {
     /// A table for at most `capacity` connections. `redaction` says what may be kept of heads.
     pub fn new(capacity: usize, redaction: Arc<Redaction>) -> Self {
-        Self {
-            conns: Lru::new(capacity),
-            redaction,
-            counts: Counts::default(),
-            sums: Sums::default(),
-            expired_ns: 0,
-        }
+        Self { conns: Lru::new(capacity), redaction, counts: Counts::default(), sums: Sums::default(), expired_ns: 0 }
     }
 
     /// What happened so far.

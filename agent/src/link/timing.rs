@@ -41,7 +41,12 @@ pub fn end_ns(exchange: &Exchange, at_ns: u64) -> u64 {
 /// Whether the exchange itself was broken off, and not merely our sight of it.
 const fn broke_off(why: Incomplete) -> bool {
     match why {
-        Incomplete::Reset | Incomplete::Closed | Incomplete::Exited | Incomplete::Unobserved | Incomplete::TimedOut | Incomplete::Refused => true,
+        Incomplete::Reset
+        | Incomplete::Closed
+        | Incomplete::Exited
+        | Incomplete::Unobserved
+        | Incomplete::TimedOut
+        | Incomplete::Refused => true,
         Incomplete::Lost
         | Incomplete::Cut
         | Incomplete::Malformed

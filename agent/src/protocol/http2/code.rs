@@ -105,7 +105,13 @@ mod tests {
 
     #[test]
     fn codes_have_the_numbers_of_their_specifications() {
-        let errors = [(0x0, "no_error"), (0x5, "stream_closed"), (0x7, "refused_stream"), (0x8, "cancel"), (0xd, "http_1_1_required")];
+        let errors = [
+            (0x0, "no_error"),
+            (0x5, "stream_closed"),
+            (0x7, "refused_stream"),
+            (0x8, "cancel"),
+            (0xd, "http_1_1_required"),
+        ];
         for (code, name) in errors {
             assert_eq!(reset_name(code), Some(name));
         }

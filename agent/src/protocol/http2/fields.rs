@@ -9,7 +9,10 @@ use super::{
     grpc,
     hpack::{Field, Value},
 };
-use crate::{protocol::Incomplete, span::redact::{Redaction, VALUE_MAX, holds_url, mask_target}};
+use crate::{
+    protocol::Incomplete,
+    span::redact::{Redaction, VALUE_MAX, holds_url, mask_target},
+};
 
 /// Bytes that are usually kept of a block, at most.
 const KEPT_USUAL: usize = 512;

@@ -204,8 +204,7 @@ mod tests {
 
     #[test]
     fn messages_of_errors_are_decoded_and_bounded() {
-        for (text, expected) in
-            [("a%20b", "a b"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%C3%bc", "\u{fc}"), ("", "")]
+        for (text, expected) in [("a%20b", "a b"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%C3%bc", "\u{fc}"), ("", "")]
         {
             let mut out = Vec::new();
             assert!(!message(text.as_bytes(), &mut out));

@@ -97,7 +97,8 @@ impl Streams {
     /// without that.
     pub(super) fn end(&mut self, mut end: impl FnMut(u32, &mut Stream) -> bool, out: &mut Vec<Notice>) -> u64 {
         let mut unpaired = 0;
-        let over: Vec<u32> = self.streams.iter_mut().filter_map(|(id, stream)| end(*id, stream).then_some(*id)).collect();
+        let over: Vec<u32> =
+            self.streams.iter_mut().filter_map(|(id, stream)| end(*id, stream).then_some(*id)).collect();
         for id in over {
             let Some(stream) = self.streams.remove(&id) else { continue };
             if stream.ask == Ask::Early {
