@@ -70,6 +70,12 @@ pub(super) fn splits(
     // Stream 1 is the first that a client opens.
     let first_of_all = exchange.ordinal == u64::from(is_http2) && socket.from_beginning();
     let (sent, answered) = (exchange.sent, exchange.answered);
+    let message = exchange.rpc.as_ref().and_then(|rpc| rpc.first_message);
+    let until_message = sent.zip(message).map(|(sent, message)| match kind {
+        Kind::Server => message.start_ns.saturating_sub(sent.first.end_ns),
+        Kind::Client => message.end_ns.saturating_sub(sent.first.start_ns),
+    });
+    put("netspan.time.first_message", until_message);
     match kind {
         Kind::Server => {
             put("netspan.time.accept_wait", socket.accept_wait_ns().filter(|_| first_of_all));

@@ -211,6 +211,15 @@ pub struct Exchange {
     pub incomplete: Option<Incomplete>,
 }
 
+impl Exchange {
+    /// The HTTP/2 stream that it is, which both ends of the connection agree on (0: the stream 1 of an upgrade).
+    pub fn stream(&self) -> Option<u64> {
+        let request = self.request.as_ref().map(|request| request.version);
+        let response = self.response.as_ref().map(|response| response.version);
+        [request, response].contains(&Some(Version::Http2)).then_some(self.ordinal)
+    }
+}
+
 /// A call of gRPC ("gRPC over HTTP2", the protocol's description), beyond its HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rpc {
