@@ -1,7 +1,10 @@
 //! Tests of the whole parser. They read as dialogues: what moves, in which order, and which exchanges come of it.
 
 mod dialogues;
+mod ends;
 mod frames;
+mod loss;
+mod rpc;
 
 use super::{Config, Connection, Observer};
 use crate::protocol::{Chunk, End, Exchange, Flow, Incomplete, Notice, Stamp};
