@@ -2,9 +2,12 @@
 
 mod dialogues;
 mod ends;
-mod frames;
+pub(super) mod frames;
 mod loss;
+mod malformed;
+mod random;
 mod rpc;
+mod upgrade;
 
 use super::{Config, Connection, Observer};
 use crate::protocol::{Chunk, End, Exchange, Flow, Incomplete, Notice, Stamp};
