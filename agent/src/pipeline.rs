@@ -219,6 +219,7 @@ impl<I: Identities> Pipeline<I> {
                 ("cut", counts.cut),
             ],
         );
+        account.add("http2", self.table.http2_counts().named());
         account.add("link", self.linker.counts().named());
         // A replay has none of its own: the account of the recorded run has them.
         let counted = self.identities.counted();

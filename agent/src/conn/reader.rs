@@ -1,12 +1,12 @@
-//! What reads a connection's bytes: nothing is decided, or HTTP/1, or nobody. It asks which protocol begins, once, and
+//! What reads a connection's bytes: nothing is decided, or HTTP/1, or HTTP/2, or nobody. It asks which protocol begins, once, and
 //! never looks at a connection again that turned out not to be ours.
 
 use super::socket::{Role, Socket};
 use crate::{
     protocol::{
-        Chunk, End, Flow, Notice, Stamp,
+        Chunk, End, Exchange, Flow, Notice, Observer, Stamp,
         detect::{DETECT_MAX, Verdict, detect},
-        http1::{self, Observer},
+        http1, http2,
     },
     span::redact::Redaction,
 };
@@ -20,10 +20,16 @@ pub(super) const MISSES_MAX: u32 = 16;
 pub(super) enum Reader {
     Undecided(Undecided),
     Http1(Box<http1::Connection>, Observer),
+    Http2(Box<http2::Connection>, Observer),
     /// Not ours.
     Opaque,
-    /// Not ours yet.
-    Http2,
+}
+
+/// What parsers gave up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums {
+    pub(super) http1: http1::Counts,
+    pub(super) http2: http2::Counts,
 }
 
 /// What is known before the protocol is.
@@ -49,19 +55,19 @@ impl Reader {
     }
 
     pub(super) fn is_http2(&self) -> bool {
-        matches!(self, Self::Http2)
+        matches!(self, Self::Http2(..))
     }
 
     pub(super) fn is_opaque(&self) -> bool {
-        matches!(self, Self::Http2 | Self::Opaque)
+        matches!(self, Self::Opaque)
     }
 
     /// The role that the bytes revealed.
     pub(super) fn role(&self) -> Option<Role> {
         match self {
-            Self::Http1(_, Observer::Client) => Some(Role::Client),
-            Self::Http1(_, Observer::Server) => Some(Role::Server),
-            _ => None,
+            Self::Http1(_, Observer::Client) | Self::Http2(_, Observer::Client) => Some(Role::Client),
+            Self::Http1(_, Observer::Server) | Self::Http2(_, Observer::Server) => Some(Role::Server),
+            Self::Undecided(_) | Self::Opaque => None,
         }
     }
 
@@ -87,62 +93,115 @@ impl Reader {
             let Self::Undecided(undecided) = std::mem::replace(self, decided) else { return };
             for (received, runs) in [true, false].into_iter().zip(undecided.held) {
                 for (stamp, bytes) in runs {
-                    self.read(received, &stamp, Chunk::Copied(&bytes), out);
+                    self.read(received, &stamp, Chunk::Copied(&bytes), redaction, out);
                 }
             }
         }
-        self.read(received, stamp, chunk, out);
+        self.read(received, stamp, chunk, redaction, out);
     }
 
-    fn read(&mut self, received: bool, stamp: &Stamp, chunk: Chunk<'_>, out: &mut Vec<Notice>) {
-        let Self::Http1(parser, observer) = self else { return };
-        let flow = match (*observer, received) {
+    fn read(
+        &mut self,
+        received: bool,
+        stamp: &Stamp,
+        chunk: Chunk<'_>,
+        redaction: &Arc<Redaction>,
+        out: &mut Vec<Notice>,
+    ) {
+        let (Self::Http1(_, observer) | Self::Http2(_, observer)) = *self else { return };
+        let flow = match (observer, received) {
             (Observer::Client, false) | (Observer::Server, true) => Flow::Requests,
             (Observer::Client, true) | (Observer::Server, false) => Flow::Responses,
         };
         let before = out.len();
-        parser.data(flow, stamp, chunk, out);
+        match self {
+            Self::Http1(parser, _) => parser.data(flow, stamp, chunk, out),
+            Self::Http2(parser, _) => parser.data(flow, stamp, chunk, out),
+            Self::Undecided(_) | Self::Opaque => {}
+        }
         if out[before..].contains(&Notice::Opaque) {
-            *self = Self::Opaque;
+            let upgraded = match self {
+                Self::Http1(parser, _) => upgraded(parser, observer, redaction, (flow, stamp, chunk), out),
+                _ => None,
+            };
+            *self = upgraded.map_or(Self::Opaque, |parser| Self::Http2(Box::new(parser), observer));
         }
     }
 
     /// A flow, or the whole connection, ended.
     pub(super) fn end(&mut self, flow: Option<Flow>, end: End, out: &mut Vec<Notice>) {
-        if let Self::Http1(parser, _) = self {
-            parser.end(flow, end, out);
+        match self {
+            Self::Http1(parser, _) => parser.end(flow, end, out),
+            Self::Http2(parser, _) => parser.end(flow, end, out),
+            Self::Undecided(_) | Self::Opaque => {}
         }
     }
 
     pub(super) fn expire(&mut self, before_ns: u64, out: &mut Vec<Notice>) {
-        if let Self::Http1(parser, _) = self
-            && parser.open() > 0
-        {
-            parser.expire(before_ns, out);
+        match self {
+            Self::Http1(parser, _) if parser.open() > 0 => parser.expire(before_ns, out),
+            Self::Http2(parser, _) => parser.expire(before_ns, out),
+            Self::Http1(..) | Self::Undecided(_) | Self::Opaque => {}
         }
     }
 
-    pub(super) fn add_counts(&self, sum: &mut http1::Counts) {
-        let Self::Http1(parser, _) = self else { return };
-        let http1::Counts {
-            request_gaps,
-            response_gaps,
-            unpaired,
-            malformed,
-            head_too_long,
-            held_full,
-            open_full,
-            cut,
-        } = parser.counts();
-        sum.request_gaps += request_gaps;
-        sum.response_gaps += response_gaps;
-        sum.unpaired += unpaired;
-        sum.malformed += malformed;
-        sum.head_too_long += head_too_long;
-        sum.held_full += held_full;
-        sum.open_full += open_full;
-        sum.cut += cut;
+    pub(super) fn add_counts(&self, sums: &mut Sums) {
+        match self {
+            Self::Http1(parser, _) => add_http1(&mut sums.http1, parser.counts()),
+            Self::Http2(parser, _) => sums.http2.add(&parser.counts()),
+            Self::Undecided(_) | Self::Opaque => {}
+        }
     }
+}
+
+fn add_http1(sum: &mut http1::Counts, counts: http1::Counts) {
+    let http1::Counts { request_gaps, response_gaps, unpaired, malformed, head_too_long, held_full, open_full, cut } =
+        counts;
+    sum.request_gaps += request_gaps;
+    sum.response_gaps += response_gaps;
+    sum.unpaired += unpaired;
+    sum.malformed += malformed;
+    sum.head_too_long += head_too_long;
+    sum.held_full += held_full;
+    sum.open_full += open_full;
+    sum.cut += cut;
+}
+
+/// The parser of a connection that HTTP/1 was just upgraded on to HTTP/2, with what `chunk` holds of it; none if it was
+/// not. The upgrading exchange is not over then: the first stream answers it. That takes the first request of a
+/// connection, because ordinals of later ones are those of streams.
+fn upgraded(
+    parser: &http1::Connection,
+    observer: Observer,
+    redaction: &Arc<Redaction>,
+    (flow, stamp, chunk): (Flow, &Stamp, Chunk<'_>),
+    out: &mut Vec<Notice>,
+) -> Option<http2::Connection> {
+    let at = out.len().checked_sub(2)?;
+    let Some([Notice::Finished(exchange), Notice::Opaque]) = out.get(at..) else { return None };
+    if !upgrades(exchange) {
+        return None;
+    }
+    let (request, sent) = (exchange.request.clone()?, exchange.sent);
+    out.truncate(at);
+    let config = http2::Config { observer, joined_late: false, redaction: Arc::clone(redaction) };
+    let mut connection = http2::Connection::upgraded(config, request, sent);
+    let rest = match chunk {
+        Chunk::Copied(bytes) if flow == Flow::Responses => {
+            Chunk::Copied(bytes.get(bytes.len().saturating_sub(parser.unread())..).unwrap_or_default())
+        }
+        // The response had been held, and nobody knows what was held behind it.
+        _ => Chunk::Lost(0),
+    };
+    connection.data(Flow::Responses, stamp, rest, out);
+    Some(connection)
+}
+
+/// Whether an exchange hands its connection over to HTTP/2 (RFC 7540, section 3.2).
+fn upgrades(exchange: &Exchange) -> bool {
+    let Some(response) = &exchange.response else { return false };
+    let h2c = |(name, value): &(bytes::Bytes, bytes::Bytes)| name == "upgrade" && value.eq_ignore_ascii_case(b"h2c");
+    exchange.ordinal == 0 && exchange.incomplete.is_none() && response.status == 101 && response.headers.iter().any(h2c)
 }
 
 impl Undecided {
@@ -168,20 +227,31 @@ impl Undecided {
             joined = held.iter().flat_map(|(_, run)| run).chain(bytes).copied().take(DETECT_MAX).collect();
             &joined
         };
-        let observer = match (detect(prefix), received) {
-            (Verdict::Http1Request, true) | (Verdict::Http1Response, false) => Observer::Server,
-            (Verdict::Http1Request, false) | (Verdict::Http1Response, true) => Observer::Client,
-            (Verdict::Http2Preface, _) => return Some(Reader::Http2),
+        let is_beginning = !self.missed && socket.from_beginning();
+        let (observer, is_http2) = match (detect(prefix), received) {
+            (Verdict::Http1Request, true) | (Verdict::Http1Response, false) => (Observer::Server, false),
+            (Verdict::Http1Request, false) | (Verdict::Http1Response, true) => (Observer::Client, false),
+            (Verdict::Http2Preface, true) => (Observer::Server, true),
+            (Verdict::Http2Preface, false) => (Observer::Client, true),
             (Verdict::More, _) => {
                 held.push((*stamp, bytes.to_vec()));
                 return None;
             }
+            // The server may be faster than the client.
+            (Verdict::Other, _) if is_beginning && http2::begins_with_settings(prefix) => {
+                (if received { Observer::Client } else { Observer::Server }, true)
+            }
             (Verdict::Other, _) => {
                 held.clear();
                 self.misses += 1;
-                let may_be_a_middle = self.missed || !socket.from_beginning();
                 self.missed = true;
-                return (!may_be_a_middle || self.misses >= MISSES_MAX).then_some(Reader::Opaque);
+                if is_beginning {
+                    return Some(Reader::Opaque);
+                }
+                match frames(bytes, socket, received) {
+                    Some(observer) => (observer, true),
+                    None => return (self.misses >= MISSES_MAX).then_some(Reader::Opaque),
+                }
             }
         };
         let contradicts = match socket.role {
@@ -192,8 +262,29 @@ impl Undecided {
         if contradicts {
             return Some(Reader::Opaque);
         }
+        let redaction = Arc::clone(redaction);
+        if is_http2 {
+            // The preface begins a connection, whatever else is known of it.
+            let joined_late = self.missed;
+            let config = http2::Config { observer, joined_late, redaction };
+            return Some(Reader::Http2(Box::new(http2::Connection::new(config)), observer));
+        }
         let joined_late = self.missed || !socket.from_beginning();
-        let config = http1::Config { observer, joined_late, redaction: Arc::clone(redaction) };
+        let config = http1::Config { observer, joined_late, redaction };
         Some(Reader::Http1(Box::new(http1::Connection::new(config)), observer))
+    }
+}
+
+/// Who looks, if bytes from the middle of a connection are frames of HTTP/2, and it is clear whose.
+fn frames(bytes: &[u8], socket: &Socket, received: bool) -> Option<Observer> {
+    let http2::Verdict::Frames(flow) = http2::looks_like_frames(bytes) else { return None };
+    match (socket.role, flow, received) {
+        (Role::Client, ..) | (Role::Unknown, Some(Flow::Requests), false) | (_, Some(Flow::Responses), true) => {
+            Some(Observer::Client)
+        }
+        (Role::Server, ..) | (Role::Unknown, Some(Flow::Requests), true) | (_, Some(Flow::Responses), false) => {
+            Some(Observer::Server)
+        }
+        (Role::Unknown, None, _) => None,
     }
 }

@@ -3,13 +3,13 @@
 
 use super::{
     lru::Lru,
-    reader::Reader,
+    reader::{Reader, Sums},
     socket::{Role, Socket},
     stream::{Irregular, Stream},
 };
 use crate::{
     capture::event::{Event, runs},
-    protocol::{End, Flow, Notice, Stamp, http1},
+    protocol::{End, Flow, Notice, Stamp, http1, http2},
     span::redact::Redaction,
 };
 use netspan_ebpf::{CloseEvent, ConnEvent, DataEvent, EventHead, close, direction};
@@ -95,7 +95,7 @@ pub struct Counts {
     pub idle: u64,
     /// Connections that speak no protocol of ours, or not any more.
     pub opaque: u64,
-    /// Of those, the ones that speak HTTP/2.
+    /// Connections that speak HTTP/2.
     pub http2: u64,
     /// Events lost, by the gaps in the connections' ordinals.
     pub events_lost: u64,
@@ -111,7 +111,7 @@ pub struct Table {
     redaction: Arc<Redaction>,
     counts: Counts,
     /// Sums of the parsers that are gone.
-    http1: http1::Counts,
+    sums: Sums,
     expired_ns: u64,
 }
 
@@ -135,13 +135,7 @@ struct Conn {
 impl Table {
     /// A table for at most `capacity` connections. `redaction` says what may be kept of heads.
     pub fn new(capacity: usize, redaction: Arc<Redaction>) -> Self {
-        Self {
-            conns: Lru::new(capacity),
-            redaction,
-            counts: Counts::default(),
-            http1: http1::Counts::default(),
-            expired_ns: 0,
-        }
+        Self { conns: Lru::new(capacity), redaction, counts: Counts::default(), sums: Sums::default(), expired_ns: 0 }
     }
 
     /// What happened so far.
@@ -151,9 +145,18 @@ impl Table {
 
     /// What the HTTP/1 parsers gave up so far, those of open connections included.
     pub fn http1_counts(&mut self) -> http1::Counts {
-        let mut sum = self.http1;
-        self.conns.for_each(|_, conn| conn.reader.add_counts(&mut sum));
-        sum
+        self.sums().http1
+    }
+
+    /// What the HTTP/2 parsers gave up so far, those of open connections included.
+    pub fn http2_counts(&mut self) -> http2::Counts {
+        self.sums().http2
+    }
+
+    fn sums(&mut self) -> Sums {
+        let mut sums = self.sums;
+        self.conns.for_each(|_, conn| conn.reader.add_counts(&mut sums));
+        sums
     }
 
     /// Local and peer's port of a connection, as far as they are known.
@@ -194,7 +197,7 @@ impl Table {
     /// Takes what user space found out about a connection by looking at its descriptor. Only the head's `conn`, `tgid`
     /// and `time_ns` are used of the head.
     pub fn update(&mut self, event: &ConnEvent, out: &mut Vec<Report>) {
-        let conn = entry(&mut self.conns, &event.head, &mut self.counts, &mut self.http1, out);
+        let conn = entry(&mut self.conns, &event.head, &mut self.counts, &mut self.sums, out);
         let mut socket = Socket::clone(&conn.socket);
         socket.learn(event);
         if socket != *conn.socket {
@@ -221,20 +224,20 @@ impl Table {
         {
             self.counts.idle += 1;
             let at_ns = conn.last_ns;
-            unobserved(id, conn, at_ns, &mut self.http1, out);
+            unobserved(id, conn, at_ns, &mut self.sums, out);
         }
     }
 
     /// No more events will come.
     pub fn finish(&mut self, now_ns: u64, out: &mut Vec<Report>) {
         while let Some((id, conn)) = self.conns.pop_oldest() {
-            unobserved(id, conn, now_ns, &mut self.http1, out);
+            unobserved(id, conn, now_ns, &mut self.sums, out);
         }
     }
 
     /// Looks for events that were lost after the last ones of either direction.
     fn total(&mut self, head: &EventHead, out: &mut Vec<Report>) {
-        let conn = entry(&mut self.conns, head, &mut self.counts, &mut self.http1, out);
+        let conn = entry(&mut self.conns, head, &mut self.counts, &mut self.sums, out);
         let ahead = head.seq.wrapping_sub(conn.seqs[0].wrapping_add(conn.seqs[1]));
         if ahead == 0 || ahead > u32::MAX / 2 {
             return;
@@ -248,7 +251,7 @@ impl Table {
     /// Looks for gaps before an event.
     fn sequence(&mut self, event: &DataEvent, out: &mut Vec<Report>) {
         let (head, index) = (&event.head, usize::from(event.direction == direction::OUT));
-        let conn = entry(&mut self.conns, head, &mut self.counts, &mut self.http1, out);
+        let conn = entry(&mut self.conns, head, &mut self.counts, &mut self.sums, out);
         let ahead = head.seq.wrapping_sub(conn.seqs[index]);
         if ahead > u32::MAX / 2 {
             self.counts.disorder += 1;
@@ -263,7 +266,7 @@ impl Table {
     }
 
     fn data(&mut self, event: &DataEvent, payload: &[u8], out: &mut Vec<Report>) {
-        let conn = entry(&mut self.conns, &event.head, &mut self.counts, &mut self.http1, out);
+        let conn = entry(&mut self.conns, &event.head, &mut self.counts, &mut self.sums, out);
         let was = conn.reader.kind();
         let Conn { streams, reader, notices, socket, .. } = conn;
         let received = event.direction == direction::IN;
@@ -284,7 +287,7 @@ impl Table {
 
     fn close(&mut self, event: &CloseEvent, out: &mut Vec<Report>) {
         let head = &event.head;
-        let conn = entry(&mut self.conns, head, &mut self.counts, &mut self.http1, out);
+        let conn = entry(&mut self.conns, head, &mut self.counts, &mut self.sums, out);
         // What was lost before the end is known only now.
         let stamp =
             Stamp { start_ns: head.time_ns, end_ns: head.time_ns, tgid: head.tgid, tid: head.tid, arrived_ns: None };
@@ -341,7 +344,7 @@ impl Table {
             && let Some(conn) = self.conns.remove(head.conn)
         {
             self.counts.closed += 1;
-            conn.reader.add_counts(&mut self.http1);
+            conn.reader.add_counts(&mut self.sums);
             out.push(Report::Closed(closed(&conn, head.time_ns, end)));
         }
     }
@@ -352,7 +355,7 @@ fn entry<'a>(
     conns: &'a mut Lru<Conn>,
     head: &EventHead,
     counts: &mut Counts,
-    http1: &mut http1::Counts,
+    sums: &mut Sums,
     out: &mut Vec<Report>,
 ) -> &'a mut Conn {
     if !conns.contains(head.conn) {
@@ -371,7 +374,7 @@ fn entry<'a>(
         };
         if let Some((id, fallen)) = conns.insert(head.conn, conn) {
             counts.evicted += 1;
-            unobserved(id, fallen, head.time_ns, http1, out);
+            unobserved(id, fallen, head.time_ns, sums, out);
         }
     }
     let conn = conns.touch(head.conn).expect("it was just put in");
@@ -394,10 +397,10 @@ fn tell(id: u64, conn: &mut Conn, at_ns: u64, out: &mut Vec<Report>) {
 }
 
 /// A connection is not looked at any more.
-fn unobserved(id: u64, mut conn: Conn, at_ns: u64, http1: &mut http1::Counts, out: &mut Vec<Report>) {
+fn unobserved(id: u64, mut conn: Conn, at_ns: u64, sums: &mut Sums, out: &mut Vec<Report>) {
     conn.reader.end(None, End::Unobserved, &mut conn.notices);
     tell(id, &mut conn, at_ns, out);
-    conn.reader.add_counts(http1);
+    conn.reader.add_counts(sums);
     out.push(Report::Closed(closed(&conn, at_ns, End::Unobserved)));
 }
 

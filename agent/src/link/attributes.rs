@@ -1,10 +1,10 @@
 //! Attributes of an HTTP span by the semantic conventions (schema 1.44), name and status. It shows only what the
 //! allow-list let through, and claims nothing that was not seen.
 
-use super::target::Target;
+use super::{rpc, target::Target};
 use crate::{
     conn::{Family, Socket},
-    protocol::{Exchange, Incomplete, Request, Version},
+    protocol::{Exchange, Incomplete, Request, Version, http2},
     span::{Attribute, Kind, Value, redact::ALLOWED},
 };
 use bytes::Bytes;
@@ -15,19 +15,16 @@ use std::{
 
 /// Methods that the semantic conventions know: RFC 9110, PATCH (RFC 5789) and QUERY.
 const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];
-/// Port of `http` where neither the request nor the socket tells one.
-const DEFAULT_PORT: u16 = 80;
-
-type Text = Cow<'static, str>;
+pub(super) type Text = Cow<'static, str>;
 
 /// A list of attributes in the making.
-struct List(Vec<Attribute>);
+pub(super) struct List(pub(super) Vec<Attribute>);
 
 impl List {
-    fn text(&mut self, name: &'static str, value: impl Into<Text>) {
+    pub(super) fn text(&mut self, name: &'static str, value: impl Into<Text>) {
         self.0.push((name.into(), Value::Text(value.into())));
     }
-    fn int(&mut self, name: &'static str, value: impl Into<i64>) {
+    pub(super) fn int(&mut self, name: &'static str, value: impl Into<i64>) {
         self.0.push((name.into(), Value::Int(value.into())));
     }
     fn end(&mut self, address: &'static str, port: &'static str, end: Option<SocketAddr>) {
@@ -38,20 +35,31 @@ impl List {
     }
 }
 
-/// The span's name: the method, for want of a route.
+/// The span's name: the method, for want of a route; of a call of gRPC its method.
 pub(super) fn name(exchange: &Exchange) -> String {
+    if let Some(name) = rpc::name(exchange) {
+        return name;
+    }
     exchange.request.as_ref().and_then(known_method).unwrap_or("HTTP").to_owned()
 }
 
 /// The value of `error.type`, if the span's status is an error: a client's from 400, a server's from 500, and an exchange
-/// that ended without its answer.
+/// that ended without its answer. A call of gRPC is judged by its own status where that is known.
 pub(super) fn error_type(kind: Kind, exchange: &Exchange) -> Option<Text> {
+    if let Some(code) = http2::grpc_code(exchange) {
+        return rpc::is_error(kind, code).then(|| rpc::code_name(code));
+    }
     let from = if kind == Kind::Client { 400 } else { 500 };
     if let Some(status) = exchange.response.as_ref().map(|response| response.status).filter(|status| *status >= from) {
         return Some(status.to_string().into());
     }
-    match exchange.incomplete {
-        Some(why @ (Incomplete::Reset | Incomplete::Closed | Incomplete::Exited)) => Some(why.name().into()),
+    match (exchange.incomplete, exchange.reset) {
+        (Some(Incomplete::Reset), Some(code)) => {
+            Some(http2::reset_name(code).map_or_else(|| code.to_string().into(), Into::into))
+        }
+        (Some(why @ (Incomplete::Reset | Incomplete::Closed | Incomplete::Exited | Incomplete::Refused)), _) => {
+            Some(why.name().into())
+        }
         _ => None,
     }
 }
@@ -66,7 +74,7 @@ pub(super) fn http(kind: Kind, exchange: &Exchange, socket: &Socket) -> Vec<Attr
             list.text("user_agent.original", agent);
         }
     }
-    if let Some(response) = &exchange.response {
+    if let Some(response) = exchange.response.as_ref().filter(|response| response.status != 0) {
         list.int("http.response.status_code", response.status);
     }
     if let Some(version) =
@@ -88,6 +96,7 @@ pub(super) fn http(kind: Kind, exchange: &Exchange, socket: &Socket) -> Vec<Attr
             list.int(name, i64::try_from(transfer.size.body).unwrap_or(i64::MAX));
         }
     }
+    rpc::attributes(&mut list, exchange);
     network(&mut list, kind, exchange, socket);
     captured(&mut list, "http.request.header.", exchange.request.as_ref().map(|head| &head.headers));
     captured(&mut list, "http.response.header.", exchange.response.as_ref().map(|head| &head.headers));
@@ -110,28 +119,51 @@ fn captured(list: &mut List, prefix: &str, headers: Option<&Vec<(Bytes, Bytes)>>
 }
 
 fn method(list: &mut List, request: &Request) {
+    if request.method.is_empty() {
+        return;
+    }
     list.text("http.request.method", known_method(request).unwrap_or("_OTHER"));
     if known_method(request).is_none() {
         list.text("http.request.method_original", lossy(&request.method));
     }
 }
 
+/// Scheme of the request; none if it should name one and what it names is not known.
+fn scheme(request: &Request, target: &Target<'_>) -> Option<String> {
+    let named = target.scheme.as_deref().map(str::to_owned);
+    let named = named.or_else(|| request.scheme.as_ref().map(lossy));
+    let must_name = request.version == Version::Http2 && request.method.as_ref() != b"CONNECT";
+    named.or_else(|| (!must_name).then(|| "http".to_owned()))
+}
+
+/// Port of a scheme where neither the request nor the socket tells one.
+fn default_port(scheme: Option<&str>) -> u16 {
+    if scheme == Some("https") { 443 } else { 80 }
+}
+
 /// Where the request goes: `url.*` and `server.*`.
 fn destination(list: &mut List, kind: Kind, request: &Request, socket: &Socket) {
     let target = Target::of(request);
-    let scheme = target.scheme.as_deref().unwrap_or("http").to_owned();
+    let scheme = scheme(request, &target);
     let (host, port) = target.host_and_port();
     let end = if kind == Kind::Client { socket.peer } else { socket.local };
     let address = host.map(str::to_owned).or(end.map(|end| end.ip().to_string()));
-    let port = port.or(end.map(|end| end.port())).unwrap_or(DEFAULT_PORT);
+    let port = port.or(end.map(|end| end.port())).unwrap_or(default_port(scheme.as_deref()));
+    let has_target = !request.target.is_empty();
     if kind == Kind::Client {
-        list.text("url.full", full(&scheme, address.as_deref(), port, &target));
+        if let Some(scheme) = scheme.filter(|_| has_target) {
+            list.text("url.full", full(&scheme, address.as_deref(), port, &target));
+        }
     } else {
-        list.text("url.path", target.path.clone().into_owned());
+        if has_target {
+            list.text("url.path", target.path.clone().into_owned());
+        }
         if let Some(query) = &target.query {
             list.text("url.query", query.clone().into_owned());
         }
-        list.text("url.scheme", scheme);
+        if let Some(scheme) = scheme {
+            list.text("url.scheme", scheme);
+        }
     }
     if let Some(address) = address {
         list.text("server.address", address);
@@ -146,7 +178,8 @@ fn full(scheme: &str, address: Option<&str>, port: u16, target: &Target<'_>) -> 
     } else {
         address.to_owned()
     };
-    let port = if port == DEFAULT_PORT && scheme == "http" { String::new() } else { format!(":{port}") };
+    let is_default = matches!(scheme, "http" | "https") && port == default_port(Some(scheme));
+    let port = if is_default { String::new() } else { format!(":{port}") };
     let query = target.query.as_deref().map_or(String::new(), |query| format!("?{query}"));
     let path = if target.path == "*" { "" } else { target.path.as_ref() };
     format!("{scheme}://{address}{port}{path}{query}")

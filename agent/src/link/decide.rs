@@ -142,6 +142,14 @@ fn same_request(client: &Node, server: &Node, both_whole: bool) -> Same {
         return if same_place || may_be { Same::Open } else { Same::No };
     }
     let same_line = client.line == server.line;
+    if let (Some(ours), Some(theirs)) = (client.stream, server.stream) {
+        // A loss may have left one of them without its line, but never with another's stream.
+        return match ours == theirs {
+            true if same_line || !client.has_line || !server.has_line => Same::Yes,
+            true => Same::Contradiction,
+            false => Same::No,
+        };
+    }
     let answered = server.exchange.as_ref().and_then(|exchange| exchange.answered);
     let answered_before = answered.is_some_and(|answered| {
         client.is_whole && client.end_ns.is_some_and(|end_ns| end_ns < answered.first.start_ns)

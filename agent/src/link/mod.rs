@@ -23,6 +23,7 @@ mod id;
 mod node;
 mod process;
 mod resolve;
+mod rpc;
 mod target;
 mod timing;
 

@@ -32,6 +32,10 @@ pub(super) struct Node {
     pub(super) line: Option<u64>,
     /// Where the request begins on its connection, likewise.
     pub(super) offset: Option<u64>,
+    /// The HTTP/2 stream that it is.
+    pub(super) stream: Option<u64>,
+    /// Method and target are known.
+    pub(super) has_line: bool,
     /// It was answered as a whole, and nothing of it was missed.
     pub(super) is_whole: bool,
     pub(super) decision: Option<Decision>,
@@ -103,6 +107,8 @@ impl Node {
             context: None,
             line: None,
             offset: None,
+            stream: None,
+            has_line: false,
             is_whole: false,
             decision: None,
             trace: None,
@@ -124,6 +130,9 @@ impl Node {
             hasher.finish()
         });
         self.offset = exchange.offset;
+        self.stream = exchange.stream();
+        self.has_line =
+            exchange.request.as_ref().is_some_and(|request| !request.method.is_empty() && !request.target.is_empty());
         self.is_whole = exchange.answered.is_some() && exchange.incomplete.is_none();
         self.exchange = Some(exchange);
     }

@@ -20,7 +20,8 @@ pub(super) struct Target<'a> {
 impl<'a> Target<'a> {
     pub(super) fn of(request: &'a Request) -> Self {
         let target = String::from_utf8_lossy(&request.target);
-        if request.method.as_ref() == b"CONNECT" {
+        // The extended CONNECT of HTTP/2 has a path (RFC 8441, section 4).
+        if request.method.as_ref() == b"CONNECT" && !target.starts_with('/') {
             return Self { scheme: None, authority: target, path: "".into(), query: None };
         }
         let host = request.headers.iter().find(|(name, _)| name.as_ref() == b"host");
@@ -73,6 +74,7 @@ mod tests {
     fn request(method: &'static str, target: &'static str, host: &'static str) -> Request {
         Request {
             method: Bytes::from_static(method.as_bytes()),
+            scheme: None,
             target: Bytes::from_static(target.as_bytes()),
             version: Version::Http11,
             headers: vec![(Bytes::from_static(b"host"), Bytes::from_static(host.as_bytes()))],

@@ -2,7 +2,7 @@
 
 use crate::{
     conn::Socket,
-    protocol::{Exchange, Incomplete, Stamp},
+    protocol::{Exchange, Incomplete, Stamp, Version},
     span::Kind,
 };
 
@@ -41,14 +41,18 @@ pub fn end_ns(exchange: &Exchange, at_ns: u64) -> u64 {
 /// Whether the exchange itself was broken off, and not merely our sight of it.
 const fn broke_off(why: Incomplete) -> bool {
     match why {
-        Incomplete::Reset | Incomplete::Closed | Incomplete::Exited | Incomplete::Unobserved | Incomplete::TimedOut => {
-            true
-        }
+        Incomplete::Reset
+        | Incomplete::Closed
+        | Incomplete::Exited
+        | Incomplete::Unobserved
+        | Incomplete::TimedOut
+        | Incomplete::Refused => true,
         Incomplete::Lost
         | Incomplete::Cut
         | Incomplete::Malformed
         | Incomplete::HeadTooLong
-        | Incomplete::JoinedLate => false,
+        | Incomplete::JoinedLate
+        | Incomplete::HeadersUnknown => false,
     }
 }
 
@@ -62,8 +66,16 @@ pub(super) fn splits(
 ) -> Vec<(&'static str, u64)> {
     let mut splits = Vec::new();
     let mut put = |name, ns: Option<u64>| splits.extend(ns.map(|ns| (name, ns)));
-    let first_of_all = exchange.ordinal == 0 && socket.from_beginning();
+    let is_http2 = exchange.request.as_ref().is_some_and(|request| request.version == Version::Http2);
+    // Stream 1 is the first that a client opens.
+    let first_of_all = exchange.ordinal == u64::from(is_http2) && socket.from_beginning();
     let (sent, answered) = (exchange.sent, exchange.answered);
+    let message = exchange.rpc.as_ref().and_then(|rpc| rpc.first_message);
+    let until_message = sent.zip(message).map(|(sent, message)| match kind {
+        Kind::Server => message.start_ns.saturating_sub(sent.first.end_ns),
+        Kind::Client => message.end_ns.saturating_sub(sent.first.start_ns),
+    });
+    put("netspan.time.first_message", until_message);
     match kind {
         Kind::Server => {
             put("netspan.time.accept_wait", socket.accept_wait_ns().filter(|_| first_of_all));
@@ -131,6 +143,8 @@ mod tests {
             answered: Some(transfer((100, 105), (110, 115))),
             informational: None,
             switched: false,
+            reset: None,
+            rpc: None,
             incomplete,
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod detect;
 pub mod http1;
+pub mod http2;
 
 use bytes::Bytes;
 
@@ -22,6 +23,15 @@ pub struct Stamp {
     pub tgid: u32,
     /// Thread that called.
     pub tid: u32,
+}
+
+/// Which end of the connection is looked at: it decides in which order bytes of the two flows existed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Observer {
+    /// The process sends requests and receives responses.
+    Client,
+    /// The process receives requests and sends responses.
+    Server,
 }
 
 /// What travels in one direction of a connection.
@@ -78,9 +88,12 @@ pub enum Version {
 /// case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Method as written.
+    /// Method as written; empty where it is not known.
     pub method: Bytes,
-    /// Request target as written, but for the values of its query, which are masked unless asked for.
+    /// Scheme, where the request itself names it apart from its target (`:scheme`, RFC 9113, section 8.3.1).
+    pub scheme: Option<Bytes>,
+    /// Request target as written, but for the values of its query, which are masked unless asked for; empty where it is
+    /// not known.
     pub target: Bytes,
     /// Version.
     pub version: Version,
@@ -91,7 +104,7 @@ pub struct Request {
 /// The head of a final response, headers as in [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// Status code, 100 to 999.
+    /// Status code, 100 to 999; 0 where it is not known.
     pub status: u16,
     /// Version.
     pub version: Version,
@@ -142,6 +155,10 @@ pub enum Incomplete {
     Unobserved,
     /// The time that an exchange may stay open ran out.
     TimedOut,
+    /// Method, target or status refer to header compression state from before the agent looked, or that was lost.
+    HeadersUnknown,
+    /// The server said that it did not act on the request (GOAWAY, RFC 9113, section 6.8).
+    Refused,
 }
 
 impl Incomplete {
@@ -158,6 +175,8 @@ impl Incomplete {
             Self::Exited => "exited",
             Self::Unobserved => "unobserved",
             Self::TimedOut => "timed_out",
+            Self::HeadersUnknown => "headers_unknown",
+            Self::Refused => "refused",
         }
     }
 }
@@ -165,8 +184,9 @@ impl Incomplete {
 /// One request and its response on one connection, seen from one side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// Ordinal of the request on its connection since the connection was first seen, from 0. After a loss it counts the
-    /// requests that were seen: then it is unique, but not the other end's ordinal of the same request.
+    /// HTTP/1: ordinal of the request on its connection since the connection was first seen, from 0. After a loss it
+    /// counts the requests that were seen: then it is unique, but not the other end's ordinal of the same request.
+    /// HTTP/2: the stream's id, or 0 for the request that an upgrade from HTTP/1 made stream 1; both ends agree on it.
     pub ordinal: u64,
     /// Where the request begins: the bytes that its flow had moved before it since the connection was first seen. Both
     /// ends that saw a connection from its first byte agree on it even after a loss; absent once a number was lost.
@@ -183,8 +203,41 @@ pub struct Exchange {
     pub informational: Option<u16>,
     /// The connection was handed to another protocol by this exchange (101, or a 2xx to CONNECT).
     pub switched: bool,
+    /// Error code by which its stream was reset (RFC 9113, section 7), by either side.
+    pub reset: Option<u32>,
+    /// What gRPC says of it, if it is a call of gRPC.
+    pub rpc: Option<Box<Rpc>>,
     /// Why it is not the whole truth, if it is not.
     pub incomplete: Option<Incomplete>,
+}
+
+impl Exchange {
+    /// The HTTP/2 stream that it is, which both ends of the connection agree on (0: the stream 1 of an upgrade).
+    pub fn stream(&self) -> Option<u64> {
+        let request = self.request.as_ref().map(|request| request.version);
+        let response = self.response.as_ref().map(|response| response.version);
+        [request, response].contains(&Some(Version::Http2)).then_some(self.ordinal)
+    }
+}
+
+/// A call of gRPC ("gRPC over HTTP2", the protocol's description), beyond its HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rpc {
+    /// `grpc-status`, of the trailers or of a response that is nothing else.
+    pub status: Option<u32>,
+    /// `grpc-message` without its percent-encoding. Free text, which may hold anything: it is kept only where the
+    /// configuration adds that header to the allow-list, up to [`crate::span::redact::VALUE_MAX`] bytes.
+    pub message: Option<Bytes>,
+    /// `grpc-timeout`: the client's deadline, counted from its call, in nanoseconds.
+    pub timeout_ns: Option<u64>,
+    /// Messages that the client sent, as far as they began; absent where they could not be counted.
+    pub sent_messages: Option<u64>,
+    /// Messages that the server sent, likewise.
+    pub received_messages: Option<u64>,
+    /// The call that moved the first byte of the server's first message.
+    pub first_message: Option<Stamp>,
+    /// Its stream was reset by CANCEL.
+    pub cancelled: bool,
 }
 
 /// What a protocol tells of a connection, in order.

@@ -27,6 +27,8 @@ pub struct Connection {
     pub(super) order: Order,
     /// Why no response will come any more.
     pub(super) unanswerable: Option<Incomplete>,
+    /// Bytes at the end of the last chunk that follow the switch to another protocol.
+    pub(super) unread: usize,
     /// Nothing is looked at any more.
     pub(super) over: bool,
 }
@@ -45,6 +47,7 @@ impl Connection {
             doubt: config.joined_late.then_some(Incomplete::JoinedLate),
             order: Order::default(),
             unanswerable: None,
+            unread: 0,
             over: false,
             config,
         }
@@ -85,6 +88,12 @@ impl Connection {
         self.expire_head(before_ns, out);
         self.expire_held(before_ns, out);
         self.queue.expire(before_ns, out);
+    }
+
+    /// How many bytes at the end of the chunk of the responses' flow that switched the connection to another protocol
+    /// belong to that protocol; 0 for any other chunk, and where no such chunk came.
+    pub fn unread(&self) -> usize {
+        self.unread
     }
 
     /// Exchanges that have started and were not reported as finished.

@@ -83,7 +83,7 @@ pub(super) fn request(head: &[u8], redaction: &Redaction) -> Option<RequestHead>
     let (declared, expects, malformed) = (fields.declared, fields.expects, fields.malformed);
     let (front, headers) = fields.into_kept(front_end);
     let method = known.map_or_else(|| front.slice(target_end..), |m| Bytes::from_static(m.as_bytes()));
-    let request = Request { method, target: front.slice(..target_end), version, headers };
+    let request = Request { method, scheme: None, target: front.slice(..target_end), version, headers };
     Some(RequestHead { request, declared, expects, malformed, cut })
 }
 

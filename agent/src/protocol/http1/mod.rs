@@ -38,6 +38,7 @@ use std::sync::Arc;
 pub use connection::Connection;
 pub use scrub::Scrubber;
 
+pub use crate::protocol::Observer;
 use crate::span::redact::Redaction;
 
 /// Bytes of a head that are kept while it is not complete; a longer head is reported as such and passed over.
@@ -50,15 +51,6 @@ pub const HELD_BYTES_MAX: usize = 64 * 1024;
 pub const HELD_CHUNKS_MAX: usize = 256;
 /// Length of the longest method that is taken for one.
 pub const METHOD_MAX: usize = 32;
-
-/// Which end of the connection is looked at: it decides in which order bytes of the two flows existed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Observer {
-    /// The process sends requests and receives responses.
-    Client,
-    /// The process receives requests and sends responses.
-    Server,
-}
 
 /// What a connection's parser needs to know from outside.
 #[derive(Clone, Debug)]

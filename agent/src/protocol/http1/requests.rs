@@ -201,6 +201,8 @@ impl Connection {
                 answered: None,
                 informational: None,
                 switched: false,
+                reset: None,
+                rpc: None,
                 incomplete: None,
             };
             Slot {

@@ -57,6 +57,7 @@ impl Connection {
                     return;
                 }
                 At::Seek | At::Over => {
+                    self.unread = if at == At::Over { rest.len() } else { 0 };
                     self.counts.unpaired += 1;
                     self.note(moment);
                     self.responses.pass(rest.len() as u64);
