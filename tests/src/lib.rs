@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod apps;
 pub mod bench;
+pub mod certificate;
 pub mod demo;
 pub mod drive;
 pub mod http;
@@ -22,3 +23,4 @@ pub mod span;
 pub mod truth;
 pub mod verified;
 pub mod wait;
+pub mod web;

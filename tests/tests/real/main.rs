@@ -12,6 +12,7 @@ mod nginx;
 mod servers;
 mod shop;
 mod sockets;
+mod web;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
