@@ -39,7 +39,9 @@ pub(super) fn start(
         tls = format!("ssl_certificate {};\nssl_certificate_key {};\n", chain.display(), key.display());
     }
     let statuses: String =
-        [204, 404, 500].map(|code| format!("location /status/{code}/ {{ return {code} 'status\\n'; }}\n")).concat();
+        [404, 500].map(|code| format!("location /status/{code}/ {{ return {code} 'status\\n'; }}\n")).concat();
+    // `return` alone answers before the request's body has come, and some clients take what follows for an error.
+    // `mirror` reads it first; then the file refuses the method.
     let configuration = format!(
         "{}http {{\n{}keepalive_requests 100000;\nhttp2_max_concurrent_streams 1000;\nclient_max_body_size 10m;\n\
          server {{\nlisten {listen};\n{tls}root {root};\n\
@@ -47,6 +49,7 @@ pub(super) fn start(
          location /echo/ {{ return 200 'echo\\n'; }}\n\
          location /slow/ {{ return 200 'slow\\n'; }}\n\
          location ~ ^/bytes/(\\d+)/ {{ alias {root}/bytes/$1; }}\n\
+         location /status/204/ {{ return 204; }}\n\
          {statuses}}}\n}}\n",
         preamble(2),
         http_preamble(),

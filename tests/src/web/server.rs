@@ -150,9 +150,12 @@ fn uvicorn(
 }
 
 impl Running {
-    /// A plan for it. nghttpd serves files only: they are made here.
-    pub fn plan(&self, connections: Vec<Vec<Request>>, in_flight: usize) -> Result<Plan> {
+    /// A plan for it. nghttpd serves files only, which are made here, and answers HEAD with a body: it is asked by GET.
+    pub fn plan(&self, mut connections: Vec<Vec<Request>>, in_flight: usize) -> Result<Plan> {
         if self.kind == Server::Nghttpd {
+            for request in connections.iter_mut().flatten().filter(|request| request.method == "HEAD") {
+                request.method = "GET".into();
+            }
             connections.iter().flatten().try_for_each(|request| self.file_for(request))?;
         }
         let Address::Tcp(address) = self.address else { bail!("{} is no TCP address", self.address) };

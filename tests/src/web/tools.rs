@@ -65,7 +65,9 @@ pub(super) fn curl(scope: &Scope, plan: &Plan) -> Result<Driven> {
                 write!(text, "url = \"{}\"\noutput = /dev/null\nwrite-out = \"%{{json}}\\n\"\n", url(plan, request));
             text.push_str(match plan.version {
                 Version::H1 => "http1.1\n",
-                Version::H2 if plan.authority.is_none() => "http2-prior-knowledge\n",
+                // curl 7.88 does not use a connection again for which the version is known before; then it only has to
+                // be allowed.
+                Version::H2 if plan.authority.is_none() && number == 0 => "http2-prior-knowledge\n",
                 Version::H2 => "http2\n",
             });
             if let Some(authority) = &plan.authority {
@@ -79,15 +81,21 @@ pub(super) fn curl(scope: &Scope, plan: &Plan) -> Result<Driven> {
             }
             if request.body > 0 {
                 let file = directory.path().join(request.body.to_string());
-                fs::write(&file, vec![b'b'; request.body])?;
+                // Those that run already may be reading it.
+                if !file.exists() {
+                    fs::write(&file, vec![b'b'; request.body])?;
+                }
                 let _ = writeln!(text, "data-binary = \"@{}\"", file.display());
             }
         }
         let file = directory.path().join(format!("{ordinal}.curlrc"));
         fs::write(&file, text)?;
         let mut command = command_in(scope, paths::tool("curl", "curl")?);
-        command.args(["--disable", "--silent", "--show-error", "--noproxy", "*", "--config"]).arg(&file);
-        if plan.in_flight > 1 && plan.version == Version::H2 {
+        command
+            .args(["--disable", "--silent", "--no-progress-meter", "--show-error", "--noproxy", "*", "--config"])
+            .arg(&file);
+        // In the clear it would open more connections, each with an upgrade.
+        if plan.in_flight > 1 && plan.version == Version::H2 && plan.authority.is_some() {
             command.arg("--parallel").arg("--parallel-max").arg(plan.in_flight.to_string());
         }
         children.push(spawn(&mut command)?);

@@ -5,7 +5,7 @@ use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_LENGTH};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -50,6 +50,7 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let head = request.method() == Method::HEAD;
     let mut parts = request.uri().path().split('/').skip(1);
     let (route, argument) = (parts.next().unwrap_or("").to_owned(), parts.next().unwrap_or("").to_owned());
     let number: usize = argument.parse().unwrap_or(0);
@@ -65,7 +66,11 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyp
         }
         _ => (404, Bytes::from_static(b"none\n")),
     };
-    let mut response = Response::new(Full::new(body));
+    // hyper leaves the body of an answer to HEAD away with HTTP/1 only.
+    let mut response = Response::new(Full::new(if head { Bytes::new() } else { body.clone() }));
+    if head {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
     *response.status_mut() = StatusCode::from_u16(status as u16).unwrap_or(StatusCode::BAD_REQUEST);
     Ok(response)
 }
