@@ -46,7 +46,9 @@ pub(super) fn start(
         "{}http {{\n{}keepalive_requests 100000;\nhttp2_max_concurrent_streams 1000;\nclient_max_body_size 10m;\n\
          server {{\nlisten {listen};\n{tls}root {root};\n\
          location /hello/ {{ return 200 'hello\\n'; }}\n\
-         location /echo/ {{ return 200 'echo\\n'; }}\n\
+         location ~ ^/echo/ {{ mirror /nowhere/; alias {root}/bytes/100; error_page 405 =200 @echo; }}\n\
+         location /nowhere/ {{ internal; return 204; }}\n\
+         location @echo {{ return 200 'echo\\n'; }}\n\
          location /slow/ {{ return 200 'slow\\n'; }}\n\
          location ~ ^/bytes/(\\d+)/ {{ alias {root}/bytes/$1; }}\n\
          location /status/204/ {{ return 204; }}\n\

@@ -103,7 +103,8 @@ pub(super) fn curl(scope: &Scope, plan: &Plan) -> Result<Driven> {
     let (pids, printed) = finish(children)?;
     let mut exchanges = Vec::new();
     for (connection, printed) in printed.iter().enumerate() {
-        ensure!(printed.code == Some(0), "curl failed: {}", printed.errors);
+        let failed = || printed.out.lines().find(|line| !line.contains(r#""exitcode":0,"#)).unwrap_or("");
+        ensure!(printed.code == Some(0), "curl failed: {}; {}", printed.errors, failed());
         let by_url: HashMap<String, &Request> =
             plan.connections[connection].iter().map(|request| (url(plan, request), request)).collect();
         for line in printed.out.lines() {
