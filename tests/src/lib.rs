@@ -16,6 +16,7 @@ pub mod ports;
 pub mod process;
 pub mod python;
 pub mod rotel;
+pub mod rpc;
 pub mod scenario;
 pub mod scope;
 pub mod shop;

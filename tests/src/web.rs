@@ -12,6 +12,7 @@ mod plan;
 mod server;
 mod tools;
 
+pub(crate) use client::run_program;
 pub use client::{Client, Driven};
 pub use nghttp::{Totals, h2load};
 pub use plan::{Exchange, Plan, Request, Version, Wire, requests};

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use netspan_tests::{bench, demo, drive, process::Address, scenario, shop, verified, web};
+use netspan_tests::{bench, demo, drive, process::Address, rpc, scenario, shop, verified, web};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -62,6 +62,18 @@ enum Task {
     },
     /// Send the requests of a plan on standard input (JSON), and print each exchange (JSON)
     Send,
+    /// Serve gRPC at a port of 127.0.0.1; with certificate and key (PEM files) over TLS
+    ServeRpc {
+        /// Port
+        port: u16,
+        /// Certificate
+        #[arg(requires = "key")]
+        chain: Option<PathBuf>,
+        /// Private key
+        key: Option<PathBuf>,
+    },
+    /// Make the calls of a plan on standard input (JSON), and print how each ended (JSON)
+    Call,
     /// Mixed requests to nginx with the agent; fails unless the spans are exactly what happened
     Mixed {
         /// Requests
@@ -137,6 +149,14 @@ fn main() -> Result<()> {
             let plan: web::Plan = serde_json::from_reader(io::stdin()).context("standard input is no plan")?;
             let exchanges = runtime()?.block_on(web::hyper::send(plan))?;
             serde_json::to_writer(io::stdout(), &exchanges).context("cannot print")
+        }
+        Task::ServeRpc { port, chain, key } => {
+            runtime()?.block_on(rpc::tonic::serve(port, chain.as_deref().zip(key.as_deref())))
+        }
+        Task::Call => {
+            let plan: rpc::Plan = serde_json::from_reader(io::stdin()).context("standard input is no plan")?;
+            let outcomes = runtime()?.block_on(rpc::tonic::call(plan))?;
+            serde_json::to_writer(io::stdout(), &outcomes).context("cannot print")
         }
         Task::Mixed { requests, concurrency, anytime, agent } => {
             let mixed = scenario::nginx_mixed(requests, concurrency, &agent)?;

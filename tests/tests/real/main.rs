@@ -9,6 +9,7 @@ mod harness;
 mod heads;
 mod loss;
 mod nginx;
+mod rpc;
 mod servers;
 mod shop;
 mod sockets;
