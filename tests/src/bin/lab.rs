@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -11,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use netspan_tests::{bench, demo, drive, process::Address, scenario, shop, verified};
+use netspan_tests::{bench, demo, drive, process::Address, rpc, scenario, shop, verified, web};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -49,6 +50,30 @@ enum Task {
         /// `ADDRESS:PORT` or `unix:PATH`
         address: String,
     },
+    /// Serve HTTP/1.1 and HTTP/2 at a port of 127.0.0.1; with certificate and key (PEM files) over TLS
+    Serve {
+        /// Port
+        port: u16,
+        /// Certificate
+        #[arg(requires = "key")]
+        chain: Option<PathBuf>,
+        /// Private key
+        key: Option<PathBuf>,
+    },
+    /// Send the requests of a plan on standard input (JSON), and print each exchange (JSON)
+    Send,
+    /// Serve gRPC at a port of 127.0.0.1; with certificate and key (PEM files) over TLS
+    ServeRpc {
+        /// Port
+        port: u16,
+        /// Certificate
+        #[arg(requires = "key")]
+        chain: Option<PathBuf>,
+        /// Private key
+        key: Option<PathBuf>,
+    },
+    /// Make the calls of a plan on standard input (JSON), and print how each ended (JSON)
+    Call,
     /// Mixed requests to nginx with the agent; fails unless the spans are exactly what happened
     Mixed {
         /// Requests
@@ -117,6 +142,22 @@ fn main() -> Result<()> {
             let seen = drive::run(&Address::parse(&address)?, &talks)?;
             serde_json::to_writer(io::stdout(), &seen).context("cannot print")
         }
+        Task::Serve { port, chain, key } => {
+            match runtime()?.block_on(web::hyper::serve(port, chain.as_deref().zip(key.as_deref())))? {}
+        }
+        Task::Send => {
+            let plan: web::Plan = serde_json::from_reader(io::stdin()).context("standard input is no plan")?;
+            let exchanges = runtime()?.block_on(web::hyper::send(plan))?;
+            serde_json::to_writer(io::stdout(), &exchanges).context("cannot print")
+        }
+        Task::ServeRpc { port, chain, key } => {
+            runtime()?.block_on(rpc::tonic::serve(port, chain.as_deref().zip(key.as_deref())))
+        }
+        Task::Call => {
+            let plan: rpc::Plan = serde_json::from_reader(io::stdin()).context("standard input is no plan")?;
+            let outcomes = runtime()?.block_on(rpc::tonic::call(plan))?;
+            serde_json::to_writer(io::stdout(), &outcomes).context("cannot print")
+        }
         Task::Mixed { requests, concurrency, anytime, agent } => {
             let mixed = scenario::nginx_mixed(requests, concurrency, &agent)?;
             println!("{}", serde_json::to_string(&mixed)?);
@@ -145,6 +186,10 @@ fn main() -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
 fn open_shop(rate: f64) -> Result<()> {

@@ -9,9 +9,11 @@ mod harness;
 mod heads;
 mod loss;
 mod nginx;
+mod rpc;
 mod servers;
 mod shop;
 mod sockets;
+mod web;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -1,0 +1,19 @@
+//! Servers and clients of HTTP/1.1 and HTTP/2, in the clear and over TLS. All servers have the same routes,
+//! `/ROUTE/ARGUMENT/ANYTHING`; all clients do what one [`Plan`] says and tell each exchange with the local port that it
+//! used, so that a span on the wrong connection shows.
+#![forbid(unsafe_code)]
+
+mod client;
+mod go;
+pub mod hyper;
+mod nghttp;
+mod nginx;
+mod plan;
+mod server;
+mod tools;
+
+pub(crate) use client::run_program;
+pub use client::{Client, Driven};
+pub use nghttp::{Totals, h2load};
+pub use plan::{Exchange, Plan, Request, Version, Wire, requests};
+pub use server::{Running, Server};

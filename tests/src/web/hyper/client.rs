@@ -1,0 +1,125 @@
+//! Does what a plan says, over hyper: one task per connection, and on it as many requests at once as the plan wants.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinSet,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    certificate::NAME,
+    web::{Exchange, Plan, Request, Version},
+};
+
+/// Does it, and tells each exchange in the order of the answers.
+pub async fn send(plan: Plan) -> Result<Vec<Exchange>> {
+    let plan = Arc::new(plan);
+    let mut connections = JoinSet::new();
+    for ordinal in 0..plan.connections.len() {
+        let plan = Arc::clone(&plan);
+        connections.spawn(async move {
+            connection(&plan, ordinal).await.with_context(|| format!("connection {ordinal} failed"))
+        });
+    }
+    let mut exchanges = Vec::new();
+    while let Some(done) = connections.join_next().await {
+        exchanges.extend(done??);
+    }
+    Ok(exchanges)
+}
+
+async fn connection(plan: &Plan, ordinal: usize) -> Result<Vec<Exchange>> {
+    let stream = TcpStream::connect(plan.address).await.context("cannot connect")?;
+    stream.set_nodelay(true)?;
+    let here = Here { connection: ordinal, port: stream.local_addr()?.port(), tls: plan.authority.is_some() };
+    match &plan.authority {
+        None => over(stream, plan, here).await,
+        Some(authority) => {
+            let connector = TlsConnector::from(Arc::new(crate::web::hyper::trusting(authority, plan.version)?));
+            over(connector.connect(ServerName::try_from(NAME)?, stream).await?, plan, here).await
+        }
+    }
+}
+
+/// Which connection it is.
+#[derive(Clone, Copy)]
+struct Here {
+    connection: usize,
+    port: u16,
+    tls: bool,
+}
+
+async fn over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    plan: &Plan,
+    here: Here,
+) -> Result<Vec<Exchange>> {
+    let requests = plan.connections.get(here.connection).context("no such connection")?;
+    let stream = TokioIo::new(stream);
+    let mut exchanges = Vec::with_capacity(requests.len());
+    match plan.version {
+        Version::H1 => {
+            let (mut sender, driver) = http1::handshake(stream).await?;
+            let driver = tokio::spawn(driver);
+            for request in requests {
+                sender.ready().await?;
+                exchanges
+                    .push(read(sender.send_request(message(request, here, Version::H1)?).await?, request, here).await?);
+            }
+            drop(sender);
+            driver.await??;
+        }
+        Version::H2 => {
+            let (sender, driver) = http2::handshake(TokioExecutor::new(), stream).await?;
+            let driver = tokio::spawn(driver);
+            let mut flight = JoinSet::new();
+            for request in requests {
+                if flight.len() >= plan.in_flight.max(1) {
+                    exchanges.push(flight.join_next().await.context("nothing in flight")???);
+                }
+                let (mut sender, request) = (sender.clone(), request.clone());
+                flight.spawn(async move {
+                    sender.ready().await?;
+                    read(sender.send_request(message(&request, here, Version::H2)?).await?, &request, here).await
+                });
+            }
+            while let Some(done) = flight.join_next().await {
+                exchanges.push(done??);
+            }
+            drop(sender);
+            driver.await??;
+        }
+    }
+    Ok(exchanges)
+}
+
+fn message(request: &Request, here: Here, version: Version) -> Result<http::Request<Full<Bytes>>> {
+    let body = Full::new(Bytes::from(vec![b'b'; request.body]));
+    let mut builder = http::Request::builder().method(request.method.as_str());
+    builder = match version {
+        Version::H1 => builder.uri(&request.path).header("host", NAME),
+        Version::H2 => builder.uri(format!("{}://{NAME}{}", if here.tls { "https" } else { "http" }, request.path)),
+    };
+    builder.body(body).with_context(|| format!("{request:?} is no request"))
+}
+
+async fn read(response: http::Response<hyper::body::Incoming>, request: &Request, here: Here) -> Result<Exchange> {
+    let status = response.status().as_u16();
+    let mut incoming = response.into_body();
+    let mut body = 0;
+    while let Some(frame) = incoming.frame().await {
+        body += frame?.data_ref().map_or(0, Bytes::len) as u64;
+    }
+    let (method, path) = (request.method.clone(), request.path.clone());
+    Ok(Exchange { connection: here.connection, port: here.port, method, path, status, body })
+}
