@@ -129,11 +129,12 @@ fn method(list: &mut List, request: &Request) {
 }
 
 /// Scheme of the request; none if it should name one and what it names is not known.
-fn scheme(request: &Request, target: &Target<'_>) -> Option<String> {
+fn scheme(request: &Request, target: &Target<'_>, socket: &Socket) -> Option<String> {
     let named = target.scheme.as_deref().map(str::to_owned);
     let named = named.or_else(|| request.scheme.as_ref().map(lossy));
     let must_name = request.version == Version::Http2 && request.method.as_ref() != b"CONNECT";
-    named.or_else(|| (!must_name).then(|| "http".to_owned()))
+    let assumed = if socket.tls { "https" } else { "http" };
+    named.or_else(|| (!must_name).then(|| assumed.to_owned()))
 }
 
 /// Port of a scheme where neither the request nor the socket tells one.
@@ -144,7 +145,7 @@ fn default_port(scheme: Option<&str>) -> u16 {
 /// Where the request goes: `url.*` and `server.*`.
 fn destination(list: &mut List, kind: Kind, request: &Request, socket: &Socket) {
     let target = Target::of(request);
-    let scheme = scheme(request, &target);
+    let scheme = scheme(request, &target, socket);
     let (host, port) = target.host_and_port();
     let end = if kind == Kind::Client { socket.peer } else { socket.local };
     let address = host.map(str::to_owned).or(end.map(|end| end.ip().to_string()));
