@@ -9,6 +9,7 @@ pub mod hyper;
 mod nghttp;
 mod nginx;
 mod plan;
+mod scenario;
 mod server;
 mod tools;
 
@@ -16,4 +17,5 @@ pub(crate) use client::run_program;
 pub use client::{Client, Driven};
 pub use nghttp::{Totals, h2load};
 pub use plan::{Exchange, Plan, Request, Version, Wire, requests};
+pub use scenario::Case;
 pub use server::{Running, Server};

@@ -10,6 +10,7 @@ mod heads;
 mod loss;
 mod nginx;
 mod rpc;
+mod seen;
 mod servers;
 mod shop;
 mod sockets;
