@@ -1,4 +1,4 @@
-//! Libraries whose functions have symbols: OpenSSL and its forks, GnuTLS, rustls; and the few symbols of a Go program
+//! Libraries whose functions have symbols: OpenSSL and its forks, `GnuTLS`, rustls; and the few symbols of a Go program
 //! that spare a search.
 
 use super::{
@@ -34,7 +34,7 @@ pub(super) struct Symbols {
     /// Address where Go's code begins.
     pub(super) go_text: Option<u64>,
     is_boringssl: bool,
-    /// The newest symbol versions of OpenSSL and GnuTLS that the dynamic table's names tell.
+    /// The newest symbol versions of OpenSSL and `GnuTLS` that the dynamic table's names tell.
     openssl_version: Option<String>,
     gnutls_version: Option<String>,
 }

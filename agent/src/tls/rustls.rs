@@ -1,19 +1,20 @@
 //! rustls, by its mangled symbols: what a compiler leaves of it in a program, and what the BPF side has to know.
 //!
-//! What was seen (release builds without link-time optimisation, x86-64, rustls 0.21.12, 0.22.4 and 0.23.46 under
-//! tokio-rustls): whatever is generic over the kind of connection (`write_tls`, `read_tls`, `process_new_packets`,
-//! `ConnectionCommon`'s `Writer` side) is compiled into its caller and mostly inlined; tokio-rustls 0.26 does not even call
-//! `Reader::read`, but `Reader::into_first_chunk`. What survives are functions of types that are not generic, and these
-//! see each byte once, whatever interface the program uses. They are preferred; the others are hooked only where these
-//! are missing:
+//! What was seen in release builds without link-time optimisation on x86-64, of rustls 0.21.12, 0.22.4 and 0.23.46 under
+//! tokio-rustls 0.24, 0.25 and 0.26: whatever is generic over the kind of connection (`write_tls`, `read_tls`,
+//! `process_new_packets`) is compiled into its caller and mostly inlined. tokio-rustls 0.26 does not even call
+//! `Reader::read`, but `Reader::into_first_chunk`; up to 0.22 `take_received_plaintext` is inlined, but `Reader::read` is
+//! called. What survives are functions of types that are not generic, and these see each byte once, whatever interface
+//! the program uses. They are preferred; the others are hooked only where these are missing:
 //!
 //! | moment | function | x86-64 registers (System V order; on `AArch64` x0, x1, x2 and x0, x1) |
 //! |---|---|---|
 //! | plaintext out, 0.23 | `CommonState::buffer_plaintext` | RDI the state, RSI an `OutboundChunks`; returns bytes taken in RAX |
 //! | plaintext out, 0.21, 0.22 | `CommonState::send_some_plaintext` | RDI the state, RSI bytes, RDX length; returns bytes taken in RAX |
-//! | plaintext in | `CommonState::take_received_plaintext` | RDI the state, RSI a `Payload`: one decrypted record |
+//! | plaintext in, 0.23 | `CommonState::take_received_plaintext` | RDI the state, RSI a `Payload`: one decrypted record |
+//! | plaintext in, 0.21, 0.22 | `Reader::read` | RDI the `Reader`, RSI a buffer, RDX its length; returns an `io::Result<usize>` |
 //! | ciphertext out | `ChunkVecBuffer::write_to` | RDI the state's `sendable_tls`; its writes to the socket happen inside |
-//! | ciphertext in | `DeframerVecBuffer::read`, 0.21 `MessageDeframer::read` | RDI the buffer; its reads happen inside |
+//! | ciphertext in | `DeframerVecBuffer::read`, up to 0.22 `MessageDeframer::read` | RDI the buffer; its reads happen inside |
 //!
 //! - `OutboundChunks` (four words): where the first is 0, a pointer and a length follow; else it is a pointer to
 //!   `&[u8]`s (pointer, length), and their number, the first byte's and the last byte's place among all of them follow.
@@ -24,11 +25,12 @@
 //!   and RAX points to at the return.
 //! - `Writer` is two words, the sink and its vtable: the sink is the `ConnectionCommon`. `Reader` begins with a pointer to
 //!   `received_plaintext`.
-//! - In the 0.23.46 build the `CommonState` is at the very beginning of the `ConnectionCommon` C, so that both are one
-//!   pointer; `received_plaintext` is at C+0x50, `sendable_tls` (what `write_to` gets) at C+0x88, `sendable_plaintext` at
-//!   C+0x3c8, the deframer's buffer at C+0x400. The compiler chooses these places: they hold for one build. Within a
-//!   program they are constant and can be learned: tokio-rustls calls `write_to` on the thread that has just left
-//!   `buffer_plaintext`, with a pointer less than a page above.
+//! - In all three builds the `CommonState` is at the very beginning of the `ConnectionCommon` C, so that both are one
+//!   pointer. `received_plaintext` (what a `Reader` points to) is at C+0x48, C+0x48 and C+0x50; `sendable_tls` (what
+//!   `write_to` gets) at C+0xa8, C+0xa8 and C+0x88; what the deframer's `read` gets at C+0x168, C+0x358 and C+0x400. The
+//!   compiler chooses these places: they hold for one build. Within a program they are constant and less than a page, and
+//!   can be learned: tokio-rustls calls `write_to` on the thread that has just left `buffer_plaintext` or
+//!   `send_some_plaintext`, the deframer's `read` on the one that then calls `take_received_plaintext`.
 //! - A connection has no descriptor. Its socket is the one that the thread writes to within `write_to`, and that it read
 //!   from last before `take_received_plaintext`. A `ConnectionCommon` is a plain value and may move until it is pinned.
 
@@ -164,7 +166,7 @@ mod tests {
                 Some(Function::RustlsTakeReceivedPlaintext),
             ),
             (
-                "_ZN77_$LT$rustls..conn..connection..Writer$u20$as$u20$std..io..Write$GT$5write17h0123456789abcdefE",
+                "_ZN67_$LT$rustls..conn..connection..Writer$u20$as$u20$std..io..Write$GT$5write17h0123456789abcdefE",
                 Some(Function::RustlsWriterWrite),
             ),
             (

@@ -216,7 +216,7 @@ fn plausible(piece: &[u8]) -> Option<usize> {
         at.is_multiple_of(16)
             && step
             && Header::read(bytes).is_ok_and(|header| {
-                let ordered = header.names < header.names_end && header.names_end < header.entries;
+                let ordered = header.names < header.names_end && header.names_end <= header.entries;
                 ordered && header.functions > 0 && header.names <= HEADER
             })
     })

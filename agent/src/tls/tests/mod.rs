@@ -1,3 +1,6 @@
 //! Analyses of real files, of files made here, and of broken ones.
 
+mod broken;
+mod forged;
+mod made;
 mod system;
