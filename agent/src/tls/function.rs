@@ -71,7 +71,8 @@ functions! {
     GoTlsConnClose "crypto/tls.(*Conn).Close" ENTRY "(c) -> error.",
     GoTlsConnHandshake "crypto/tls.(*Conn).handshakeContext" GO "(c, context) -> error: what every handshake goes \
         through; the exported ones are inlined.",
-    RustlsBufferPlaintext "rustls CommonState::buffer_plaintext" BOTH "see the module on rustls, as for those that follow.",
+    RustlsSendAppdataEncrypt "rustls CommonState::send_appdata_encrypt" BOTH "see the module on rustls, as for those that follow.",
+    RustlsBufferPlaintext "rustls CommonState::buffer_plaintext" BOTH "its caller, 0.23.",
     RustlsSendSomePlaintext "rustls CommonState::send_some_plaintext" BOTH "the same before 0.23.",
     RustlsTakeReceivedPlaintext "rustls CommonState::take_received_plaintext" ENTRY "one decrypted record.",
     RustlsWriteTo "rustls ChunkVecBuffer::write_to" BOTH "ciphertext to the socket.",

@@ -109,7 +109,7 @@ fn analysis(image: &Image<'_>, library: Library, located: &[Located], version: O
     let all: Vec<_> = located.iter().map(|located| located.function).collect();
     for located in located {
         let function = located.function;
-        if rustls::is_replaced(function, &all) {
+        if rustls::is_replaced(function, &all, version.as_deref()) {
             continue;
         }
         let Some(offset) = image.code(located.address) else { continue };

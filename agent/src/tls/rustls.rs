@@ -5,11 +5,12 @@
 //! `process_new_packets`) is compiled into its caller and mostly inlined. tokio-rustls 0.26 does not even call
 //! `Reader::read`, but `Reader::into_first_chunk`; up to 0.22 `take_received_plaintext` is inlined, but `Reader::read` is
 //! called. What survives are functions of types that are not generic, and these see each byte once, whatever interface
-//! the program uses. They are preferred; the others are hooked only where these are missing:
+//! the program uses; with fat link-time optimisation (0.23.46) all but `buffer_plaintext` do, their arguments unchanged.
+//! They are preferred; the others are hooked only where these are missing:
 //!
 //! | moment | function | x86-64 registers (System V order; on `AArch64` x0, x1, x2 and x0, x1) |
 //! |---|---|---|
-//! | plaintext out, 0.23 | `CommonState::buffer_plaintext` | RDI the state, RSI an `OutboundChunks`; returns bytes taken in RAX |
+//! | plaintext out, 0.23 | `CommonState::send_appdata_encrypt`, else its caller `buffer_plaintext` | RDI the state, RSI an `OutboundChunks`; returns bytes taken in RAX |
 //! | plaintext out, 0.21, 0.22 | `CommonState::send_some_plaintext` | RDI the state, RSI bytes, RDX length; returns bytes taken in RAX |
 //! | plaintext in, 0.23 | `CommonState::take_received_plaintext` | RDI the state, RSI a `Payload`: one decrypted record |
 //! | plaintext in, 0.21, 0.22 | `Reader::read` | RDI the `Reader`, RSI a buffer, RDX its length; returns an `io::Result<usize>` |
@@ -29,8 +30,8 @@
 //!   pointer. `received_plaintext` (what a `Reader` points to) is at C+0x48, C+0x48 and C+0x50; `sendable_tls` (what
 //!   `write_to` gets) at C+0xa8, C+0xa8 and C+0x88; what the deframer's `read` gets at C+0x168, C+0x358 and C+0x400. The
 //!   compiler chooses these places: they hold for one build. Within a program they are constant and less than a page, and
-//!   can be learned: tokio-rustls calls `write_to` on the thread that has just left `buffer_plaintext` or
-//!   `send_some_plaintext`, the deframer's `read` on the one that then calls `take_received_plaintext`.
+//!   can be learned: tokio-rustls calls `write_to` on the thread that has just let plaintext out, and the deframer's
+//!   `read` on the one that then calls `take_received_plaintext`.
 //! - A connection has no descriptor. Its socket is the one that the thread writes to within `write_to`, and that it read
 //!   from last before `take_received_plaintext`. A `ConnectionCommon` is a plain value and may move until it is pinned.
 
@@ -42,7 +43,8 @@ use super::Function;
 const NAME_MAX: usize = 1024;
 
 /// Functions of types that are not generic, without the version's hash.
-const EXACT: [(Function, &[&str]); 11] = [
+const EXACT: [(Function, &[&str]); 12] = [
+    (Function::RustlsSendAppdataEncrypt, &["rustls::common_state::CommonState::send_appdata_encrypt"]),
     (Function::RustlsBufferPlaintext, &["rustls::common_state::CommonState::buffer_plaintext"]),
     (
         Function::RustlsSendSomePlaintext,
@@ -98,10 +100,12 @@ const GENERIC: [(Function, &str); 2] =
     [(Function::RustlsWriteTls, "::write_tls"), (Function::RustlsReadTls, "::read_tls")];
 
 /// What is hooked only where none of others is there.
-const REPLACED: [(&[Function], &[Function]); 4] = [
+const REPLACED: [(&[Function], &[Function]); 6] = [
+    (&[Function::RustlsSendAppdataEncrypt], &[Function::RustlsSendSomePlaintext]),
+    (&[Function::RustlsBufferPlaintext], &[Function::RustlsSendAppdataEncrypt]),
     (
         &[Function::RustlsWriterWrite, Function::RustlsWriterWriteVectored],
-        &[Function::RustlsBufferPlaintext, Function::RustlsSendSomePlaintext],
+        &[Function::RustlsSendAppdataEncrypt, Function::RustlsBufferPlaintext, Function::RustlsSendSomePlaintext],
     ),
     (
         &[
@@ -133,9 +137,20 @@ pub(super) fn function(name: &[u8]) -> Option<Function> {
     generic.map(|(function, _)| *function)
 }
 
-/// Whether `function` is left out, seeing that there are `others`.
-pub(super) fn is_replaced(function: Function, others: &[Function]) -> bool {
-    REPLACED.iter().any(|(weak, strong)| weak.contains(&function) && strong.iter().any(|one| others.contains(one)))
+/// Whether `function` is left out of a rustls of that version, seeing that there are `others`.
+pub(super) fn is_replaced(function: Function, others: &[Function], version: Option<&str>) -> bool {
+    if function == Function::RustlsSendAppdataEncrypt && !version.is_none_or(takes_chunks) {
+        return true;
+    }
+    REPLACED.iter().any(|(weak, strong)| {
+        weak.contains(&function) && strong.iter().any(|one| others.contains(one) && !is_replaced(*one, others, version))
+    })
+}
+
+/// Since 0.23 plaintext goes out as `OutboundChunks`.
+fn takes_chunks(version: &str) -> bool {
+    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(0), Some(23))
 }
 
 /// The v0 mangling has `<a::B>::c` where the legacy one has `a::B::c`.
@@ -191,18 +206,25 @@ mod tests {
 
     #[test]
     fn what_sees_the_same_bytes_again_is_left_out() {
-        let all: Vec<_> = EXACT.iter().map(|(function, _)| *function).collect();
-        let kept: Vec<_> = all.iter().copied().filter(|function| !is_replaced(*function, &all)).collect();
-        assert_eq!(
-            kept,
-            [
-                Function::RustlsBufferPlaintext,
-                Function::RustlsSendSomePlaintext,
-                Function::RustlsTakeReceivedPlaintext,
-                Function::RustlsWriteTo,
-                Function::RustlsDeframerRead,
-            ]
-        );
-        assert!(!is_replaced(Function::RustlsWriterWrite, &[Function::RustlsWriterWrite, Function::RustlsWriteTo]));
+        use Function as F;
+        let inward = [F::RustlsTakeReceivedPlaintext, F::RustlsReaderRead, F::RustlsIntoFirstChunk];
+        let outward = [F::RustlsWriterWrite, F::RustlsBufferPlaintext, F::RustlsSendAppdataEncrypt];
+        let old = [F::RustlsWriterWrite, F::RustlsSendSomePlaintext, F::RustlsSendAppdataEncrypt];
+        for (version, all, expected) in [
+            (Some("0.23.46"), &inward[..], &inward[..1]),
+            (Some("0.23.46"), &inward[1..], &inward[1..]),
+            (Some("0.23.46"), &outward, &outward[2..]),
+            (None, &outward, &outward[2..]),
+            (Some("1.0.0"), &outward, &outward[2..]),
+            (Some("0.23.46"), &outward[..2], &outward[1..2]),
+            (Some("0.23.46"), &outward[..1], &outward[..1]),
+            (Some("0.22.4"), &old, &old[1..2]),
+            (None, &old, &old[1..2]),
+            (Some("0.21.12"), &[F::RustlsWriterWrite, F::RustlsSendAppdataEncrypt], &[F::RustlsWriterWrite]),
+            (None, &[F::RustlsWriteTo, F::RustlsWriteTls, F::RustlsReadTls], &[F::RustlsWriteTo, F::RustlsReadTls]),
+        ] {
+            let kept: Vec<_> = all.iter().copied().filter(|one| !is_replaced(*one, all, version)).collect();
+            assert_eq!(kept, expected, "{version:?} {all:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@ fn seeds(quick: u64) -> std::ops::Range<u64> {
     first..first + number("NETSPAN_FUZZ_ROUNDS").unwrap_or(quick)
 }
 
-/// A small generator of numbers (SplitMix64).
+/// A small generator of numbers (`SplitMix64`).
 struct Random(u64);
 
 impl Random {

@@ -139,7 +139,9 @@ impl Forged {
         file.resize(file.len().next_multiple_of(8), 0);
         let table = file.len() as u64;
         if has_sections {
-            headers.iter().for_each(|header| header.write(&mut file));
+            for header in &headers {
+                header.write(&mut file);
+            }
         }
         let (table, count) = if has_sections { (table, headers.len() as u16) } else { (0, 0) };
         self.head(&mut file, table, count);

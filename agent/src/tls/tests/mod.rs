@@ -2,5 +2,6 @@
 
 mod broken;
 mod forged;
+mod go;
 mod made;
 mod system;
