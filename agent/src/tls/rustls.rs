@@ -1,12 +1,13 @@
 //! rustls, by its mangled symbols: what a compiler leaves of it in a program, and what the BPF side has to know.
 //!
 //! What was seen in release builds without link-time optimisation on x86-64, of rustls 0.21.12, 0.22.4 and 0.23.46 under
-//! tokio-rustls 0.24, 0.25 and 0.26: whatever is generic over the kind of connection (`write_tls`, `read_tls`,
-//! `process_new_packets`) is compiled into its caller and mostly inlined. tokio-rustls 0.26 does not even call
-//! `Reader::read`, but `Reader::into_first_chunk`; up to 0.22 `take_received_plaintext` is inlined, but `Reader::read` is
-//! called. What survives are functions of types that are not generic, and these see each byte once, whatever interface
-//! the program uses; with fat link-time optimisation (0.23.46) all but `buffer_plaintext` do, their arguments unchanged.
-//! They are preferred; the others are hooked only where these are missing:
+//! tokio-rustls 0.24, 0.25 and 0.26, in disassembly and of the last in a debugger too: whatever is generic over the kind
+//! of connection (`write_tls`, `read_tls`, `process_new_packets`) is compiled into its caller and mostly inlined.
+//! tokio-rustls 0.26 does not even call `Reader::read`, but `Reader::into_first_chunk`; up to rustls 0.22
+//! `take_received_plaintext` is inlined, but `Reader::read` is called. What survives are functions of types that are not
+//! generic, and these see each byte once, whatever interface the program uses; with fat link-time optimisation (0.23.46)
+//! all but `buffer_plaintext` do, their arguments unchanged. They are preferred; the others are hooked only where these
+//! are missing:
 //!
 //! | moment | function | x86-64 registers (System V order; on `AArch64` x0, x1, x2 and x0, x1) |
 //! |---|---|---|
@@ -189,6 +190,12 @@ mod tests {
                 Some(Function::RustlsWriteTls),
             ),
             ("_ZN6rustls6vecbuf14ChunkVecBuffer8write_to17h0123456789abcdefE", Some(Function::RustlsWriteTo)),
+            // A compiler that splits a crate makes its private functions unique so.
+            (
+                "_ZN6rustls6vecbuf14ChunkVecBuffer8write_to17h0123456789abcdefE.llvm.16479193251924067688",
+                Some(Function::RustlsWriteTo),
+            ),
+            ("_ZN6rustls6vecbuf14ChunkVecBuffer8write_to17h0123456789abcdefE.cold", None),
             ("_ZN6rustls6vecbuf14ChunkVecBuffer4read17h0123456789abcdefE", None),
             // What is inside of a function is not the function.
             (

@@ -18,6 +18,8 @@ const MAGIC_118: u32 = 0xffff_fff0;
 const MAGIC_120: u32 = 0xffff_fff1;
 /// Bytes of the largest header.
 const HEADER: u64 = 72;
+/// The same, rounded up to the alignment of the parts.
+const HEADER_ALIGNED: u64 = 128;
 /// Where in a `moduledata` its pointers to the first function and to the beginning of the code are, in bytes, since 1.16.
 const MODULE_MIN_PC: u64 = 160;
 const MODULE_TEXT: u64 = 176;
@@ -219,7 +221,7 @@ fn plausible(piece: &[u8], address: u64) -> Option<usize> {
             && step
             && Header::read(bytes).is_ok_and(|header| {
                 let ordered = header.names < header.names_end && header.names_end <= header.entries;
-                ordered && header.functions > 0 && header.names <= HEADER
+                ordered && header.functions > 0 && header.names <= HEADER_ALIGNED
             })
     })
 }

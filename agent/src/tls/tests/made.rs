@@ -109,7 +109,8 @@ fn build_info(version: &str) -> Vec<u8> {
 
 /// A line table as of Go 1.20, of functions that are 0x40 bytes apart.
 fn line_table(text: u64, names: &[&str]) -> Vec<u8> {
-    let header = 72u64;
+    // The header takes 72 bytes, and the names are aligned.
+    let header = 96u64;
     let (mut name_table, mut offsets) = (b"\0".to_vec(), Vec::new());
     for name in names {
         offsets.push(name_table.len() as u32);
@@ -121,6 +122,7 @@ fn line_table(text: u64, names: &[&str]) -> Vec<u8> {
     for word in [names.len() as u64, 0, text, header, names_end, names_end, names_end, names_end] {
         table.extend(word.to_le_bytes());
     }
+    table.resize(header as usize, 0);
     table.extend(name_table);
     let entries = (names.len() * 8 + 4) as u32;
     for index in 0..names.len() as u32 {
