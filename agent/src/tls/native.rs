@@ -10,7 +10,7 @@ use super::{
 
 /// Functions of one library in one file at most. More than a few copies each (rustls is compiled once per kind of
 /// connection) is no library's.
-const FUNCTIONS_MAX: usize = 1024;
+const FUNCTIONS_MAX: usize = 256;
 
 /// A function that a symbol names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +82,10 @@ impl Symbols {
             (&mut self.openssl, Function::of_c(name))
         };
         let Some(function) = function else { return };
-        let located = Located { function, address: symbol.address, size: symbol.size, how };
-        let is_new = list.iter().all(|known| known.address != located.address || known.function != function);
-        if is_new && list.len() < FUNCTIONS_MAX {
-            list.push(located);
+        let is_new = list.len() < FUNCTIONS_MAX
+            && list.iter().all(|known| known.address != symbol.address || known.function != function);
+        if is_new {
+            list.push(Located { function, address: symbol.address, size: symbol.size, how });
         }
     }
 

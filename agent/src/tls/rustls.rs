@@ -19,12 +19,12 @@
 //! | ciphertext in | `DeframerVecBuffer::read`, up to 0.22 `MessageDeframer::read` | RDI the buffer; its reads happen inside |
 //!
 //! - `OutboundChunks` (four words): where the first is 0, a pointer and a length follow; else it is a pointer to
-//!   `&[u8]`s (pointer, length), and their number, the first byte's and the last byte's place among all of them follow.
+//!   `&[u8]`s (pointer, length); their number, and the first and last byte's places among all of them follow.
 //! - `Payload` (three words): capacity (or `i64::MIN` for borrowed bytes), pointer, length. The order of a `Vec`'s words
 //!   is the compiler's: check that the pointer is one.
 //! - `io::Result<usize>` comes back in two registers: RAX 0 and RDX n, or RAX 1 and RDX an error.
-//!   [`RustlsIntoFirstChunk`](Function::RustlsIntoFirstChunk) returns through memory that RDI points to (pointer or 0, length),
-//!   and RAX points to at the return.
+//!   [`RustlsIntoFirstChunk`](Function::RustlsIntoFirstChunk) returns through memory (pointer or 0, length) that RDI
+//!   points to, and RAX at the return.
 //! - `Writer` is two words, the sink and its vtable: the sink is the `ConnectionCommon`. `Reader` begins with a pointer to
 //!   `received_plaintext`.
 //! - In all three builds the `CommonState` is at the very beginning of the `ConnectionCommon` C, so that both are one
@@ -36,12 +36,16 @@
 //! - A connection has no descriptor. Its socket is the one that the thread writes to within `write_to`, and that it read
 //!   from last before `take_received_plaintext`. A `ConnectionCommon` is a plain value and may move until it is pinned.
 
+use std::fmt::{self, Write};
+
 use memchr::memmem;
 
 use super::Function;
 
 /// Bytes of a symbol's name at most; those that are hooked are far shorter.
 const NAME_MAX: usize = 1024;
+/// Bytes of what it says at most: a short v0 name can say much by pointing back into itself.
+const SAID_MAX: usize = 512;
 
 /// Functions of types that are not generic, without the version's hash.
 const EXACT: [(Function, &[&str]); 12] = [
@@ -127,7 +131,9 @@ pub(super) fn function(name: &[u8]) -> Option<Function> {
         return None;
     }
     let symbol = rustc_demangle::try_demangle(std::str::from_utf8(name).ok()?).ok()?;
-    let name = format!("{symbol:#}");
+    let mut name = Bounded(String::new());
+    write!(name, "{symbol:#}").ok()?;
+    let Bounded(name) = name;
     let plain = plain(&name);
     let exact = EXACT.iter().find(|(_, names)| names.iter().any(|exact| *exact == plain || *exact == name));
     if let Some((function, _)) = exact {
@@ -136,6 +142,19 @@ pub(super) fn function(name: &[u8]) -> Option<Function> {
     let is_connection = name.contains("rustls::conn::ConnectionCommon<") && !name.contains("::<impl core::");
     let generic = GENERIC.iter().find(|(_, end)| is_connection && name.ends_with(end));
     generic.map(|(function, _)| *function)
+}
+
+/// A text that takes no more than [`SAID_MAX`] bytes.
+struct Bounded(String);
+
+impl Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > SAID_MAX {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
 }
 
 /// Whether `function` is left out of a rustls of that version, seeing that there are `others`.
