@@ -9,7 +9,7 @@ pub enum Library {
     OpenSsl,
     /// Google's fork, and AWS-LC, which is made of it.
     BoringSsl,
-    /// GnuTLS 3.
+    /// `GnuTLS` 3.
     GnuTls,
     /// Go's `crypto/tls`.
     Go,
@@ -85,7 +85,7 @@ pub struct Analysis {
     /// Which.
     pub library: Library,
     /// What the file says of its version: "OpenSSL 3.0.19 27 Jan 2026", or where there is no such text the newest symbol
-    /// version, "OPENSSL_3.0.0"; "go1.27.3"; "0.23.46".
+    /// version, `OPENSSL_3.0.0`; "go1.27.3"; "0.23.46".
     pub version: Option<String>,
     /// How its functions were located.
     pub how: How,

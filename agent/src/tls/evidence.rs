@@ -9,7 +9,7 @@ use super::{Refusal, image::Image};
 /// Bytes of a text at most.
 const TEXT_MAX: usize = 64;
 
-/// Texts that are looked for. OpenSSL and BoringSSL name their source files in error reports, rustls in panic messages.
+/// Texts that are looked for. OpenSSL and `BoringSSL` name their source files in error reports, rustls in panic messages.
 const NEEDLES: [&[u8]; 5] =
     [b"OpenSSL ", b"BoringSSL", b"ssl/ssl_lib.c", b"/rustls-", b"GNUTLS_E_UNSUPPORTED_VERSION_PACKET"];
 
@@ -102,7 +102,7 @@ fn printable(text: &[u8]) -> String {
     text.map(|byte| char::from(*byte)).collect()
 }
 
-/// The newest symbol version with a prefix among a table's names: "OPENSSL_3.2.0".
+/// The newest symbol version with a prefix among a table's names: `OPENSSL_3.2.0`.
 pub(super) fn newest(names: &[u8], prefix: &[u8]) -> Option<String> {
     let found = memchr::memmem::find_iter(names, prefix).filter_map(|at| {
         let text = printable(names.get(at..)?);

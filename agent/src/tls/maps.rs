@@ -272,8 +272,8 @@ mod tests {
 
     #[test]
     fn the_number_of_files_is_bounded() {
-        let text: String = (1..=FILES_MAX + 1).map(|n| format!("1000-2000 r-xp 00000000 08:01 {n} /a\n")).collect();
-        let Files { files, cut } = parse(text.as_bytes(), None);
+        let lines: Vec<_> = (1..=FILES_MAX + 1).map(|n| format!("1000-2000 r-xp 00000000 08:01 {n} /a")).collect();
+        let Files { files, cut } = parse(lines.join("\n").as_bytes(), None);
         assert_eq!((files.len(), cut), (FILES_MAX, true));
     }
 

@@ -1,4 +1,4 @@
-//! Libraries whose functions have symbols: OpenSSL and its forks, GnuTLS, rustls; and the few symbols of a Go program
+//! Libraries whose functions have symbols: OpenSSL and its forks, `GnuTLS`, rustls; and the few symbols of a Go program
 //! that spare a search.
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
 
 /// Functions of one library in one file at most. More than a few copies each (rustls is compiled once per kind of
 /// connection) is no library's.
-const FUNCTIONS_MAX: usize = 1024;
+const FUNCTIONS_MAX: usize = 256;
 
 /// A function that a symbol names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) struct Symbols {
     /// Address where Go's code begins.
     pub(super) go_text: Option<u64>,
     is_boringssl: bool,
-    /// The newest symbol versions of OpenSSL and GnuTLS that the dynamic table's names tell.
+    /// The newest symbol versions of OpenSSL and `GnuTLS` that the dynamic table's names tell.
     openssl_version: Option<String>,
     gnutls_version: Option<String>,
 }
@@ -82,10 +82,10 @@ impl Symbols {
             (&mut self.openssl, Function::of_c(name))
         };
         let Some(function) = function else { return };
-        let located = Located { function, address: symbol.address, size: symbol.size, how };
-        let is_new = list.iter().all(|known| known.address != located.address || known.function != function);
-        if is_new && list.len() < FUNCTIONS_MAX {
-            list.push(located);
+        let is_new = list.len() < FUNCTIONS_MAX
+            && list.iter().all(|known| known.address != symbol.address || known.function != function);
+        if is_new {
+            list.push(Located { function, address: symbol.address, size: symbol.size, how });
         }
     }
 
@@ -109,7 +109,7 @@ fn analysis(image: &Image<'_>, library: Library, located: &[Located], version: O
     let all: Vec<_> = located.iter().map(|located| located.function).collect();
     for located in located {
         let function = located.function;
-        if rustls::is_replaced(function, &all) {
+        if rustls::is_replaced(function, &all, version.as_deref()) {
             continue;
         }
         let Some(offset) = image.code(located.address) else { continue };

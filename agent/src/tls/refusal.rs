@@ -27,7 +27,7 @@ pub enum Refusal {
     /// `BoringSSL` (or AWS-LC, made of it) is linked in, but its functions can't be located.
     #[error("BoringSSL is linked into it and its symbols are stripped")]
     BoringSslStripped,
-    /// GnuTLS is linked in, but its functions can't be located.
+    /// `GnuTLS` is linked in, but its functions can't be located.
     #[error("GnuTLS is linked into it and its symbols are stripped")]
     GnuTlsStripped,
     /// rustls is compiled in, but its functions can't be located.

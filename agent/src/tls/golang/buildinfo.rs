@@ -24,15 +24,10 @@ pub(super) struct BuildInfo {
 
 /// The build information; nothing if this is no Go program.
 pub(super) fn find(image: &Image<'_>) -> Result<Option<BuildInfo>, Refusal> {
-    let bytes = match image.section(b".go.buildinfo") {
-        Some(section) => image.read(section.offset, section.size.min(SEARCH))?,
-        None => {
-            let Some(segment) = image.segments.iter().find(|segment| segment.writable && !segment.executable) else {
-                return Ok(None);
-            };
-            image.read(segment.offset, segment.size.min(SEARCH))?
-        }
-    };
+    let data = image.segments.iter().find(|segment| segment.writable && !segment.executable);
+    let named = image.section(b".go.buildinfo").map(|section| (section.offset, section.size));
+    let Some((offset, size)) = named.or(data.map(|segment| (segment.offset, segment.size))) else { return Ok(None) };
+    let bytes = image.read(offset, size.min(SEARCH))?;
     let aligned = memchr::memmem::find_iter(&bytes, MAGIC).find(|at| at.is_multiple_of(ALIGN));
     let Some(info) = aligned.and_then(|at| bytes.get(at..)) else { return Ok(None) };
     let version = version(image, info);

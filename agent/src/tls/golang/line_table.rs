@@ -18,6 +18,8 @@ const MAGIC_118: u32 = 0xffff_fff0;
 const MAGIC_120: u32 = 0xffff_fff1;
 /// Bytes of the largest header.
 const HEADER: u64 = 72;
+/// The same, rounded up to the alignment of the parts.
+const HEADER_ALIGNED: u64 = 128;
 /// Where in a `moduledata` its pointers to the first function and to the beginning of the code are, in bytes, since 1.16.
 const MODULE_MIN_PC: u64 = 160;
 const MODULE_TEXT: u64 = 176;
@@ -184,7 +186,8 @@ fn offsets<'w>(names: &[u8], wanted: &[&'w str]) -> FxHashMap<u32, &'w str> {
     offsets
 }
 
-/// By its section's name; where there are no sections, by its first bytes.
+/// By its section's name; by its first bytes where there are no sections, or where a linker other than Go's made a
+/// position-independent program and put it into `.data.rel.ro`.
 fn find(image: &Image<'_>) -> Result<Option<Place>, Refusal> {
     let named = [b".gopclntab".as_slice(), b".data.rel.ro.gopclntab"].into_iter().find_map(|name| image.section(name));
     if let Some(section) = named {
@@ -194,7 +197,8 @@ fn find(image: &Image<'_>) -> Result<Option<Place>, Refusal> {
         let region = crate::tls::image::Region { offset: segment.offset, size: segment.size };
         let mut found = None;
         image.scan(&[region], HEADER, |offset, piece| {
-            found = plausible(piece).map(|at| offset + at as u64);
+            let address = segment.address.wrapping_add(offset.wrapping_sub(segment.offset));
+            found = plausible(piece, address).map(|at| offset + at as u64);
             if found.is_some() { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
         })?;
         if let Some(offset) = found {
@@ -207,17 +211,17 @@ fn find(image: &Image<'_>) -> Result<Option<Place>, Refusal> {
 }
 
 /// Where a header may begin: the magic number, two zeros, the size of an instruction step and of a pointer, and parts in
-/// their order.
-fn plausible(piece: &[u8]) -> Option<usize> {
+/// their order. `address` is where the piece will be loaded.
+fn plausible(piece: &[u8], address: u64) -> Option<usize> {
     let magics = memchr::memmem::find_iter(piece, b"\xff\xff\xff\0\0").filter_map(|at| at.checked_sub(1));
     { magics }.find(|at| {
         let Some(bytes) = piece.get(*at..) else { return false };
         let step = bytes.get(6).is_some_and(|step| matches!(step, 1 | 4));
-        at.is_multiple_of(16)
+        address.wrapping_add(*at as u64).is_multiple_of(16)
             && step
             && Header::read(bytes).is_ok_and(|header| {
-                let ordered = header.names < header.names_end && header.names_end < header.entries;
-                ordered && header.functions > 0 && header.names <= HEADER
+                let ordered = header.names < header.names_end && header.names_end <= header.entries;
+                ordered && header.functions > 0 && header.names <= HEADER_ALIGNED
             })
     })
 }

@@ -13,6 +13,8 @@ use crate::tls::{
 
 /// Bytes of relocations at most.
 const RELOCATIONS_MAX: u64 = 128 << 20;
+/// Places of one word at most; more are no pointers to one function or table.
+const PLACES_MAX: usize = 4096;
 /// Bytes of a relocation (`Elf64_Rela`).
 const RELOCATION: usize = 24;
 
@@ -59,7 +61,7 @@ impl<'i, 's> Words<'i, 's> {
     /// Addresses in data that hold `word`, rising, each once.
     pub(super) fn find(&self, word: u64) -> Result<Vec<u64>, Refusal> {
         let relocated = self.relocated.iter().filter(|(_, value)| **value == word);
-        let mut places: Vec<u64> = relocated.map(|(place, _)| *place).collect();
+        let mut places: Vec<u64> = relocated.map(|(place, _)| *place).take(PLACES_MAX).collect();
         let bytes = word.to_le_bytes();
         for segment in self.image.segments.iter().filter(|segment| !segment.executable) {
             let region = Region { offset: segment.offset, size: segment.size };
@@ -68,6 +70,9 @@ impl<'i, 's> Words<'i, 's> {
                 for (index, found) in (0u64..).zip(piece.as_chunks::<8>().0) {
                     if *found == bytes {
                         places.push(segment.address.saturating_add(skipped + index * 8));
+                    }
+                    if places.len() >= PLACES_MAX {
+                        return ControlFlow::Break(());
                     }
                 }
                 ControlFlow::Continue(())

@@ -103,14 +103,15 @@ impl<'s> Image<'s> {
         let header = elf::FileHeader64::<LE>::parse(&cache).map_err(damaged("its header"))?;
         let phnum = header.phnum(LE, &cache).map_err(damaged("its program headers"))?;
         let shnum = header.shnum(LE, &cache).map_err(damaged("its section headers"))?;
-        if phnum as usize > SECTIONS_MAX || shnum as usize > SECTIONS_MAX {
+        if phnum > SECTIONS_MAX || shnum > SECTIONS_MAX {
             return Err(Refusal::TooLarge("its sections"));
         }
         let segments = header.program_headers(LE, &cache).map_err(damaged("its program headers"))?;
         let segments = segments.iter().filter(|segment| segment.p_type(LE) == elf::PT_LOAD).map(|segment| Segment {
             address: segment.p_vaddr(LE),
             offset: segment.p_offset(LE),
-            size: segment.p_filesz(LE),
+            // What a truncated file lacks is not there.
+            size: segment.p_filesz(LE).min(size.saturating_sub(segment.p_offset(LE))),
             executable: segment.p_flags(LE) & elf::PF_X != 0,
             writable: segment.p_flags(LE) & elf::PF_W != 0,
         });
@@ -177,9 +178,7 @@ impl<'s> Image<'s> {
     }
 
     fn segment(&self, address: u64) -> Option<&Segment> {
-        self.segments.iter().find(|segment| {
-            let within = address.checked_sub(segment.address).is_some_and(|skipped| skipped < segment.size);
-            within && segment.offset.checked_add(segment.size).is_some()
-        })
+        let within = |segment: &&Segment| address.checked_sub(segment.address).is_some_and(|at| at < segment.size);
+        self.segments.iter().find(within)
     }
 }

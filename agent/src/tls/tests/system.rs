@@ -1,6 +1,38 @@
 //! Files that most hosts have; where one is missing there is nothing to test.
 
-use crate::tls::analyse;
+use crate::tls::{Function, How, Library, Moment, analyse};
+
+/// Each library that is found where distributions keep them.
+fn libraries(name: &str) -> Vec<std::fs::File> {
+    const DIRECTORIES: [&str; 5] =
+        ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib64"];
+    DIRECTORIES.iter().filter_map(|directory| std::fs::File::open(format!("{directory}/{name}")).ok()).collect()
+}
+
+#[test]
+fn the_libraries_of_a_distribution_are_understood() {
+    let (read, write, bio) = (Function::SslRead, Function::SslWrite, Function::BioWrite);
+    for (name, library, functions) in [
+        ("libssl.so.3", Library::OpenSsl, &[read, write, Function::SslReadEx, Function::SslFree][..]),
+        ("libssl.so.1.1", Library::OpenSsl, &[read, write, Function::SslReadEx, Function::SslFree]),
+        ("libcrypto.so.3", Library::OpenSsl, &[bio]),
+        ("libgnutls.so.30", Library::GnuTls, &[Function::GnutlsRecordSend, Function::GnutlsRecordRecv]),
+    ] {
+        for file in libraries(name) {
+            let found = analyse(&file).unwrap();
+            assert_eq!(
+                found.iter().map(|found| (found.library, found.how)).collect::<Vec<_>>(),
+                [(library, How::DynamicSymbols)]
+            );
+            assert!(found[0].version.is_some(), "{name}");
+            for function in functions {
+                let entry =
+                    found[0].hooks.iter().filter(|hook| (hook.function, hook.moment) == (*function, Moment::Entry));
+                assert_eq!(entry.count(), 1, "{function:?} in {name}");
+            }
+        }
+    }
+}
 
 /// Prints what is in the files that `NETSPAN_TLS_FILES` names, and how long it took.
 #[test]
