@@ -38,6 +38,8 @@ pub enum Client {
     GnutlsCli,
     /// nghttp, a process per connection, GET only, all at once.
     Nghttp,
+    /// The same with the upgrade from HTTP/1.1 (RFC 7540 section 3.2): only Apache takes it.
+    NghttpUpgrade,
 }
 
 /// What a client did.
@@ -51,7 +53,7 @@ pub struct Driven {
 
 impl Client {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Hyper,
         Self::Node,
         Self::Go,
@@ -63,6 +65,7 @@ impl Client {
         Self::Wget,
         Self::GnutlsCli,
         Self::Nghttp,
+        Self::NghttpUpgrade,
     ];
 
     /// Whether it can speak so.
@@ -72,13 +75,14 @@ impl Client {
             Self::Requests | Self::Aiohttp | Self::AiohttpUvloop | Self::Wget => wire.version == Version::H1,
             Self::GnutlsCli => wire == Wire { version: Version::H1, tls: true },
             Self::Nghttp => wire.version == Version::H2,
+            Self::NghttpUpgrade => wire == Wire { version: Version::H2, tls: false },
         }
     }
 
     /// Requests that it can send: GET only for some.
     pub fn requests(self, connections: usize, each: usize) -> Vec<Vec<Request>> {
         match self {
-            Self::Wget | Self::Nghttp => server::plain_gets(connections, each),
+            Self::Wget | Self::Nghttp | Self::NghttpUpgrade => server::plain_gets(connections, each),
             _ => plan::requests(connections, each),
         }
     }
@@ -100,7 +104,8 @@ impl Client {
             Self::Curl => tools::curl(scope, plan),
             Self::Wget => tools::wget(scope, plan),
             Self::GnutlsCli => tools::gnutls_cli(scope, plan),
-            Self::Nghttp => nghttp::nghttp(scope, plan),
+            Self::Nghttp => nghttp::nghttp(scope, plan, false),
+            Self::NghttpUpgrade => nghttp::nghttp(scope, plan, true),
         }
     }
 }
