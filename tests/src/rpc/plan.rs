@@ -51,9 +51,8 @@ impl Call {
             "Sum" => (0, self.count, 1),
             "Chat" => (0, self.count, self.count),
             "Fail" => (number as u16, 1, 0),
-            "Slow" if self.deadline_ms.is_some_and(|deadline| deadline < u64::from(number)) => {
-                (DEADLINE_EXCEEDED, 1, 0)
-            }
+            "Slow" if self.is_given_up() => (DEADLINE_EXCEEDED, 1, 0),
+            "Echo" | "Slow" => (0, 1, 1),
             _ => (UNIMPLEMENTED, 1, 0),
         }
     }
