@@ -3,6 +3,7 @@
 //! used, so that a span on the wrong connection shows.
 #![forbid(unsafe_code)]
 
+mod apache;
 mod client;
 mod go;
 pub mod hyper;

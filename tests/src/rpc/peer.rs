@@ -47,7 +47,7 @@ pub struct Running {
     _directory: TempDir,
 }
 
-/// A program, its first arguments, and what it finds its modules by.
+/// A program and its first arguments.
 struct Program {
     file: PathBuf,
     arguments: Vec<OsString>,

@@ -47,15 +47,12 @@ impl Call {
         let mut words = self.message.split(' ');
         let number = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
         match self.rpc.as_str() {
-            "Echo" => (0, 1, 1),
             "Count" => (words.next().and_then(|word| word.parse().ok()).unwrap_or(0), 1, number),
             "Sum" => (0, self.count, 1),
             "Chat" => (0, self.count, self.count),
             "Fail" => (number as u16, 1, 0),
-            "Slow" if self.deadline_ms.is_some_and(|deadline| deadline < u64::from(number)) => {
-                (DEADLINE_EXCEEDED, 1, 0)
-            }
-            "Slow" => (0, 1, 1),
+            "Slow" if self.is_given_up() => (DEADLINE_EXCEEDED, 1, 0),
+            "Echo" | "Slow" => (0, 1, 1),
             _ => (UNIMPLEMENTED, 1, 0),
         }
     }

@@ -38,6 +38,10 @@ pub enum Client {
     GnutlsCli,
     /// nghttp, a process per connection, GET only, all at once.
     Nghttp,
+    /// The same with the upgrade from HTTP/1.1 (RFC 7540 section 3.2): only Apache takes it. One request per
+    /// connection: Apache may send GOAWAY after the first answer, and nghttp does not send the others again. (curl
+    /// 7.88 fails with an answer that comes in one read with the 101.)
+    NghttpUpgrade,
 }
 
 /// What a client did.
@@ -51,7 +55,7 @@ pub struct Driven {
 
 impl Client {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Hyper,
         Self::Node,
         Self::Go,
@@ -63,6 +67,7 @@ impl Client {
         Self::Wget,
         Self::GnutlsCli,
         Self::Nghttp,
+        Self::NghttpUpgrade,
     ];
 
     /// Whether it can speak so.
@@ -72,6 +77,7 @@ impl Client {
             Self::Requests | Self::Aiohttp | Self::AiohttpUvloop | Self::Wget => wire.version == Version::H1,
             Self::GnutlsCli => wire == Wire { version: Version::H1, tls: true },
             Self::Nghttp => wire.version == Version::H2,
+            Self::NghttpUpgrade => wire == Wire { version: Version::H2, tls: false },
         }
     }
 
@@ -79,6 +85,7 @@ impl Client {
     pub fn requests(self, connections: usize, each: usize) -> Vec<Vec<Request>> {
         match self {
             Self::Wget | Self::Nghttp => server::plain_gets(connections, each),
+            Self::NghttpUpgrade => server::plain_gets(connections, each.min(1)),
             _ => plan::requests(connections, each),
         }
     }
@@ -100,7 +107,8 @@ impl Client {
             Self::Curl => tools::curl(scope, plan),
             Self::Wget => tools::wget(scope, plan),
             Self::GnutlsCli => tools::gnutls_cli(scope, plan),
-            Self::Nghttp => nghttp::nghttp(scope, plan),
+            Self::Nghttp => nghttp::nghttp(scope, plan, false),
+            Self::NghttpUpgrade => nghttp::nghttp(scope, plan, true),
         }
     }
 }

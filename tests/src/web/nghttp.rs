@@ -12,12 +12,15 @@ use super::{
 };
 use crate::{paths, process::command_in, scope::Scope};
 
-pub(super) fn nghttp(scope: &Scope, plan: &Plan) -> Result<Driven> {
+pub(super) fn nghttp(scope: &Scope, plan: &Plan, upgrade: bool) -> Result<Driven> {
     let mut children = Vec::new();
     for requests in &plan.connections {
         ensure!(requests.iter().all(|request| request.method == "GET"), "nghttp is only for GET here");
         let mut command = command_in(scope, paths::tool("nghttp", "nghttp2-client")?);
         command.args(["--null-out", "--verbose", "--no-verify-peer"]);
+        if upgrade {
+            command.arg("--upgrade");
+        }
         command.args(requests.iter().map(|request| url(plan, request)));
         children.push(spawn(&mut command)?);
     }
@@ -37,7 +40,10 @@ fn told(connection: usize, text: &str) -> Vec<Exchange> {
     let mut streams: BTreeMap<u32, (String, u16, u64)> = BTreeMap::new();
     let mut sent = None;
     for line in text.lines() {
-        if line.contains("send HEADERS frame") {
+        if let Some(path) = line.strip_prefix("GET ").and_then(|rest| rest.strip_suffix(" HTTP/1.1")) {
+            // The request that was sent with the upgrade is the stream 1.
+            streams.entry(1).or_default().0 = path.into();
+        } else if line.contains("send HEADERS frame") {
             sent = number(line, "stream_id=");
         } else if let (Some((_, path)), Some(stream)) = (line.split_once(" :path: "), sent) {
             streams.entry(stream).or_default().0 = path.trim().into();

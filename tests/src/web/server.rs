@@ -6,7 +6,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use super::{Plan, Request, Version, Wire, go, nginx, plan};
+use super::{Plan, Request, Version, Wire, apache, go, nginx, plan};
 use crate::{
     certificate::Certificate,
     paths, ports,
@@ -23,6 +23,8 @@ pub enum Server {
     Hyper,
     /// nginx, TLS by OpenSSL.
     Nginx,
+    /// Apache with threads, TLS by OpenSSL. In the clear it also takes the upgrade to HTTP/2.
+    Apache,
     /// nghttp2's own server, HTTP/2 only, TLS by OpenSSL.
     Nghttpd,
     /// Node's `http`, `https` and `http2`, TLS by the OpenSSL inside of it.
@@ -52,9 +54,10 @@ pub struct Running {
 
 impl Server {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Hyper,
         Self::Nginx,
+        Self::Apache,
         Self::Nghttpd,
         Self::Node,
         Self::Go,
@@ -82,6 +85,7 @@ impl Server {
         let (here, number) = (directory.path(), port.to_string());
         let process = match self {
             Self::Nginx => nginx::start(scope, here, port, wire, certificate.as_ref())?,
+            Self::Apache => apache::start(scope, here, port, wire, certificate.as_ref())?,
             Self::Hyper => Process::start(scope, here, "hyper", paths::binary("netspan-lab")?, |command| {
                 files(command.args(["serve", &number]), certificate.as_ref())
             })?,
@@ -180,7 +184,7 @@ impl Running {
 
     /// Whether it answers as [`Request::expected`] says.
     pub fn answers_as_expected(&self) -> bool {
-        !matches!(self.kind, Server::Nginx | Server::Nghttpd)
+        !matches!(self.kind, Server::Nginx | Server::Apache | Server::Nghttpd)
     }
 
     /// nginx's access log once it has so many lines. With HTTP/2 its `body` counts the heads of the DATA frames too.

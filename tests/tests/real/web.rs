@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use netspan_tests::{
     scope::Scope,
     truth::same,
-    web::{Client, Driven, Exchange, Plan, Running, Server, Version, Wire, h2load, requests},
+    web::{Client, Driven, Exchange, Plan, Request, Running, Server, Version, Wire, h2load, requests},
 };
 
 const PLAIN_H1: Wire = Wire { version: Version::H1, tls: false };
@@ -22,7 +22,7 @@ fn agrees(server: &Running, plan: &Plan, driven: &Driven) -> Result<()> {
     )
     .context("requests")?;
     if server.answers_as_expected() {
-        same(plan.requests().map(|request| request.expected()), driven.exchanges.iter().map(Exchange::seen))?;
+        same(plan.requests().map(Request::expected), driven.exchanges.iter().map(Exchange::seen))?;
     }
     let mut ports: BTreeMap<usize, BTreeSet<u16>> = BTreeMap::new();
     for exchange in driven.exchanges.iter().filter(|exchange| exchange.port != 0) {
@@ -90,12 +90,25 @@ macro_rules! check {
 check! { is_right:
     hyper_answers_the_rust_client(Server::Hyper),
     nginx_answers_the_rust_client(Server::Nginx),
+    apache_answers_the_rust_client(Server::Apache),
     nghttpd_answers_the_rust_client(Server::Nghttpd),
     node_answers_the_rust_client(Server::Node),
     go_answers_the_rust_client(Server::Go),
     gunicorn_answers_the_rust_client(Server::Gunicorn),
     uvicorn_answers_the_rust_client(Server::Uvicorn),
     uvicorn_on_uvloop_answers_the_rust_client(Server::UvicornUvloop),
+}
+
+#[test]
+fn the_upgrade_to_http2_in_the_clear_is_answered() -> Result<()> {
+    let _machine = crate::together();
+    let scope = Scope::new()?;
+    let apache = Server::Apache.start(&scope, PLAIN_H2)?;
+    for _ in 0..5 {
+        let driven = sends(Client::NghttpUpgrade, &apache, &scope, 4, 1, 1)?;
+        ensure!(driven.exchanges.iter().all(|exchange| exchange.status == 200), "{driven:?}");
+    }
+    Ok(())
 }
 
 check! { gets_answers:

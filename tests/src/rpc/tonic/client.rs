@@ -57,7 +57,7 @@ async fn connection(plan: &Plan, connection: usize) -> Result<Vec<Outcome>> {
             let mut grpc = Grpc::new(channel);
             grpc.ready().await.context("the connection is gone")?;
             if let Err(status) = one(&mut grpc, &call, &mut done).await {
-                done.status = i32::from(status.code()) as u16;
+                done.status = i32::from(status.code()).cast_unsigned() as u16;
             }
             anyhow::Ok(done)
         });

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
@@ -38,17 +38,26 @@ pub async fn send(plan: Plan) -> Result<Vec<Exchange>> {
     Ok(exchanges)
 }
 
-async fn connection(plan: &Plan, ordinal: usize) -> Result<Vec<Exchange>> {
-    let stream = TcpStream::connect(plan.address).await.context("cannot connect")?;
-    stream.set_nodelay(true)?;
-    let here = Here { connection: ordinal, port: stream.local_addr()?.port(), tls: plan.authority.is_some() };
-    match &plan.authority {
-        None => over(stream, plan, here).await,
-        Some(authority) => {
-            let connector = TlsConnector::from(Arc::new(crate::web::hyper::trusting(authority, plan.version)?));
-            over(connector.connect(ServerName::try_from(NAME)?, stream).await?, plan, here).await
-        }
+async fn connection(plan: &Plan, connection: usize) -> Result<Vec<Exchange>> {
+    let mut left = plan.connections.get(connection).context("no such connection")?.as_slice();
+    let mut exchanges = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let stream = TcpStream::connect(plan.address).await.context("cannot connect")?;
+        stream.set_nodelay(true)?;
+        let here = Here { connection, port: stream.local_addr()?.port(), tls: plan.authority.is_some() };
+        let done = match &plan.authority {
+            None => over(stream, plan, left, here).await?,
+            Some(authority) => {
+                let connector = TlsConnector::from(Arc::new(super::trusting(authority, plan.version)?));
+                over(connector.connect(ServerName::try_from(NAME)?, stream).await?, plan, left, here).await?
+            }
+        };
+        ensure!(!done.is_empty(), "the server ended the connection before any answer");
+        // With HTTP/1.1 a server may end the connection with an answer: the rest goes over a new one.
+        left = left.get(done.len()..).unwrap_or_default();
+        exchanges.extend(done);
     }
+    Ok(exchanges)
 }
 
 /// Which connection it is.
@@ -62,9 +71,9 @@ struct Here {
 async fn over(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     plan: &Plan,
+    requests: &[Request],
     here: Here,
 ) -> Result<Vec<Exchange>> {
-    let requests = plan.connections.get(here.connection).context("no such connection")?;
     let stream = TokioIo::new(stream);
     let mut exchanges = Vec::with_capacity(requests.len());
     match plan.version {
@@ -72,7 +81,9 @@ async fn over(
             let (mut sender, driver) = http1::handshake(stream).await?;
             let driver = tokio::spawn(driver);
             for request in requests {
-                sender.ready().await?;
+                if sender.ready().await.is_err() {
+                    break;
+                }
                 exchanges
                     .push(read(sender.send_request(message(request, here, Version::H1)?).await?, request, here).await?);
             }
