@@ -158,8 +158,7 @@ impl Connection {
                 }
             }
             Step::Settings(settings) => self.settings(flow, &settings),
-            Step::GoAway(last) if flow == Flow::Responses => self.go_away(last, out),
-            Step::GoAway(_) => {}
+            Step::GoAway(last) => self.go_away(flow, last, out),
             Step::Gap(why) => self.gap(flow, stamp, why, out),
             Step::Resumed => {
                 self.decoder(flow).note_gap();
@@ -247,7 +246,11 @@ impl Connection {
         }
     }
 
-    fn go_away(&mut self, last: u32, out: &mut Vec<Notice>) {
+    /// The server acts on no stream above `last`. What a client says so is about pushed streams.
+    fn go_away(&mut self, from: Flow, last: u32, out: &mut Vec<Notice>) {
+        if from == Flow::Requests {
+            return;
+        }
         self.last_served = Some(last);
         self.counts.unpaired += self.streams.end(
             |id, stream| {
@@ -277,14 +280,7 @@ impl Connection {
     /// The ends of the streams that are open may have been missed.
     fn doubt(&mut self, flow: Flow, why: Incomplete, out: &mut Vec<Notice>) {
         let now = self.newest_ns;
-        let mut over = Vec::new();
-        for (id, stream) in self.streams.iter_mut() {
-            stream.doubt(flow, now, why);
-            if stream.is_over() {
-                over.push(id);
-            }
-        }
-        over.into_iter().for_each(|id| self.streams.settle(id, out));
+        self.streams.update(|stream| stream.doubt(flow, now, why), out);
     }
 
     fn end_flow(&mut self, flow: Flow, why: Incomplete, out: &mut Vec<Notice>) {
@@ -297,23 +293,7 @@ impl Connection {
         }
         self.flow(flow).stop();
         self.ended[index(flow)].get_or_insert(why);
-        let mut over = Vec::new();
-        for (id, stream) in self.streams.iter_mut() {
-            match flow {
-                Flow::Requests if stream.ask == Ask::Coming => {
-                    if stream.answer != Answer::Complete {
-                        stream.mark(why);
-                    }
-                    stream.ask = Ask::Over;
-                }
-                Flow::Requests => {}
-                Flow::Responses => stream.give_up(why),
-            }
-            if stream.is_over() {
-                over.push(id);
-            }
-        }
-        over.into_iter().for_each(|id| self.streams.settle(id, out));
+        self.streams.update(|stream| stream.end(flow, why), out);
     }
 
     /// Something that cannot be was seen: too often, and it is not HTTP/2.

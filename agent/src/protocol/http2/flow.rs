@@ -42,7 +42,7 @@ pub(super) enum Step<'a> {
     Nothing,
     Data(DataStep<'a>),
     Block(Block<'a>),
-    /// RST_STREAM, with its code as far as that was seen.
+    /// `RST_STREAM`, with its code as far as that was seen.
     Reset(u32, Option<u32>),
     /// A parameter of SETTINGS.
     Settings(Vec<(u16, u32)>),

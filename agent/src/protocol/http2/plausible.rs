@@ -2,7 +2,7 @@
 //! from then on.
 
 use super::{
-    frame::{END_HEADERS, HEAD_LENGTH, Head, Kind, PADDED, PAYLOAD_USUAL},
+    frame::{END_HEADERS, HEAD_LENGTH, Head, Kind, PADDED, PAYLOAD_USUAL, settings},
     hpack::{Decoder, Error, Start},
 };
 use crate::{protocol::Flow, span::redact::is_token};
@@ -13,7 +13,7 @@ const SETTING_MAX: u16 = 0x20;
 const CODE_MAX: u32 = 0x20;
 /// Most bytes that a side may allow the other to send at once (RFC 9113, section 6.9.1).
 const WINDOW_MAX: u32 = i32::MAX.cast_unsigned();
-/// Extension frame PRIORITY_UPDATE (RFC 9218, section 7.1), which browsers send.
+/// Extension frame `PRIORITY_UPDATE` (RFC 9218, section 7.1), which browsers send.
 const PRIORITY_UPDATE: u8 = 0x10;
 
 /// What bytes look like.
@@ -29,8 +29,7 @@ pub enum Verdict {
 /// the one before ends, with HEADERS among them, or at least two frames that end exactly with the bytes.
 pub fn looks_like_frames(bytes: &[u8]) -> Verdict {
     let (mut rest, mut frames, mut headers, mut flow) = (bytes, 0_u32, false, None);
-    loop {
-        let Some((head, after)) = split_head(rest) else { break };
+    while let Some((head, after)) = split_head(rest) {
         if !is_strict(&head) {
             return Verdict::Other;
         }
@@ -99,10 +98,7 @@ fn is_strict(head: &Head) -> bool {
 fn is_plausible_payload(head: &Head, payload: &[u8]) -> bool {
     let word = payload.first_chunk().map(|word| u32::from_be_bytes(*word));
     match head.kind {
-        Kind::Settings => payload.chunks_exact(6).all(|setting| match *setting {
-            [a, b, c, d, e, f] => is_plausible_setting(u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f])),
-            _ => false,
-        }),
+        Kind::Settings => settings(payload).all(|(id, value)| is_plausible_setting(id, value)),
         Kind::WindowUpdate => word.is_none_or(|by| by > 0 && by <= WINDOW_MAX),
         Kind::Reset => word.is_none_or(|code| code <= CODE_MAX),
         Kind::GoAway => word.is_none_or(|last| last <= WINDOW_MAX),

@@ -4,7 +4,7 @@
 //!  request    early ──HEADERS──▶ asking ──END_STREAM──▶ asked
 //!  response   awaited ──HEADERS──▶ coming ──END_STREAM──▶ complete
 //! ```
-//! RST_STREAM ends both (RFC 9113, section 5.1). `early` is a stream of which the response's side was seen first.
+//! `RST_STREAM` ends both (RFC 9113, section 5.1). `early` is a stream of which the response's side was seen first.
 
 use super::{flow::DataStep, grpc::Messages, run::length};
 use crate::protocol::{Chunk, Exchange, Flow, Incomplete, Rpc, Size, Stamp, Transfer};
@@ -101,6 +101,20 @@ impl Stream {
         if matches!(self.answer, Answer::Awaited | Answer::Coming) {
             self.mark(why);
             self.answer = Answer::Never;
+        }
+    }
+
+    /// A flow ended; for a message that was not complete by then this is why.
+    pub(super) fn end(&mut self, flow: Flow, why: Incomplete) {
+        match flow {
+            Flow::Requests if self.ask == Ask::Coming => {
+                if self.answer != Answer::Complete {
+                    self.mark(why);
+                }
+                self.ask = Ask::Over;
+            }
+            Flow::Requests => {}
+            Flow::Responses => self.give_up(why),
         }
     }
 
