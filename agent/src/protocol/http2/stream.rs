@@ -40,6 +40,8 @@ pub(super) struct Stream {
     pub(super) ask: Ask,
     pub(super) answer: Answer,
     pub(super) is_connect: bool,
+    /// Headers of it are not known, `content-type` perhaps among them.
+    pub(super) lacks_headers: bool,
     /// Since when the end of a side may have been lost, in boot-time nanoseconds, by flow: requests, responses.
     pub(super) doubts: [Option<u64>; 2],
     pub(super) rpc: Rpc,
@@ -77,6 +79,7 @@ impl Stream {
             ask: Ask::Early,
             answer: Answer::Awaited,
             is_connect: false,
+            lacks_headers: false,
             doubts: [None; 2],
             rpc: Rpc::default(),
             is_rpc: false,

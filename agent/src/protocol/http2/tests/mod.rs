@@ -5,6 +5,7 @@ mod ends;
 pub(super) mod frames;
 mod loss;
 mod malformed;
+mod oracle;
 mod random;
 mod rpc;
 mod upgrade;
