@@ -133,6 +133,19 @@ fn a_connection_from_before_the_agent_is_recognised_by_its_frames() {
 }
 
 #[test]
+fn a_long_stream_from_before_the_agent_does_not_hide_later_ones() {
+    let mut talk = Talk::new(true);
+    for _ in 0..40 {
+        talk.ask(&[&frame(0, 0, 7, &[0, 0, 0, 0, 3, 1, 2, 3])]);
+    }
+    talk.ask(&[&get(9, "/a")]);
+    talk.answer(&[&status(9, END_STREAM, "200")]);
+    let spans = talk.spans();
+    assert_eq!(spans.len(), 2);
+    assert_linked(&spans);
+}
+
+#[test]
 fn an_upgraded_request_is_answered_by_http2() {
     let mut talk = Talk::new(false);
     talk.ask(&[b"GET /old HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"]);

@@ -152,7 +152,10 @@ impl Connection {
             Step::Data(data) => self.stream_data(flow, stamp, &data, out),
             Step::Block(block) => self.block(flow, stamp, &block, out),
             Step::Reset(id, code) => {
-                if let Some(stream) = self.streams.get(id) {
+                // A server may refuse a stream before its request is seen.
+                let is_new = self.streams.get(id).is_none() && flow == Flow::Responses && !id.is_multiple_of(2);
+                let stream = if is_new { self.streams.early(id) } else { self.streams.get(id) };
+                if let Some(stream) = stream {
                     stream.reset(code);
                     self.streams.settle(id, out);
                 }

@@ -21,14 +21,16 @@ const PRIORITY_UPDATE: u8 = 0x10;
 pub enum Verdict {
     /// Frames. The flow is known where a header block tells: only requests have `:method`, only responses `:status`.
     Frames(Option<Flow>),
-    /// Nothing that must be HTTP/2.
+    /// What may be frames, and is too little to tell.
+    Perhaps,
+    /// No frames.
     Other,
 }
 
 /// Judges bytes that begin a call in the middle of a connection: they must be a chain of legal frame heads, each where
 /// the one before ends, with HEADERS among them, or at least two frames that end exactly with the bytes.
 pub fn looks_like_frames(bytes: &[u8]) -> Verdict {
-    let (mut rest, mut frames, mut headers, mut flow) = (bytes, 0_u32, false, None);
+    let (mut rest, mut frames, mut any, mut headers, mut flow) = (bytes, 0_u32, false, false, None);
     while let Some((head, after)) = split_head(rest) {
         if !is_strict(&head) {
             return Verdict::Other;
@@ -46,6 +48,7 @@ pub fn looks_like_frames(bytes: &[u8]) -> Verdict {
             }
         }
         frames += 1;
+        any = true;
         let Some(next) = after.get(length..) else {
             rest = &[];
             frames = 0;
@@ -53,7 +56,13 @@ pub fn looks_like_frames(bytes: &[u8]) -> Verdict {
         };
         rest = next;
     }
-    if headers || (frames >= 2 && rest.is_empty()) { Verdict::Frames(flow) } else { Verdict::Other }
+    if headers || (frames >= 2 && rest.is_empty()) {
+        Verdict::Frames(flow)
+    } else if any {
+        Verdict::Perhaps
+    } else {
+        Verdict::Other
+    }
 }
 
 /// Whether bytes begin as a server's first frame must: SETTINGS (RFC 9113, section 3.4). A client's first frame follows
@@ -202,15 +211,15 @@ mod tests {
 
     #[test]
     fn too_little_is_not_taken_for_frames() {
+        assert_eq!(looks_like_frames(&data(1, 0, b"abc")[..8]), Verdict::Other);
         for bytes in [
-            &[][..],
             &get(1, "/")[..9],
             &data(1, 0, b"abc"),
             &data(1, 0, b"abc")[..10],
             &[data(1, 0, b"abc"), data(1, 0, b"abc")].concat()[..23],
             &settings(&[(1, 1)]),
         ] {
-            assert_eq!(looks_like_frames(bytes), Verdict::Other, "{bytes:x?}");
+            assert_eq!(looks_like_frames(bytes), Verdict::Perhaps, "{bytes:x?}");
         }
     }
 
@@ -248,7 +257,7 @@ mod tests {
             ("ones", &[0xff; 64]),
         ];
         for (name, bytes) in samples {
-            assert_eq!(looks_like_frames(bytes), Verdict::Other, "{name}");
+            assert!(!matches!(looks_like_frames(bytes), Verdict::Frames(_)), "{name}");
             assert!(!begins_with_settings(bytes), "{name}");
         }
     }
