@@ -248,14 +248,12 @@ impl Undecided {
                     return Some(Reader::Opaque);
                 }
                 let verdict = http2::looks_like_frames(bytes);
-                match observer_of(verdict, socket, received) {
-                    Some(observer) => (observer, true),
-                    None => {
-                        // A call of gRPC may go on for long without a head that tells.
-                        self.misses += u32::from(verdict == http2::Verdict::Other);
-                        return (self.misses >= MISSES_MAX).then_some(Reader::Opaque);
-                    }
-                }
+                let Some(observer) = observer_of(verdict, socket, received) else {
+                    // A call of gRPC may go on for long without a head that tells.
+                    self.misses += u32::from(verdict == http2::Verdict::Other);
+                    return (self.misses >= MISSES_MAX).then_some(Reader::Opaque);
+                };
+                (observer, true)
             }
         };
         let contradicts = match socket.role {

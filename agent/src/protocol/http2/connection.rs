@@ -8,10 +8,10 @@ use super::{
     flow::{DataStep, Reader, Step},
     grpc,
     hpack::{Decoder, Start},
-    stream::{Answer, Ask, index},
+    stream::{Answer, Ask, Stream, index},
     streams::Streams,
 };
-use crate::protocol::{Chunk, End, Flow, Incomplete, Notice, Request, Stamp, Transfer};
+use crate::protocol::{Chunk, End, Flow, Incomplete, Notice, Observer, Request, Stamp, Transfer};
 
 /// The stream of a request that came before an upgrade from HTTP/1 (RFC 7540, section 3.2).
 const UPGRADED: u32 = 1;
@@ -163,9 +163,9 @@ impl Connection {
             Step::Settings(settings) => self.settings(flow, &settings),
             Step::GoAway(last) => self.go_away(flow, last, out),
             Step::Gap(why) => self.gap(flow, stamp, why, out),
-            Step::Resumed => {
+            Step::Resumed(until_ns) => {
                 self.decoder(flow).note_gap();
-                self.doubt(flow, Incomplete::Lost, out);
+                self.doubt(flow, Incomplete::Lost, until_ns, out);
             }
             Step::Malformed => {
                 self.counts.malformed += 1;
@@ -277,13 +277,20 @@ impl Connection {
             self.block(flow, stamp, &block, out);
         }
         self.decoder(flow).note_gap();
-        self.doubt(flow, why, out);
+        self.doubt(flow, why, self.newest_ns, out);
     }
 
-    /// The ends of the streams that are open may have been missed.
-    fn doubt(&mut self, flow: Flow, why: Incomplete, out: &mut Vec<Notice>) {
-        let now = self.newest_ns;
-        self.streams.update(|stream| stream.doubt(flow, now, why), out);
+    /// The ends of the streams that are open may have been missed, if they were open before `until_ns`.
+    fn doubt(&mut self, flow: Flow, why: Incomplete, until_ns: u64, out: &mut Vec<Notice>) {
+        let (now, observer) = (self.newest_ns, self.config.observer);
+        // A request's bytes exist from the entry of the call that sends them, or the return of the one that receives them.
+        let begun_ns = |first: Stamp| if observer == Observer::Client { first.start_ns } else { first.end_ns };
+        let change = |stream: &mut Stream| {
+            if stream.exchange.sent.is_none_or(|sent| begun_ns(sent.first) <= until_ns) {
+                stream.doubt(flow, now, why);
+            }
+        };
+        self.streams.update(change, out);
     }
 
     fn end_flow(&mut self, flow: Flow, why: Incomplete, out: &mut Vec<Notice>) {

@@ -35,6 +35,7 @@ pub(super) enum Answer {
 
 /// A stream that is not over.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one stream, each read by its name")]
 pub(super) struct Stream {
     pub(super) exchange: Box<Exchange>,
     pub(super) ask: Ask,

@@ -128,6 +128,21 @@ fn an_unknown_status_is_no_status() {
         .gives(&["7 GET / -> 0 61/0 10/0 headers_unknown"]);
 }
 
+#[test]
+fn streams_that_begin_after_what_was_missed_are_not_in_doubt() {
+    Dialogue::joined_late()
+        .answers(b"the rest of a frame")
+        .chunk(Flow::Responses, Chunk::Skipped(100))
+        .asks(&get(101, "/"))
+        .answers(&response(101, END_STREAM, "200"))
+        .gives(&["101 GET / -> 200 61/0 32/0"]);
+    Dialogue::joined_late()
+        .asks(&get(101, "/"))
+        .answers(b"the rest of a frame")
+        .answers(&response(101, END_STREAM, "200"))
+        .gives(&["101 GET / -> 200 61/0 32/0 lost"]);
+}
+
 /// Both flows of a conversation, as frames.
 fn conversation() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let asked = vec![
