@@ -243,15 +243,17 @@ impl Undecided {
             }
             (Verdict::Other, _) => {
                 held.clear();
-                self.misses += 1;
                 self.missed = true;
                 if is_beginning {
                     return Some(Reader::Opaque);
                 }
-                match frames(bytes, socket, received) {
-                    Some(observer) => (observer, true),
-                    None => return (self.misses >= MISSES_MAX).then_some(Reader::Opaque),
-                }
+                let verdict = http2::looks_like_frames(bytes);
+                let Some(observer) = observer_of(verdict, socket, received) else {
+                    // A call of gRPC may go on for long without a head that tells.
+                    self.misses += u32::from(verdict == http2::Verdict::Other);
+                    return (self.misses >= MISSES_MAX).then_some(Reader::Opaque);
+                };
+                (observer, true)
             }
         };
         let contradicts = match socket.role {
@@ -276,8 +278,8 @@ impl Undecided {
 }
 
 /// Who looks, if bytes from the middle of a connection are frames of HTTP/2, and it is clear whose.
-fn frames(bytes: &[u8], socket: &Socket, received: bool) -> Option<Observer> {
-    let http2::Verdict::Frames(flow) = http2::looks_like_frames(bytes) else { return None };
+fn observer_of(verdict: http2::Verdict, socket: &Socket, received: bool) -> Option<Observer> {
+    let http2::Verdict::Frames(flow) = verdict else { return None };
     match (socket.role, flow, received) {
         (Role::Client, ..) | (Role::Unknown, Some(Flow::Requests), false) | (_, Some(Flow::Responses), true) => {
             Some(Observer::Client)

@@ -139,25 +139,31 @@ impl Play {
 
     /// The thread sends bytes, and after them so many of a body that is not copied.
     pub fn send(&mut self, end: End, tid: u32, bytes: &str, body: u32) {
-        self.call(end, tid, direction::OUT, bytes, body, true);
+        self.call(end, tid, direction::OUT, bytes.as_bytes(), body, true);
     }
 
     /// The thread receives bytes, and after them so many of a body that is not copied.
     pub fn receive(&mut self, end: End, tid: u32, bytes: &str, body: u32) {
-        self.call(end, tid, direction::IN, bytes, body, true);
+        self.call(end, tid, direction::IN, bytes.as_bytes(), body, true);
+    }
+
+    /// Bytes go from one end to the other: sent by the one's thread, then received by the other's.
+    pub fn carry(&mut self, (from, sender): (End, u32), (to, receiver): (End, u32), bytes: &[u8]) {
+        self.call(from, sender, direction::OUT, bytes, 0, true);
+        self.call(to, receiver, direction::IN, bytes, 0, true);
     }
 
     /// The thread sends bytes whose event is lost.
     pub fn send_lost(&mut self, end: End, tid: u32, bytes: &str) {
-        self.call(end, tid, direction::OUT, bytes, 0, false);
+        self.call(end, tid, direction::OUT, bytes.as_bytes(), 0, false);
     }
 
     /// The thread receives bytes whose event is lost.
     pub fn receive_lost(&mut self, end: End, tid: u32, bytes: &str) {
-        self.call(end, tid, direction::IN, bytes, 0, false);
+        self.call(end, tid, direction::IN, bytes.as_bytes(), 0, false);
     }
 
-    fn call(&mut self, end: End, tid: u32, direction: u8, bytes: &str, body: u32, delivered: bool) {
+    fn call(&mut self, end: End, tid: u32, direction: u8, bytes: &[u8], body: u32, delivered: bool) {
         let start_ns = self.now;
         self.now += STEP_NS;
         let mut head = self.head(end, tid, kind::DATA, start_ns + CALL_NS);
@@ -169,11 +175,11 @@ impl Play {
         let copied = bytes.len() as u32;
         let len = copied + body;
         let off = if copied == 0 { len } else { 0 };
-        let flags = if bytes.contains("HTTP/1") { data_flag::START } else { 0 };
+        let flags = if bytes.windows(6).any(|six| six == b"HTTP/1") { data_flag::START } else { 0 };
         let event = DataEvent { head, start_ns, pos: *pos, arrived_ns: 0, len, off, copied, direction, flags, _pad: 0 };
         *pos += u64::from(len);
         if delivered {
-            self.push(&Event::Data(event, bytes.as_bytes()));
+            self.push(&Event::Data(event, bytes));
         }
     }
 

@@ -4,6 +4,7 @@
 mod dialogue;
 mod ends;
 mod golden;
+mod http2;
 mod links;
 mod recorded;
 mod styles;

@@ -1,4 +1,4 @@
-//! A header block in the making (RFC 9113, section 4.3): the fragments in HEADERS or PUSH_PROMISE and in the
+//! A header block in the making (RFC 9113, section 4.3): the fragments in HEADERS or `PUSH_PROMISE` and in the
 //! CONTINUATION frames after it, without their padding and what else is in front.
 
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use crate::protocol::{Chunk, Incomplete, Stamp};
 #[derive(Debug)]
 pub(super) struct Block<'a> {
     pub(super) stream: u32,
-    /// It is a promised request (PUSH_PROMISE), and no message of the stream itself.
+    /// It is a promised request (`PUSH_PROMISE`), and no message of the stream itself.
     pub(super) is_promise: bool,
     /// The sender's side of the stream ends with it.
     pub(super) ends: bool,
@@ -50,7 +50,7 @@ pub(super) struct Fragments {
 impl Fragments {
     pub(super) const fn new(head: &Head, first: Stamp) -> Self {
         let is_promise = matches!(head.kind, Kind::PushPromise);
-        // PUSH_PROMISE has no flag PRIORITY: the bit means nothing there.
+        // `PUSH_PROMISE` has no flag PRIORITY: the bit means nothing there.
         let before = head.padding() + if is_promise { 4 } else { head.priority() };
         Self {
             stream: head.stream,

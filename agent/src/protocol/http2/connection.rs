@@ -8,10 +8,10 @@ use super::{
     flow::{DataStep, Reader, Step},
     grpc,
     hpack::{Decoder, Start},
-    stream::{Answer, Ask, index},
+    stream::{Answer, Ask, Stream, index},
     streams::Streams,
 };
-use crate::protocol::{Chunk, End, Flow, Incomplete, Notice, Request, Stamp, Transfer};
+use crate::protocol::{Chunk, End, Flow, Incomplete, Notice, Observer, Request, Stamp, Transfer};
 
 /// The stream of a request that came before an upgrade from HTTP/1 (RFC 7540, section 3.2).
 const UPGRADED: u32 = 1;
@@ -152,18 +152,20 @@ impl Connection {
             Step::Data(data) => self.stream_data(flow, stamp, &data, out),
             Step::Block(block) => self.block(flow, stamp, &block, out),
             Step::Reset(id, code) => {
-                if let Some(stream) = self.streams.get(id) {
+                // A server may refuse a stream before its request is seen.
+                let is_new = self.streams.get(id).is_none() && flow == Flow::Responses && !id.is_multiple_of(2);
+                let stream = if is_new { self.streams.early(id) } else { self.streams.get(id) };
+                if let Some(stream) = stream {
                     stream.reset(code);
                     self.streams.settle(id, out);
                 }
             }
             Step::Settings(settings) => self.settings(flow, &settings),
-            Step::GoAway(last) if flow == Flow::Responses => self.go_away(last, out),
-            Step::GoAway(_) => {}
+            Step::GoAway(last) => self.go_away(flow, last, out),
             Step::Gap(why) => self.gap(flow, stamp, why, out),
-            Step::Resumed => {
+            Step::Resumed(until_ns) => {
                 self.decoder(flow).note_gap();
-                self.doubt(flow, Incomplete::Lost, out);
+                self.doubt(flow, Incomplete::Lost, until_ns, out);
             }
             Step::Malformed => {
                 self.counts.malformed += 1;
@@ -247,7 +249,11 @@ impl Connection {
         }
     }
 
-    fn go_away(&mut self, last: u32, out: &mut Vec<Notice>) {
+    /// The server acts on no stream above `last`. What a client says so is about pushed streams.
+    fn go_away(&mut self, from: Flow, last: u32, out: &mut Vec<Notice>) {
+        if from == Flow::Requests {
+            return;
+        }
         self.last_served = Some(last);
         self.counts.unpaired += self.streams.end(
             |id, stream| {
@@ -271,20 +277,20 @@ impl Connection {
             self.block(flow, stamp, &block, out);
         }
         self.decoder(flow).note_gap();
-        self.doubt(flow, why, out);
+        self.doubt(flow, why, self.newest_ns, out);
     }
 
-    /// The ends of the streams that are open may have been missed.
-    fn doubt(&mut self, flow: Flow, why: Incomplete, out: &mut Vec<Notice>) {
-        let now = self.newest_ns;
-        let mut over = Vec::new();
-        for (id, stream) in self.streams.iter_mut() {
-            stream.doubt(flow, now, why);
-            if stream.is_over() {
-                over.push(id);
+    /// The ends of the streams that are open may have been missed, if they were open before `until_ns`.
+    fn doubt(&mut self, flow: Flow, why: Incomplete, until_ns: u64, out: &mut Vec<Notice>) {
+        let (now, observer) = (self.newest_ns, self.config.observer);
+        // A request's bytes exist from the entry of the call that sends them, or the return of the one that receives them.
+        let begun_ns = |first: Stamp| if observer == Observer::Client { first.start_ns } else { first.end_ns };
+        let change = |stream: &mut Stream| {
+            if stream.exchange.sent.is_none_or(|sent| begun_ns(sent.first) <= until_ns) {
+                stream.doubt(flow, now, why);
             }
-        }
-        over.into_iter().for_each(|id| self.streams.settle(id, out));
+        };
+        self.streams.update(change, out);
     }
 
     fn end_flow(&mut self, flow: Flow, why: Incomplete, out: &mut Vec<Notice>) {
@@ -297,23 +303,7 @@ impl Connection {
         }
         self.flow(flow).stop();
         self.ended[index(flow)].get_or_insert(why);
-        let mut over = Vec::new();
-        for (id, stream) in self.streams.iter_mut() {
-            match flow {
-                Flow::Requests if stream.ask == Ask::Coming => {
-                    if stream.answer != Answer::Complete {
-                        stream.mark(why);
-                    }
-                    stream.ask = Ask::Over;
-                }
-                Flow::Requests => {}
-                Flow::Responses => stream.give_up(why),
-            }
-            if stream.is_over() {
-                over.push(id);
-            }
-        }
-        over.into_iter().for_each(|id| self.streams.settle(id, out));
+        self.streams.update(|stream| stream.end(flow, why), out);
     }
 
     /// Something that cannot be was seen: too often, and it is not HTTP/2.

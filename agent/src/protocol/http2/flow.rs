@@ -42,7 +42,7 @@ pub(super) enum Step<'a> {
     Nothing,
     Data(DataStep<'a>),
     Block(Block<'a>),
-    /// RST_STREAM, with its code as far as that was seen.
+    /// `RST_STREAM`, with its code as far as that was seen.
     Reset(u32, Option<u32>),
     /// A parameter of SETTINGS.
     Settings(Vec<(u16, u32)>),
@@ -50,8 +50,8 @@ pub(super) enum Step<'a> {
     GoAway(u32),
     /// From here on frames are missing.
     Gap(Incomplete),
-    /// Frames are seen again; what was missing ends here.
-    Resumed,
+    /// Frames are seen again; what was missing moved until then, in boot-time nanoseconds.
+    Resumed(u64),
     /// The bytes cannot be a frame here; from here on frames are missing.
     Malformed,
     /// The flow does not begin as HTTP/2.
@@ -84,8 +84,10 @@ pub(super) struct Reader {
     fragments: Option<Fragments>,
     /// Longest payload that the other side allows, as far as known.
     pub(super) payload_max: u32,
-    /// Bytes were passed over that may have been frames.
-    missed: bool,
+    /// When the last bytes moved that may have been frames and were not seen or passed over.
+    missed_ns: Option<u64>,
+    /// When the last bytes moved.
+    now_ns: u64,
     /// The last call that moved bytes: entry, process, thread.
     call: Option<(u64, u32, u32)>,
     /// Frames seen, so that a flow that never was HTTP/2 can be told.
@@ -107,7 +109,8 @@ impl Reader {
             first: Stamp::default(),
             fragments: None,
             payload_max: if joined_late { PAYLOAD_MAX } else { PAYLOAD_USUAL },
-            missed: false,
+            missed_ns: None,
+            now_ns: 0,
             call: None,
             frames: 0,
         }
@@ -138,6 +141,7 @@ impl Reader {
         let call = Some((stamp.start_ns, stamp.tgid, stamp.tid));
         let begins = self.call != call;
         self.call = call;
+        self.now_ns = self.now_ns.max(stamp.end_ns);
         begins
     }
 
@@ -175,7 +179,7 @@ impl Reader {
         if self.is_over() {
             return Step::Nothing;
         }
-        self.missed = true;
+        self.missed_ns = Some(self.now_ns);
         self.at = At::Seek;
         Step::Gap(why)
     }
@@ -187,13 +191,13 @@ impl Reader {
 
     fn gap(&mut self, rest: &mut Chunk<'_>) -> Step<'static> {
         let why = missing(take(rest, u64::MAX));
-        self.missed = true;
+        self.missed_ns = Some(self.now_ns);
         self.at = At::Seek;
         Step::Gap(why)
     }
 
     fn malformed(&mut self) -> Step<'static> {
-        self.missed = true;
+        self.missed_ns = Some(self.now_ns);
         self.at = At::Seek;
         Step::Malformed
     }
@@ -340,11 +344,10 @@ impl Reader {
             let preface = self.flow == Flow::Requests && bytes.starts_with(HTTP2_PREFACE);
             if preface || may_begin_frame(bytes, self.flow, self.payload_max) {
                 self.at = if preface { At::Preface(0) } else { At::Head(0) };
-                let missed = std::mem::take(&mut self.missed);
-                return if missed { Step::Resumed } else { Step::Nothing };
+                return self.missed_ns.take().map_or(Step::Nothing, Step::Resumed);
             }
         }
-        self.missed = true;
+        self.missed_ns = Some(self.now_ns);
         self.at = At::Seek;
         let lost = missing(take(rest, u64::MAX)) == Incomplete::Lost;
         if lost { Step::Gap(Incomplete::Lost) } else { Step::Nothing }

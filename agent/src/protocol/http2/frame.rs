@@ -13,12 +13,20 @@ pub(super) const PAYLOAD_MAX: u32 = (1 << 24) - 1;
 pub(super) const END_STREAM: u8 = 0x1;
 /// Flag of SETTINGS and PING: an answer.
 pub(super) const ACK: u8 = 0x1;
-/// Flag of HEADERS, PUSH_PROMISE and CONTINUATION: the header block ends with this frame.
+/// Flag of HEADERS, `PUSH_PROMISE` and CONTINUATION: the header block ends with this frame.
 pub(super) const END_HEADERS: u8 = 0x4;
-/// Flag of DATA, HEADERS and PUSH_PROMISE.
+/// Flag of DATA, HEADERS and `PUSH_PROMISE`.
 pub(super) const PADDED: u8 = 0x8;
 /// Flag of HEADERS.
 pub(super) const PRIORITY: u8 = 0x20;
+
+/// Ids and values of the parameters in the payload of SETTINGS (RFC 9113, section 6.5.1).
+pub(super) fn settings(payload: &[u8]) -> impl Iterator<Item = (u16, u32)> {
+    payload.chunks_exact(6).filter_map(|parameter| {
+        let (id, value) = parameter.split_first_chunk()?;
+        Some((u16::from_be_bytes(*id), u32::from_be_bytes(*value.first_chunk()?)))
+    })
+}
 
 /// Type of a frame (RFC 9113, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

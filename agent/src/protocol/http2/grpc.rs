@@ -52,16 +52,9 @@ pub(super) fn message(value: &[u8], out: &mut Vec<u8>) -> bool {
             [b'%', high, low, ..] => digit(high).zip(digit(low)),
             _ => None,
         };
-        match encoded {
-            Some((high, low)) => {
-                out.push(high << 4 | low);
-                rest = rest.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(byte);
-                rest = after;
-            }
-        }
+        let decoded = encoded.map_or(byte, |(high, low)| high << 4 | low);
+        out.push(decoded);
+        rest = if encoded.is_some() { rest.get(3..).unwrap_or_default() } else { after };
     }
     false
 }

@@ -91,7 +91,7 @@ pub struct Counts {
     pub head_too_long: u64,
     /// Exchanges of which the method, the target or the status refers to unknown state of header compression.
     pub headers_unknown: u64,
-    /// Promised requests (PUSH_PROMISE), which are left alone.
+    /// Promised requests (`PUSH_PROMISE`), which are left alone.
     pub pushed: u64,
     /// Times that more than [`EARLY_MAX`] streams had to wait for their request.
     pub early_full: u64,

@@ -2,7 +2,7 @@
 //! from then on.
 
 use super::{
-    frame::{END_HEADERS, HEAD_LENGTH, Head, Kind, PADDED, PAYLOAD_USUAL},
+    frame::{END_HEADERS, HEAD_LENGTH, Head, Kind, PADDED, PAYLOAD_USUAL, settings},
     hpack::{Decoder, Error, Start},
 };
 use crate::{protocol::Flow, span::redact::is_token};
@@ -13,7 +13,7 @@ const SETTING_MAX: u16 = 0x20;
 const CODE_MAX: u32 = 0x20;
 /// Most bytes that a side may allow the other to send at once (RFC 9113, section 6.9.1).
 const WINDOW_MAX: u32 = i32::MAX.cast_unsigned();
-/// Extension frame PRIORITY_UPDATE (RFC 9218, section 7.1), which browsers send.
+/// Extension frame `PRIORITY_UPDATE` (RFC 9218, section 7.1), which browsers send.
 const PRIORITY_UPDATE: u8 = 0x10;
 
 /// What bytes look like.
@@ -21,16 +21,17 @@ const PRIORITY_UPDATE: u8 = 0x10;
 pub enum Verdict {
     /// Frames. The flow is known where a header block tells: only requests have `:method`, only responses `:status`.
     Frames(Option<Flow>),
-    /// Nothing that must be HTTP/2.
+    /// What may be frames, and is too little to tell.
+    Perhaps,
+    /// No frames.
     Other,
 }
 
 /// Judges bytes that begin a call in the middle of a connection: they must be a chain of legal frame heads, each where
 /// the one before ends, with HEADERS among them, or at least two frames that end exactly with the bytes.
 pub fn looks_like_frames(bytes: &[u8]) -> Verdict {
-    let (mut rest, mut frames, mut headers, mut flow) = (bytes, 0_u32, false, None);
-    loop {
-        let Some((head, after)) = split_head(rest) else { break };
+    let (mut rest, mut frames, mut any, mut headers, mut flow) = (bytes, 0_u32, false, false, None);
+    while let Some((head, after)) = split_head(rest) {
         if !is_strict(&head) {
             return Verdict::Other;
         }
@@ -47,6 +48,7 @@ pub fn looks_like_frames(bytes: &[u8]) -> Verdict {
             }
         }
         frames += 1;
+        any = true;
         let Some(next) = after.get(length..) else {
             rest = &[];
             frames = 0;
@@ -54,7 +56,13 @@ pub fn looks_like_frames(bytes: &[u8]) -> Verdict {
         };
         rest = next;
     }
-    if headers || (frames >= 2 && rest.is_empty()) { Verdict::Frames(flow) } else { Verdict::Other }
+    if headers || (frames >= 2 && rest.is_empty()) {
+        Verdict::Frames(flow)
+    } else if any {
+        Verdict::Perhaps
+    } else {
+        Verdict::Other
+    }
 }
 
 /// Whether bytes begin as a server's first frame must: SETTINGS (RFC 9113, section 3.4). A client's first frame follows
@@ -99,10 +107,7 @@ fn is_strict(head: &Head) -> bool {
 fn is_plausible_payload(head: &Head, payload: &[u8]) -> bool {
     let word = payload.first_chunk().map(|word| u32::from_be_bytes(*word));
     match head.kind {
-        Kind::Settings => payload.chunks_exact(6).all(|setting| match *setting {
-            [a, b, c, d, e, f] => is_plausible_setting(u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f])),
-            _ => false,
-        }),
+        Kind::Settings => settings(payload).all(|(id, value)| is_plausible_setting(id, value)),
         Kind::WindowUpdate => word.is_none_or(|by| by > 0 && by <= WINDOW_MAX),
         Kind::Reset => word.is_none_or(|code| code <= CODE_MAX),
         Kind::GoAway => word.is_none_or(|last| last <= WINDOW_MAX),
@@ -206,15 +211,15 @@ mod tests {
 
     #[test]
     fn too_little_is_not_taken_for_frames() {
+        assert_eq!(looks_like_frames(&data(1, 0, b"abc")[..8]), Verdict::Other);
         for bytes in [
-            &[][..],
             &get(1, "/")[..9],
             &data(1, 0, b"abc"),
             &data(1, 0, b"abc")[..10],
             &[data(1, 0, b"abc"), data(1, 0, b"abc")].concat()[..23],
             &settings(&[(1, 1)]),
         ] {
-            assert_eq!(looks_like_frames(bytes), Verdict::Other, "{bytes:x?}");
+            assert_eq!(looks_like_frames(bytes), Verdict::Perhaps, "{bytes:x?}");
         }
     }
 
@@ -252,7 +257,7 @@ mod tests {
             ("ones", &[0xff; 64]),
         ];
         for (name, bytes) in samples {
-            assert_eq!(looks_like_frames(bytes), Verdict::Other, "{name}");
+            assert!(!matches!(looks_like_frames(bytes), Verdict::Frames(_)), "{name}");
             assert!(!begins_with_settings(bytes), "{name}");
         }
     }

@@ -52,6 +52,7 @@ impl Connection {
         out.push(Notice::Started { ordinal, first: block.first });
         stream.moved(Flow::Requests, &block.first, stamp, block.wire);
         stream.is_connect = is_connect;
+        stream.lacks_headers |= unknown || flaw.is_some();
         stream.is_rpc |= is_grpc;
         stream.rpc.timeout_ns = timeout_ns;
         stream.exchange.request = Some(request);

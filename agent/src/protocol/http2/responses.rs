@@ -38,7 +38,8 @@ impl Connection {
         if let Some(why) = fields.flaw {
             stream.mark(why);
         }
-        stream.is_rpc |= fields.is_grpc;
+        stream.lacks_headers |= fields.unknown || fields.flaw.is_some();
+        stream.is_rpc |= fields.is_grpc || (stream.lacks_headers && fields.grpc_status.is_some());
         stream.rpc.status = fields.grpc_status.or(stream.rpc.status);
         let (status, unknown, flaw) = (fields.status, fields.unknown, fields.flaw);
         let is_head = fields.opening == Opening::Response || stream.exchange.response.is_none();

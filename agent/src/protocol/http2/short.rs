@@ -1,6 +1,6 @@
-//! Payloads that are short and matter: RST_STREAM, SETTINGS, GOAWAY.
+//! Payloads that are short and matter: `RST_STREAM`, SETTINGS, GOAWAY.
 
-use super::frame::{Head, Kind};
+use super::frame::{Head, Kind, settings};
 use crate::protocol::Chunk;
 
 /// Bytes kept of such a payload; parameters of SETTINGS beyond are passed over.
@@ -51,12 +51,8 @@ impl Short {
         self.bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
     }
 
-    /// Ids and values (RFC 9113, section 6.5.1).
+    /// The parameters of SETTINGS that were seen.
     pub(super) fn settings(&self) -> Vec<(u16, u32)> {
-        let setting = |bytes: &[u8]| match *bytes {
-            [a, b, c, d, e, f] => Some((u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f]))),
-            _ => None,
-        };
-        self.bytes.chunks_exact(6).filter_map(setting).collect()
+        settings(&self.bytes).collect()
     }
 }

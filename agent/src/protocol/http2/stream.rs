@@ -4,7 +4,7 @@
 //!  request    early ──HEADERS──▶ asking ──END_STREAM──▶ asked
 //!  response   awaited ──HEADERS──▶ coming ──END_STREAM──▶ complete
 //! ```
-//! RST_STREAM ends both (RFC 9113, section 5.1). `early` is a stream of which the response's side was seen first.
+//! `RST_STREAM` ends both (RFC 9113, section 5.1). `early` is a stream of which the response's side was seen first.
 
 use super::{flow::DataStep, grpc::Messages, run::length};
 use crate::protocol::{Chunk, Exchange, Flow, Incomplete, Rpc, Size, Stamp, Transfer};
@@ -35,11 +35,14 @@ pub(super) enum Answer {
 
 /// A stream that is not over.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one stream, each read by its name")]
 pub(super) struct Stream {
     pub(super) exchange: Box<Exchange>,
     pub(super) ask: Ask,
     pub(super) answer: Answer,
     pub(super) is_connect: bool,
+    /// Headers of it are not known, `content-type` perhaps among them.
+    pub(super) lacks_headers: bool,
     /// Since when the end of a side may have been lost, in boot-time nanoseconds, by flow: requests, responses.
     pub(super) doubts: [Option<u64>; 2],
     pub(super) rpc: Rpc,
@@ -77,6 +80,7 @@ impl Stream {
             ask: Ask::Early,
             answer: Answer::Awaited,
             is_connect: false,
+            lacks_headers: false,
             doubts: [None; 2],
             rpc: Rpc::default(),
             is_rpc: false,
@@ -101,6 +105,20 @@ impl Stream {
         if matches!(self.answer, Answer::Awaited | Answer::Coming) {
             self.mark(why);
             self.answer = Answer::Never;
+        }
+    }
+
+    /// A flow ended; for a message that was not complete by then this is why.
+    pub(super) fn end(&mut self, flow: Flow, why: Incomplete) {
+        match flow {
+            Flow::Requests if self.ask == Ask::Coming => {
+                if self.answer != Answer::Complete {
+                    self.mark(why);
+                }
+                self.ask = Ask::Over;
+            }
+            Flow::Requests => {}
+            Flow::Responses => self.give_up(why),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::protocol::{Incomplete, Notice};
 /// Streams by their ids.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    streams: BTreeMap<u32, Stream>,
+    table: BTreeMap<u32, Stream>,
     /// Of those, the ones of which the request was not seen yet.
     early: usize,
     /// The highest stream of which the request was seen. Lower ones that were not seen by then never will be: ids go up
@@ -22,7 +22,7 @@ pub(super) struct Streams {
 impl Streams {
     /// A stream that is not over.
     pub(super) fn get(&mut self, id: u32) -> Option<&mut Stream> {
-        self.streams.get_mut(&id)
+        self.table.get_mut(&id)
     }
 
     pub(super) const fn highest(&self) -> u32 {
@@ -31,27 +31,31 @@ impl Streams {
 
     /// Streams whose request was seen.
     pub(super) fn open(&self) -> usize {
-        self.streams.len() - self.early
+        self.table.len() - self.early
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Stream)> {
-        self.streams.iter_mut().map(|(id, stream)| (*id, stream))
+    /// Changes all streams, and reports those that are over then.
+    pub(super) fn update(&mut self, mut change: impl FnMut(&mut Stream), out: &mut Vec<Notice>) {
+        self.table.values_mut().for_each(&mut change);
+        for (_, stream) in self.table.extract_if(.., |_, stream| stream.is_over()) {
+            out.push(Notice::Finished(stream.into_exchange()));
+        }
     }
 
     /// The stream of a request that begins; `ordinal` is that of its exchange. Returns how many streams had to give way:
     /// lower ones without requests, and the lowest one if there are too many, which is reported.
     pub(super) fn begin(&mut self, id: u32, ordinal: u64, out: &mut Vec<Notice>) -> (&mut Stream, Dropped) {
         let mut dropped = Dropped { unpaired: self.pass(id), full: 0 };
-        self.early -= usize::from(self.streams.get(&id).is_some_and(|stream| stream.ask == Ask::Early));
+        self.early -= usize::from(self.table.get(&id).is_some_and(|stream| stream.ask == Ask::Early));
         // Early streams are higher than this one, so the lowest is none of them.
         if self.open() >= STREAMS_MAX
-            && let Some((_, mut lowest)) = self.streams.pop_first()
+            && let Some((_, mut lowest)) = self.table.pop_first()
         {
             lowest.give_up(Incomplete::Unobserved);
             out.push(Notice::Finished(lowest.into_exchange()));
             dropped.full = 1;
         }
-        let stream = self.streams.entry(id).or_insert_with(|| Stream::new(ordinal));
+        let stream = self.table.entry(id).or_insert_with(|| Stream::new(ordinal));
         stream.begin(ordinal);
         (stream, dropped)
     }
@@ -63,9 +67,9 @@ impl Streams {
         if self.early == 0 {
             return 0;
         }
-        let before = self.streams.len();
-        self.streams.retain(|at, stream| *at >= id || stream.ask != Ask::Early);
-        let dropped = before - self.streams.len();
+        let before = self.table.len();
+        self.table.retain(|at, stream| *at >= id || stream.ask != Ask::Early);
+        let dropped = before - self.table.len();
         self.early -= dropped;
         dropped as u64
     }
@@ -77,7 +81,7 @@ impl Streams {
             return None;
         }
         self.early += 1;
-        Some(self.streams.entry(id).or_insert_with(|| Stream::new(u64::from(id))))
+        Some(self.table.entry(id).or_insert_with(|| Stream::new(u64::from(id))))
     }
 
     pub(super) const fn is_early_full(&self) -> bool {
@@ -86,8 +90,8 @@ impl Streams {
 
     /// Reports a stream if it is over.
     pub(super) fn settle(&mut self, id: u32, out: &mut Vec<Notice>) {
-        if self.streams.get(&id).is_some_and(Stream::is_over)
-            && let Some(stream) = self.streams.remove(&id)
+        if self.table.get(&id).is_some_and(Stream::is_over)
+            && let Some(stream) = self.table.remove(&id)
         {
             out.push(Notice::Finished(stream.into_exchange()));
         }
@@ -97,18 +101,15 @@ impl Streams {
     /// without that.
     pub(super) fn end(&mut self, mut end: impl FnMut(u32, &mut Stream) -> bool, out: &mut Vec<Notice>) -> u64 {
         let mut unpaired = 0;
-        let over: Vec<u32> =
-            self.streams.iter_mut().filter_map(|(id, stream)| end(*id, stream).then_some(*id)).collect();
-        for id in over {
-            let Some(stream) = self.streams.remove(&id) else { continue };
+        for (_, stream) in self.table.extract_if(.., |id, stream| end(*id, stream)) {
             if stream.ask == Ask::Early {
-                self.early -= 1;
                 unpaired += 1;
             } else {
                 out.push(Notice::Finished(stream.into_exchange()));
             }
         }
-        unpaired
+        self.early -= unpaired;
+        unpaired as u64
     }
 }
 

@@ -62,7 +62,7 @@ fn each(text: &[u8], mut give: impl FnMut([u8; 2], usize)) -> Result<(), Error> 
 pub(super) struct Bits {
     /// The next bits, from the highest on.
     window: u64,
-    /// How many bits of `window` count; the rest are zeros or a part of what comes next.
+    /// How many bits of `window` count. The rest are zeros, or already what comes next: to set those again changes nothing.
     count: u32,
     /// Bytes taken from the string; the last of them may be in `window` in part.
     at: usize,
@@ -79,7 +79,6 @@ impl Bits {
             self.count += bytes * 8;
             return;
         }
-        self.window &= !(u64::MAX.checked_shr(self.count).unwrap_or(0));
         while let (true, Some(byte)) = (self.count <= 56, text.get(self.at)) {
             self.window |= u64::from(*byte) << (56 - self.count);
             self.count += 8;

@@ -119,7 +119,6 @@ impl Table {
     fn clear(&mut self) {
         self.entries.clear();
         self.size = 0;
-        self.base = self.base.wrapping_add(self.store.len() as u32);
         self.store.clear();
     }
 

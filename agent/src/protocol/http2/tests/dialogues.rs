@@ -140,7 +140,7 @@ fn pushed_streams_are_left_alone_but_their_blocks_fill_the_table() {
         .answers(&frame(5, END_HEADERS, 1, &promise))
         .answers(&[response(2, 0, "200"), data(2, END_STREAM, b"pushed")].concat())
         // The entry that the promise inserted.
-        .answers(&frame(1, END_HEADERS | END_STREAM, 1, &[0x80 | 62]))
+        .answers(&frame(1, END_HEADERS | END_STREAM, 1, &[NEWEST]))
         .gives(&["1 GET / -> 203 61/0 10/0"]);
     assert_eq!(dialogue.connection.counts().pushed, 1);
 }

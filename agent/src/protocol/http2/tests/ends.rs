@@ -45,6 +45,7 @@ fn a_reset_seen_before_its_request_counts() {
         .answers(&[response(1, 0, "200"), reset(1, 2)].concat())
         .asks(&request(1, 0, "POST", "/"))
         .gives(&["1 POST / -> 200 62/0 32/0 reset 2 reset"]);
+    Dialogue::server().answers(&reset(1, 7)).asks(&get(1, "/")).gives(&["1 GET / -> ? 61/0 - reset 7 reset"]);
 }
 
 #[test]

@@ -8,6 +8,9 @@ pub(in super::super) const END_HEADERS: u8 = 0x4;
 pub(in super::super) const PADDED: u8 = 0x8;
 pub(in super::super) const PRIORITY: u8 = 0x20;
 
+/// The newest entry of the dynamic table, as an indexed field (RFC 7541, sections 2.3.3 and 6.1).
+pub(in super::super) const NEWEST: u8 = 0x80 + 62;
+
 /// A frame of any type.
 pub(in super::super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();

@@ -108,7 +108,7 @@ fn part_of_a_header_block_is_used_as_far_as_it_was_seen() {
 #[test]
 fn a_lost_header_block_makes_what_refers_to_it_unknown() {
     let first = frame(1, END_HEADERS | END_STREAM, 1, &[indexed(":path", "/a"), block(&[(":method", "GET")])].concat());
-    let again = [vec![0x80 | 62], block(&[(":method", "GET"), (":scheme", "http")])].concat();
+    let again = [vec![NEWEST], block(&[(":method", "GET"), (":scheme", "http")])].concat();
     let seen = Dialogue::server().asks(&[first.clone(), frame(1, END_HEADERS | END_STREAM, 3, &again)].concat());
     seen.answers(&response(3, END_STREAM, "200")).gives(&["3 GET /a -> 200 37/0 32/0"]);
 
@@ -124,8 +124,23 @@ fn a_lost_header_block_makes_what_refers_to_it_unknown() {
 fn an_unknown_status_is_no_status() {
     Dialogue::joined_late()
         .asks(&get(7, "/"))
-        .answers(&frame(1, END_HEADERS | END_STREAM, 7, &[0x80 | 70]))
+        .answers(&frame(1, END_HEADERS | END_STREAM, 7, &[NEWEST + 8]))
         .gives(&["7 GET / -> 0 61/0 10/0 headers_unknown"]);
+}
+
+#[test]
+fn streams_that_begin_after_what_was_missed_are_not_in_doubt() {
+    Dialogue::joined_late()
+        .answers(b"the rest of a frame")
+        .chunk(Flow::Responses, Chunk::Skipped(100))
+        .asks(&get(101, "/"))
+        .answers(&response(101, END_STREAM, "200"))
+        .gives(&["101 GET / -> 200 61/0 32/0"]);
+    Dialogue::joined_late()
+        .asks(&get(101, "/"))
+        .answers(b"the rest of a frame")
+        .answers(&response(101, END_STREAM, "200"))
+        .gives(&["101 GET / -> 200 61/0 32/0 lost"]);
 }
 
 /// Both flows of a conversation, as frames.

@@ -5,6 +5,7 @@ mod ends;
 pub(super) mod frames;
 mod loss;
 mod malformed;
+mod oracle;
 mod random;
 mod rpc;
 mod upgrade;
@@ -80,11 +81,13 @@ impl Dialogue {
 
     /// The exchanges that are over.
     pub(super) fn finished(&self) -> Vec<&Exchange> {
-        let finished = |notice| match notice {
-            &Notice::Finished(ref exchange) => Some(&**exchange),
-            Notice::Started { .. } | Notice::Opaque => None,
-        };
-        self.out.iter().filter_map(finished).collect()
+        self.out
+            .iter()
+            .filter_map(|notice| match notice {
+                Notice::Finished(exchange) => Some(&**exchange),
+                Notice::Started { .. } | Notice::Opaque => None,
+            })
+            .collect()
     }
 
     /// The exchanges so far, each as a line: ordinal, request, `->`, response, sizes, what is wrong.

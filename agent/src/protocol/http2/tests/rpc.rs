@@ -130,6 +130,21 @@ fn what_a_reset_or_an_http_status_stands_for() {
 }
 
 #[test]
+fn a_status_tells_grpc_where_the_content_type_is_not_known() {
+    let unknown = frame(1, END_HEADERS, 9, &[&block(&[(":status", "200")])[..], &[NEWEST + 5]].concat());
+    let dialogue = Dialogue::joined_late()
+        .asks(&request(9, END_STREAM, "POST", "/a.B/C"))
+        .answers(&[unknown, data(9, 0, &message(b"x")), trailers(9, "0")].concat());
+    assert_eq!((rpc(&dialogue).received_messages, code(&dialogue)), (Some(1), Some(0)));
+    assert_eq!(dialogue.finished()[0].incomplete, None);
+    // A call of gRPC-Web has the same trailers, and is none of gRPC.
+    let web =
+        headers(1, END_STREAM, &[(":status", "200"), ("content-type", "application/grpc-web"), ("grpc-status", "0")]);
+    let dialogue = Dialogue::server().asks(&get(1, "/a.B/C")).answers(&web);
+    assert_eq!(dialogue.finished()[0].rpc, None);
+}
+
+#[test]
 fn the_response_alone_may_tell_that_it_is_grpc() {
     let dialogue = Dialogue::server()
         .asks(&request(1, END_STREAM, "POST", "/a.B/C"))

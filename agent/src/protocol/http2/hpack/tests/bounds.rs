@@ -68,6 +68,20 @@ fn a_table_above_the_bound_loses_its_oldest_entries() {
 }
 
 #[test]
+fn an_entry_above_the_bound_is_unknown_and_one_above_the_table_is_not_there() {
+    // Of 100,000 bytes: an entry of 80,000 is in the encoder's table, one of 200,000 is not, and empties it.
+    for (length, counted, behind) in [(80_000, 1, None), (200_000, 0, Some(Error::IndexBeyond(62)))] {
+        let mut decoder = Decoder::new(Start::Beginning);
+        decoder.set_limit(100_000);
+        decode(&mut decoder, b"\x3f\x81\x8d\x06").1.unwrap();
+        let (fields, result) = decode(&mut decoder, &literal(b"z", &vec![b'v'; length]));
+        assert_eq!((fields[0].1.as_ref().map(Vec::len), result), (Ok(length), Ok(())));
+        assert_eq!(decoder.counts().evicted, counted);
+        assert_eq!(decode(&mut decoder, b"\xbe").1.err(), behind);
+    }
+}
+
+#[test]
 fn an_entry_that_is_larger_than_the_table_empties_it() {
     let mut decoder = Decoder::new(Start::Beginning);
     decode(&mut decoder, &literal(b"a", b"b")).1.unwrap();

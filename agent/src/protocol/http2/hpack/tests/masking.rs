@@ -57,17 +57,14 @@ fn only_what_is_not_kept_is_masked() {
 
 #[test]
 fn no_mask_ends_a_line_or_parts_a_path() {
-    for byte in 0..=255 {
-        for (huffman, symbol) in [(true, b'\n'), (true, byte)] {
-            let mut block = Vec::new();
-            httlib_hpack::Encoder::default().encode((b"a".to_vec(), vec![symbol], 0x2), &mut block).unwrap();
-            let (literal, _) = literals(&mut Decoder::new(Start::Beginning), &block).remove(0);
-            assert_eq!(literal.value.huffman, huffman);
-            mask::whole(&mut block, &literal.value).unwrap();
-            let (_, (_, value)) = literals(&mut Decoder::new(Start::Beginning), &block).remove(0);
-            let value = value.unwrap();
-            assert!(!b"\r\n\0/?#&;=% ".contains(&value[0]), "{symbol} becomes {value:?}");
-        }
+    for symbol in 0..=255 {
+        let mut block = Vec::new();
+        httlib_hpack::Encoder::default().encode((b"a".to_vec(), vec![symbol], 0x2), &mut block).unwrap();
+        let (literal, _) = literals(&mut Decoder::new(Start::Beginning), &block).remove(0);
+        mask::whole(&mut block, &literal.value).unwrap();
+        let (_, (_, value)) = literals(&mut Decoder::new(Start::Beginning), &block).remove(0);
+        let value = value.unwrap();
+        assert!(!b"\r\n\0/?#&;=% ".contains(&value[0]), "{symbol} becomes {value:?}");
     }
 }
 
