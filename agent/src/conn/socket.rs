@@ -147,6 +147,10 @@ impl Socket {
         if event.netns != 0 {
             self.netns = event.netns;
         }
+        self.tls |= event.tls != 0;
+        if event.over != 0 {
+            self.over = event.over;
+        }
     }
 
     /// How long establishing took, for the end that connected.

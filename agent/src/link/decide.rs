@@ -99,7 +99,10 @@ impl Linker {
         let mut found = Vec::new();
         let mut open = None;
         let mut contradicted = false;
-        for &ordinal in conn.exchanges.iter().rev() {
+        // A stream has the same number at both ends; else the ordinal may differ, and exchanges end in their order.
+        let stream = server.stream.map(|_| key.ordinal);
+        let others = conn.exchanges.iter().rev().copied().filter(|_| stream.is_none());
+        for ordinal in stream.into_iter().chain(others) {
             let client = Key { conn: client_conn, ordinal };
             let Some(node) = self.nodes.get(&client) else { continue };
             if node.end_ns.is_some_and(|end_ns| end_ns < server.start_ns) {

@@ -70,8 +70,8 @@ impl Linker {
     pub(super) fn client_conn(&self, server: Key, start_ns: u64) -> Option<u64> {
         let server = &self.conns.get(&server.conn)?.socket;
         let lived = |client: &Conn| {
-            let begun = client.socket.syn_ns.max(client.socket.established_ns);
-            begun <= start_ns && client.closed_ns.is_none_or(|closed_ns| closed_ns >= opened_ns(server))
+            // A session mirrors a session: what carries it has the same addresses.
+            begun_ns(&client.socket) <= start_ns && client.socket.tls == server.tls && client.closed_ns.is_none_or(|closed_ns| closed_ns >= opened_ns(server))
         };
         let conns = self.ends.clients_of(server).iter().filter_map(|id| self.conns.get(id));
         let clients: Vec<&Socket> = conns.filter(|client| lived(client)).map(|client| &*client.socket).collect();
@@ -89,8 +89,10 @@ impl Linker {
 
 /// The youngest of the clients that can be the other end.
 fn choose(server: &Socket, clients: &[&Socket]) -> Option<u64> {
-    let youngest =
-        |fits: &dyn Fn(&Socket) -> bool| clients.iter().filter(|client| fits(client)).map(|client| client.id).max();
+    let youngest = |fits: &dyn Fn(&Socket) -> bool| {
+        let fitting = clients.iter().filter(|client| fits(client));
+        fitting.max_by_key(|client| (begun_ns(client), client.id)).map(|client| client.id)
+    };
     let at_home = youngest(&|client| client.netns != 0 && client.netns == server.netns);
     let is_loopback = server.peer.is_some_and(|peer| peer.ip().is_loopback());
     let unclear = |client: &Socket| client.netns == 0 || server.netns == 0;
@@ -108,6 +110,10 @@ fn choose(server: &Socket, clients: &[&Socket]) -> Option<u64> {
 /// Whether addresses are missing that may still come. Unix sockets have none to wait for.
 fn may_be_addressed(socket: &Socket) -> bool {
     socket.ends.is_none() && matches!(socket.family, Family::Unknown | Family::Inet | Family::Inet6)
+}
+
+fn begun_ns(client: &Socket) -> u64 {
+    client.syn_ns.max(client.established_ns)
 }
 
 fn opened_ns(server: &Socket) -> u64 {

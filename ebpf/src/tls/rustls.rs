@@ -33,13 +33,12 @@ pub fn rustls_encrypt(ctx: ProbeContext) -> u32 {
     let Some((pid_tgid, tgid)) = current() else { return 0 };
     let (state, chunks) = (arg(&ctx, 0), arg(&ctx, 1));
     // SAFETY: integers.
-    let Some([first, second, third, start]) = (unsafe { user::read::<[u64; 4]>(chunks) }) else { return 0 };
+    let Some([first, second, start]) = (unsafe { user::read::<[u64; 3]>(chunks) }) else { return 0 };
     let Some((key, _)) = session(tgid, state) else { return 0 };
     let _ = RUSTLS_LAST.insert(pid_tgid, state, 0);
     // SAFETY: a helper without pointers.
     let start_ns = unsafe { bpf_ktime_get_boot_ns() };
     let (buffer, segments) = if first == 0 { (second, 0) } else { (first, second) };
-    let _ = third;
     // Several slices, not from the first one's beginning: what they hold is not read.
     let buffer = if first != 0 && start != 0 { 0 } else { buffer };
     put(pid_tgid, &TlsCall { start_ns, session: key, buffer, len_at: 0, segments, op: u64::from(op::WRITE) });

@@ -9,7 +9,7 @@ mod attach;
 mod mappings;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     fs::{self, File},
     num::NonZeroU32,
     os::{
@@ -36,6 +36,9 @@ use crate::tls::{
 
 /// Files that hooks are attached to at one time; more are left alone, and counted.
 pub const FILES_MAX: usize = 1024;
+
+/// Files that stay hooked though no process has them at present: the next one begins soon, and lives shortly.
+pub const IDLE_MAX: usize = 32;
 
 /// Says whether a process is to be seen.
 pub type Admits = Box<dyn FnMut(u32) -> bool + Send>;
@@ -103,6 +106,7 @@ impl Watch {
             cache: Cache::default(),
             files: HashMap::new(),
             known: HashMap::new(),
+            idle: VecDeque::new(),
             counts: Counts::default(),
             shared: Arc::clone(&counts),
         };
@@ -111,6 +115,7 @@ impl Watch {
             .name("netspan-tls".into())
             .spawn(move || {
                 watcher.look_through();
+                watcher.expect();
                 watcher.publish();
                 let _ = ready.send(());
                 watcher.run(mappings, &ring, &receiver);
@@ -174,6 +179,8 @@ struct Watcher {
     cache: Cache,
     files: HashMap<FileKey, Hooked>,
     known: HashMap<u32, Known>,
+    /// Files whose last process ended, longest ago first; some of them are used again.
+    idle: VecDeque<FileKey>,
     counts: Counts,
     shared: Arc<Mutex<Counts>>,
 }
@@ -215,11 +222,9 @@ impl Watcher {
                     return;
                 }
                 let executable = fs::read_link(format!("/proc/{pid}/exe")).ok();
+                // What a process had before it began another program stays until it ends: a program may map its own file
+                // again at any time, which tells nothing.
                 let is_executable = executable.as_ref() == Some(&path);
-                if is_executable {
-                    // Another program: what the process had is gone.
-                    self.ended(pid);
-                }
                 if is_executable || path.file_name().is_some_and(|name| maps::reason(name.as_bytes()) != Reason::Other) {
                     let inside = PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(&path));
                     self.consider(pid, &path, &inside, Some(inode));
@@ -281,11 +286,23 @@ impl Watcher {
         if !(self.admits)(pid) {
             return;
         }
-        let outcome = self.analyse(key, &file);
-        let Ok(analyses) = &*outcome else { return };
+        if !self.hook(key, &file, path) {
+            return;
+        }
+        if let Some(hooked) = self.files.get_mut(&key) {
+            hooked.users.insert(pid);
+        }
+        self.known.entry(pid).or_default().files.insert(key);
+        self.recognise_early(pid, path);
+    }
+
+    /// Attaches to what moves plaintext in a file; says whether there is such a thing.
+    fn hook(&mut self, key: FileKey, file: &File, path: &Path) -> bool {
+        let outcome = self.analyse(key, file);
+        let Ok(analyses) = &*outcome else { return false };
         if self.files.len() >= FILES_MAX {
             self.counts.full += 1;
-            return;
+            return false;
         }
         let mut attached = Attached::default();
         for analysis in analyses {
@@ -295,9 +312,8 @@ impl Watcher {
         }
         self.counts.failed += attached.failed.len() as u64;
         log::debug!("{}: {} places hooked", path.display(), attached.places());
-        self.files.insert(key, Hooked { attached, users: HashSet::from([pid]) });
-        self.known.entry(pid).or_default().files.insert(key);
-        self.recognise_early(pid, path);
+        self.files.insert(key, Hooked { attached, users: HashSet::new() });
+        true
     }
 
     fn analyse(&mut self, key: FileKey, file: &File) -> Outcome {
@@ -353,10 +369,44 @@ impl Watcher {
         for file in known.files {
             if let Some(hooked) = self.files.get_mut(&file) {
                 hooked.users.remove(&pid);
-                if hooked.users.is_empty()
-                    && let Some(hooked) = self.files.remove(&file)
+                if hooked.users.is_empty() {
+                    self.idle.push_back(file);
+                }
+            }
+        }
+        while self.idle.len() > IDLE_MAX
+            && let Some(file) = self.idle.pop_front()
+        {
+            if self.files.get(&file).is_some_and(|hooked| hooked.users.is_empty())
+                && let Some(hooked) = self.files.remove(&file)
+            {
+                self.attacher.detach(hooked.attached);
+            }
+        }
+    }
+
+    /// Hooks the host's own libraries before a process maps them: a program that lives for milliseconds is seen, too.
+    fn expect(&mut self) {
+        const DIRECTORIES: [&str; 6] = [
+            "/usr/lib/x86_64-linux-gnu",
+            "/usr/lib/aarch64-linux-gnu",
+            "/usr/lib64",
+            "/usr/lib",
+            "/lib64",
+            "/lib",
+        ];
+        for directory in DIRECTORIES {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                if maps::reason(name.as_bytes()) == Reason::Library
+                    && let Ok(file) = File::open(entry.path())
+                    && let Ok(metadata) = file.metadata()
+                    && metadata.is_file()
                 {
-                    self.attacher.detach(hooked.attached);
+                    let key = FileKey::of(&metadata);
+                    if !self.files.contains_key(&key) && self.hook(key, &file, &entry.path()) {
+                        self.idle.push_back(key);
+                    }
                 }
             }
         }
