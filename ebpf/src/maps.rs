@@ -52,9 +52,6 @@ pub static SESSIONS: LruHashMap<SessionKey, u64> = LruHashMap::with_max_entries(
 /// Calls of TLS libraries that threads (by `pid_tgid`) or goroutines are in.
 #[map]
 pub static TLS_CALLS: LruHashMap<u64, TlsCall> = LruHashMap::with_max_entries(16_384, 0);
-/// The session of rustls that a thread last encrypted for, by the library's pointer.
-#[map]
-pub static RUSTLS_LAST: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4_096, 0);
 /// What was encrypted for sessions whose socket is not known yet.
 #[map]
 pub static CIPHERTEXTS: LruHashMap<CiphertextKey, u64> = LruHashMap::with_max_entries(8_192, 0);

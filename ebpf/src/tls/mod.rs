@@ -7,7 +7,6 @@
 mod carrier;
 mod golang;
 mod library;
-mod rustls;
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns};
 use netspan_ebpf::{close, counter, direction, family, known, origin, role};
@@ -58,8 +57,6 @@ pub struct TlsCall {
     pub buffer: u64,
     /// Where the number of bytes is stored at the return, or 0 where the return value is the number.
     pub len_at: u64,
-    /// 0 where `buffer` is the plaintext, else how many segments the array there has.
-    pub segments: u64,
     /// One of [`op`].
     pub op: u64,
 }
@@ -135,13 +132,7 @@ fn enter(op: u8, pointer: u64, buffer: u64, len_at: u64) {
 fn note(caller: u64, op: u8, session: u64, buffer: u64, len_at: u64) {
     // SAFETY: a helper without pointers.
     let start_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let call = TlsCall { start_ns, session, buffer, len_at, segments: 0, op: u64::from(op) };
-    put(caller, &call);
-}
-
-/// Notes a call that is filled in.
-#[inline(always)]
-fn put(caller: u64, call: &TlsCall) {
+    let call = TlsCall { start_ns, session, buffer, len_at, op: u64::from(op) };
     if TLS_CALLS.insert(caller, call, 0).is_err() {
         count(counter::CALL_FULL, 1);
     }
@@ -184,10 +175,5 @@ fn leave(caller: u64, result: u64) {
         arrived_ns,
         pid_tgid,
     };
-    let source = if call.segments == 0 {
-        Source::Buffer(call.buffer)
-    } else {
-        Source::Vector(call.buffer, call.segments as u32)
-    };
-    walk(&moved, conn, &source);
+    walk(&moved, conn, &Source::Buffer(call.buffer));
 }

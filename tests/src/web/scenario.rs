@@ -43,7 +43,10 @@ impl Case {
         agent.await_spans(2 * driven.exchanges.len(), LAST_SPAN);
         let report = agent.stop()?;
         self.check(&driven, &report)
-            .with_context(|| format!("{self:?}; the agent printed:\n{}", report.errors))?;
+            .with_context(|| {
+                let spans: Vec<&str> = report.lines.iter().take(4).map(String::as_str).collect();
+                format!("{self:?}; the agent printed:\n{}\n{}", report.errors, spans.join("\n"))
+            })?;
         Ok(driven.exchanges.len())
     }
 

@@ -60,9 +60,6 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
         F::GoTlsConnWrite => ("go_write", "go_return"),
         F::GoTlsConnClose => ("go_close", ""),
         F::GoTlsConnClientHandshake | F::GoTlsConnServerHandshake => ("go_handshake", ""),
-        F::RustlsSendAppdataEncrypt => ("rustls_encrypt", "tls_return"),
-        F::RustlsTakeReceivedPlaintext => ("rustls_received", ""),
-        F::RustlsWriteTo => ("rustls_write_to", "tls_handshake_return"),
         _ => return None,
     };
     let name = if moment == Moment::Entry { entry } else { at_return };

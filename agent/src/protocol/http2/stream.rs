@@ -200,9 +200,22 @@ impl Stream {
         self.messages[index(flow)].data(data.body);
     }
 
-    /// Its stream was reset.
+    /// Whether the response's body is there as a whole, though nothing said yet that it ends there.
+    fn has_whole_body(&self) -> bool {
+        let length = self.exchange.response.as_ref().and_then(|response| {
+            let header = response.headers.iter().find(|(name, _)| name.as_ref() == b"content-length")?;
+            std::str::from_utf8(&header.1).ok()?.parse::<u64>().ok()
+        });
+        self.answer == Answer::Coming && length.is_some() && length == self.exchange.answered.map(|a| a.size.body)
+    }
+
+    /// Its stream was reset. A client that counted the response's bytes may do so without waiting for the stream's end,
+    /// and has lost nothing.
     pub(super) fn reset(&mut self, code: Option<u32>) {
         const CANCEL: u32 = 8;
+        if self.has_whole_body() {
+            self.finish(Flow::Responses);
+        }
         self.exchange.reset = self.exchange.reset.or(code);
         self.rpc.cancelled |= code == Some(CANCEL) && self.answer != Answer::Complete;
         self.give_up(Incomplete::Reset);
