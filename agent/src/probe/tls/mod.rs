@@ -220,8 +220,10 @@ impl Watcher {
                     // Another program: what the process had is gone.
                     self.ended(pid);
                 }
-                if is_executable || path.file_name().is_some_and(|name| maps::reason(name.as_bytes()) != Reason::Other) {
-                    let inside = PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(&path));
+                if is_executable || path.file_name().is_some_and(|name| maps::reason(name.as_bytes()) != Reason::Other)
+                {
+                    let inside =
+                        PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(&path));
                     self.consider(pid, &path, &inside, Some(inode));
                 }
             }
@@ -374,12 +376,11 @@ impl Watcher {
                     for analysis in analyses {
                         let state = match self.files.get(&key) {
                             Some(hooked) if hooked.attached.places() > 0 => Ok(hooked.attached.places()),
-                            Some(hooked) => {
-                                Err(hooked.attached.failed.first().map_or_else(
-                                    || "nothing of it moves plaintext".to_owned(),
-                                    |(_, why)| why.clone(),
-                                ))
-                            }
+                            Some(hooked) => Err(hooked
+                                .attached
+                                .failed
+                                .first()
+                                .map_or_else(|| "nothing of it moves plaintext".to_owned(), |(_, why)| why.clone())),
                             None => Err("no hook is attached".to_owned()),
                         };
                         let library = Some((analysis.library, analysis.version.clone()));
