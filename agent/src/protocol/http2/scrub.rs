@@ -53,6 +53,12 @@ impl Counts {
         self.undecodable += undecodable;
         self.streams_full += streams_full;
     }
+
+    /// Each counter with its name.
+    pub const fn named(&self) -> [(&'static str, u64); 3] {
+        let Self { parted, undecodable, streams_full } = *self;
+        [("parted", parted), ("undecodable", undecodable), ("streams_full", streams_full)]
+    }
 }
 
 /// Scrubs both directions of a connection.

@@ -104,7 +104,10 @@ fn shorten(exchange: &mut Exchange) {
     if let Some(request) = &mut exchange.request {
         let end = request.target.iter().position(|byte| b"?;#".contains(byte)).unwrap_or(request.target.len());
         request.target.truncate(end);
-        request.headers.retain(|(name, _)| name != "host");
+        request.headers.retain(|(name, _)| name != "host" && name != "referer");
+    }
+    if let Some(response) = &mut exchange.response {
+        response.headers.retain(|(name, _)| name != "referer");
     }
 }
 
