@@ -57,7 +57,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         failed: None,
     };
     let session = Session::start(&options, origin, true)?;
-    let account = session.run(&mut record, || Ok(read()?))?;
+    let mut account = session.run(&mut record, || Ok(read()?))?;
+    account.add("recording", record.scrub.counts().named());
     if let Some(error) = record.failed {
         return Err(error).with_context(|| format!("{name}: the recording is not whole"));
     }

@@ -2,12 +2,14 @@
 //! gaps. It knows no protocol but for asking which one a connection speaks.
 #![forbid(unsafe_code)]
 
+mod choice;
 mod lru;
 mod reader;
 mod socket;
 mod stream;
 mod table;
 
+pub(crate) use choice::{Choice, Undecided};
 pub(crate) use lru::Lru;
 pub use socket::{Family, Origin, Role, Socket, SocketEnd};
 pub(crate) use stream::Stream;

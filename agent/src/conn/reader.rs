@@ -1,19 +1,15 @@
-//! What reads a connection's bytes: nothing is decided, or HTTP/1, or HTTP/2, or nobody. It asks which protocol begins, once, and
-//! never looks at a connection again that turned out not to be ours.
+//! What reads a connection's bytes: nothing is decided, or HTTP/1, or HTTP/2, or nobody. It asks [`choice`](super::choice) which
+//! protocol begins, once, and never looks at a connection again that turned out not to be ours.
 
-use super::socket::{Role, Socket};
+use super::{
+    choice::{Choice, Undecided},
+    socket::{Role, Socket},
+};
 use crate::{
-    protocol::{
-        Chunk, End, Exchange, Flow, Notice, Observer, Stamp,
-        detect::{DETECT_MAX, Verdict, detect},
-        http1, http2,
-    },
+    protocol::{Chunk, End, Exchange, Flow, Notice, Observer, Stamp, http1, http2},
     span::redact::Redaction,
 };
 use std::sync::Arc;
-
-/// Runs of bytes that may begin with no message of ours before a connection whose beginning was missed is given up.
-pub(super) const MISSES_MAX: u32 = 16;
 
 /// Reader of a connection.
 #[derive(Debug)]
@@ -30,16 +26,6 @@ pub(super) enum Reader {
 pub(super) struct Sums {
     pub(super) http1: http1::Counts,
     pub(super) http2: http2::Counts,
-}
-
-/// What is known before the protocol is.
-#[derive(Debug, Default)]
-pub(super) struct Undecided {
-    /// First bytes, as long as they are too few to tell: received and sent.
-    held: [Vec<(Stamp, Vec<u8>)>; 2],
-    /// Bytes passed that nobody saw: what follows need not be the beginning of a message.
-    missed: bool,
-    misses: u32,
 }
 
 impl Default for Reader {
@@ -78,6 +64,23 @@ impl Reader {
         }
     }
 
+    /// What reads the connection from here on, if that is clear now.
+    fn of(choice: Choice, redaction: &Arc<Redaction>) -> Option<Self> {
+        let redaction = Arc::clone(redaction);
+        Some(match choice {
+            Choice::Later | Choice::Perhaps => return None,
+            Choice::Opaque => Self::Opaque,
+            Choice::Http1 { observer, joined_late } => {
+                let config = http1::Config { observer, joined_late, redaction };
+                Self::Http1(Box::new(http1::Connection::new(config)), observer)
+            }
+            Choice::Http2 { observer, joined_late } => {
+                let config = http2::Config { observer, joined_late, redaction };
+                Self::Http2(Box::new(http2::Connection::new(config)), observer)
+            }
+        })
+    }
+
     /// Takes the next run of bytes of a direction.
     pub(super) fn data(
         &mut self,
@@ -89,9 +92,9 @@ impl Reader {
         out: &mut Vec<Notice>,
     ) {
         if let Self::Undecided(undecided) = self {
-            let Some(decided) = undecided.look(socket, received, stamp, chunk, redaction) else { return };
+            let Some(decided) = Self::of(undecided.look(socket, received, stamp, chunk), redaction) else { return };
             let Self::Undecided(undecided) = std::mem::replace(self, decided) else { return };
-            for (received, runs) in [true, false].into_iter().zip(undecided.held) {
+            for (received, runs) in [true, false].into_iter().zip(undecided.into_held()) {
                 for (stamp, bytes) in runs {
                     self.read(received, &stamp, Chunk::Copied(&bytes), redaction, out);
                 }
@@ -109,10 +112,7 @@ impl Reader {
         out: &mut Vec<Notice>,
     ) {
         let (Self::Http1(_, observer) | Self::Http2(_, observer)) = *self else { return };
-        let flow = match (observer, received) {
-            (Observer::Client, false) | (Observer::Server, true) => Flow::Requests,
-            (Observer::Client, true) | (Observer::Server, false) => Flow::Responses,
-        };
+        let flow = observer.flow(received);
         let before = out.len();
         match self {
             Self::Http1(parser, _) => parser.data(flow, stamp, chunk, out),
@@ -202,91 +202,4 @@ fn upgrades(exchange: &Exchange) -> bool {
     let Some(response) = &exchange.response else { return false };
     let h2c = |(name, value): &(bytes::Bytes, bytes::Bytes)| name == "upgrade" && value.eq_ignore_ascii_case(b"h2c");
     exchange.ordinal == 0 && exchange.incomplete.is_none() && response.status == 101 && response.headers.iter().any(h2c)
-}
-
-impl Undecided {
-    /// Looks at a run of bytes; says what reads the connection from here on, if that is clear now.
-    fn look(
-        &mut self,
-        socket: &Socket,
-        received: bool,
-        stamp: &Stamp,
-        chunk: Chunk<'_>,
-        redaction: &Arc<Redaction>,
-    ) -> Option<Reader> {
-        let Chunk::Copied(bytes) = chunk else {
-            self.missed = true;
-            self.held = Default::default();
-            return None;
-        };
-        let held = &mut self.held[usize::from(!received)];
-        let joined: Vec<u8>;
-        let prefix = if held.is_empty() {
-            bytes
-        } else {
-            joined = held.iter().flat_map(|(_, run)| run).chain(bytes).copied().take(DETECT_MAX).collect();
-            &joined
-        };
-        let is_beginning = !self.missed && socket.from_beginning();
-        let (observer, is_http2) = match (detect(prefix), received) {
-            (Verdict::Http1Request, true) | (Verdict::Http1Response, false) => (Observer::Server, false),
-            (Verdict::Http1Request, false) | (Verdict::Http1Response, true) => (Observer::Client, false),
-            (Verdict::Http2Preface, true) => (Observer::Server, true),
-            (Verdict::Http2Preface, false) => (Observer::Client, true),
-            (Verdict::More, _) => {
-                held.push((*stamp, bytes.to_vec()));
-                return None;
-            }
-            // The server may be faster than the client.
-            (Verdict::Other, _) if is_beginning && http2::begins_with_settings(prefix) => {
-                (if received { Observer::Client } else { Observer::Server }, true)
-            }
-            (Verdict::Other, _) => {
-                held.clear();
-                self.missed = true;
-                if is_beginning {
-                    return Some(Reader::Opaque);
-                }
-                let verdict = http2::looks_like_frames(bytes);
-                let Some(observer) = observer_of(verdict, socket, received) else {
-                    // A call of gRPC may go on for long without a head that tells.
-                    self.misses += u32::from(verdict == http2::Verdict::Other);
-                    return (self.misses >= MISSES_MAX).then_some(Reader::Opaque);
-                };
-                (observer, true)
-            }
-        };
-        let contradicts = match socket.role {
-            Role::Unknown => false,
-            Role::Client => observer != Observer::Client,
-            Role::Server => observer != Observer::Server,
-        };
-        if contradicts {
-            return Some(Reader::Opaque);
-        }
-        let redaction = Arc::clone(redaction);
-        if is_http2 {
-            // The preface begins a connection, whatever else is known of it.
-            let joined_late = self.missed;
-            let config = http2::Config { observer, joined_late, redaction };
-            return Some(Reader::Http2(Box::new(http2::Connection::new(config)), observer));
-        }
-        let joined_late = self.missed || !socket.from_beginning();
-        let config = http1::Config { observer, joined_late, redaction };
-        Some(Reader::Http1(Box::new(http1::Connection::new(config)), observer))
-    }
-}
-
-/// Who looks, if bytes from the middle of a connection are frames of HTTP/2, and it is clear whose.
-fn observer_of(verdict: http2::Verdict, socket: &Socket, received: bool) -> Option<Observer> {
-    let http2::Verdict::Frames(flow) = verdict else { return None };
-    match (socket.role, flow, received) {
-        (Role::Client, ..) | (Role::Unknown, Some(Flow::Requests), false) | (_, Some(Flow::Responses), true) => {
-            Some(Observer::Client)
-        }
-        (Role::Server, ..) | (Role::Unknown, Some(Flow::Requests), true) | (_, Some(Flow::Responses), false) => {
-            Some(Observer::Server)
-        }
-        (Role::Unknown, None, _) => None,
-    }
 }

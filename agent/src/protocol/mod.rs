@@ -34,6 +34,16 @@ pub enum Observer {
     Server,
 }
 
+impl Observer {
+    /// The flow that is received, or the one that is sent.
+    pub const fn flow(self, received: bool) -> Flow {
+        match (self, received) {
+            (Self::Client, false) | (Self::Server, true) => Flow::Requests,
+            (Self::Client, true) | (Self::Server, false) => Flow::Responses,
+        }
+    }
+}
+
 /// What travels in one direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flow {

@@ -124,6 +124,17 @@ impl Play {
         end
     }
 
+    /// A session of TLS over an end, from its beginning: what is told of it is told of its socket.
+    pub fn session(&mut self, over: End, role: u8) -> End {
+        let end = End(self.next_id);
+        self.next_id += 1;
+        let State { event, tgid, .. } = &self.states[&over];
+        let event = ConnEvent { role, origin: origin::SESSION, tls: 1, over: over.0, ..*event };
+        self.states.insert(end, State { event, tgid: *tgid, seqs: [0; 2], pos: [0; 2] });
+        self.announce(end);
+        end
+    }
+
     /// The addresses of an end become known.
     pub fn addresses(&mut self, end: End, local: Place, peer: Place) {
         let state = self.states.get_mut(&end).expect("an end of this play");

@@ -7,5 +7,7 @@ mod golden;
 mod http2;
 mod links;
 mod recorded;
+mod recorded_http2;
+mod sessions;
 mod styles;
 mod table;

@@ -15,7 +15,8 @@ use netspan::{
 };
 use std::{io::Cursor, sync::Arc};
 
-fn recorded(play: &Play) -> Vec<u8> {
+/// The play as a compressed recording.
+pub fn recorded(play: &Play) -> Vec<u8> {
     let mut file = Vec::new();
     let mut writer = Writer::new(&mut file, &Header::new([1, 2], 0, 0), true).unwrap();
     let mut scrub = Scrub::new(100, Arc::default());
@@ -29,7 +30,8 @@ fn recorded(play: &Play) -> Vec<u8> {
     file
 }
 
-fn replayed(play: &Play, file: &[u8]) -> (Vec<Arc<Span>>, Result<Account, ReadError>) {
+/// The spans of a recording.
+pub fn replayed(play: &Play, file: &[u8]) -> (Vec<Arc<Span>>, Result<Account, ReadError>) {
     let mut spans = Vec::new();
     let mut reader = Reader::new(Cursor::new(file.to_vec())).unwrap();
     let end = replay(&mut reader, &mut play.pipeline(0.95), |span| spans.push(span));

@@ -1,13 +1,16 @@
 //! Masks payload before it is recorded: what is not on the allow-list never reaches a file. It follows each direction of
 //! each connection; where it does not know what bytes are, it masks them.
 
+mod speech;
+
 use crate::{
     capture::event::{Event, runs},
-    conn::{Lru, Stream},
-    protocol::{Chunk, http1::Scrubber},
+    conn::{Lru, Socket, Stream},
+    protocol::{Chunk, http2::ScrubCounts},
     span::redact::Redaction,
 };
-use netspan_ebpf::{DataEvent, PieceHead, close, data_flag, direction};
+use netspan_ebpf::{ConnEvent, DataEvent, PieceHead, close, data_flag, direction};
+use speech::{Run, Speech};
 use std::sync::Arc;
 
 /// What stands in the place of a byte that was never looked at.
@@ -16,14 +19,22 @@ const MASKED: u8 = b'*';
 /// Masks the payload of events.
 pub struct Scrub {
     redaction: Arc<Redaction>,
-    /// Received and sent bytes of each connection.
-    conns: Lru<[Way; 2]>,
+    conns: Lru<Conn>,
+    /// What could not be judged on connections that are gone.
+    counts: ScrubCounts,
+}
+
+/// A connection.
+struct Conn {
+    socket: Socket,
+    speech: Speech,
+    /// Received and sent bytes.
+    ways: [Way; 2],
 }
 
 #[derive(Default)]
 struct Way {
     stream: Stream,
-    scrubber: Scrubber,
     /// An event of it was seen.
     seen: bool,
 }
@@ -31,7 +42,7 @@ struct Way {
 impl Scrub {
     /// Follows at most `capacity` connections; what comes of one that was forgotten is masked up to its next message.
     pub fn new(capacity: usize, redaction: Arc<Redaction>) -> Self {
-        Self { redaction, conns: Lru::new(capacity) }
+        Self { redaction, conns: Lru::new(capacity), counts: ScrubCounts::default() }
     }
 
     /// Appends the event's bytes to `out`, with its payload masked. Bytes that are no event give nothing, because nobody
@@ -43,10 +54,13 @@ impl Scrub {
                 Event::Data(event, &payload).encode(out);
             }
             Ok(event) => {
-                if let Event::Close(event) = event
-                    && !matches!(event.how, close::SHUT_WRITE | close::PEER_END)
-                {
-                    self.conns.remove(event.head.conn);
+                match &event {
+                    Event::Conn(event) => self.learn(event),
+                    Event::Close(event) if !matches!(event.how, close::SHUT_WRITE | close::PEER_END) => {
+                        let conn = self.conns.remove(event.head.conn);
+                        self.forget(conn);
+                    }
+                    Event::Close(_) | Event::Process(_) | Event::Data(..) => {}
                 }
                 event.encode(out);
             }
@@ -54,32 +68,59 @@ impl Scrub {
         }
     }
 
+    /// Takes what is told of a connection: who holds which end, and whether its beginning was seen, decides what its bytes
+    /// are taken for.
+    pub fn learn(&mut self, event: &ConnEvent) {
+        if let Some(conn) = self.conn(event.head.conn, event.head.tgid) {
+            conn.socket.learn(event);
+        }
+    }
+
+    /// What could not be judged so far, and is masked for that.
+    pub fn counts(&mut self) -> ScrubCounts {
+        let mut counts = self.counts;
+        self.conns.for_each(|_, conn| counts.add(&conn.speech.counts()));
+        counts
+    }
+
+    fn conn(&mut self, id: u64, tgid: u32) -> Option<&mut Conn> {
+        if !self.conns.contains(id) {
+            let conn =
+                Conn { socket: Socket::unknown(id, tgid), speech: Speech::default(), ways: <[Way; 2]>::default() };
+            let fallen = self.conns.insert(id, conn);
+            self.forget(fallen.map(|(_, conn)| conn));
+        }
+        self.conns.touch(id)
+    }
+
+    fn forget(&mut self, conn: Option<Conn>) {
+        if let Some(conn) = conn {
+            self.counts.add(&conn.speech.counts());
+        }
+    }
+
     fn payload(&mut self, event: &DataEvent, payload: &[u8]) -> Vec<u8> {
         let starts = event.flags & data_flag::START != 0;
-        if !self.conns.contains(event.head.conn) {
-            self.conns.insert(event.head.conn, Default::default());
-        }
+        let received = event.direction == direction::IN;
+        let redaction = Arc::clone(&self.redaction);
         let mut clean = vec![MASKED; payload.len()];
-        let Some(ways) = self.conns.touch(event.head.conn) else { return clean };
-        let Way { stream, scrubber, seen } = &mut ways[usize::from(event.direction != direction::IN)];
+        let Some(Conn { socket, speech, ways }) = self.conn(event.head.conn, event.head.tgid) else { return clean };
+        let Way { stream, seen } = &mut ways[usize::from(!received)];
         if !std::mem::replace(seen, true) && !starts {
-            // Its beginning may be the middle of a message.
-            scrubber.missing(Chunk::Lost(0));
+            speech.begins_anywhere(received);
         }
         for (run, bytes, at) in runs(event, payload) {
             let end = at + bytes.len();
             // The piece's head, where there is one.
             clean[at.saturating_sub(size_of::<PieceHead>())..at]
                 .copy_from_slice(&payload[at.saturating_sub(size_of::<PieceHead>())..at]);
-            stream.data(&run, bytes, |_, chunk| match chunk {
-                Chunk::Copied(fresh) => {
-                    let clean = &mut clean[end - fresh.len()..end];
-                    clean.copy_from_slice(fresh);
-                    scrubber.copied(clean, starts, &self.redaction);
-                }
-                missing => scrubber.missing(missing),
+            stream.data(&run, bytes, |stamp, chunk| {
+                let at = if let Chunk::Copied(fresh) = chunk { end - fresh.len() } else { end };
+                let mut run = Run { received, stamp, chunk, starts, clean: &mut clean, at };
+                speech.run(socket, &mut run, &redaction);
             });
         }
+        speech.flush(received, &mut clean, &redaction);
         clean
     }
 }

@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 pub use connection::Connection;
 pub use scrub::Scrubber;
+pub(super) use scrub::target as masked_target;
 
 pub use crate::protocol::Observer;
 use crate::span::redact::Redaction;

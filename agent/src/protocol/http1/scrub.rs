@@ -6,7 +6,7 @@
 //! the byte is: a piece that ends where that is not known yet is masked up to its end.
 
 mod line;
-mod target;
+pub(in crate::protocol) mod target;
 
 use line::{Head, HeadState};
 
@@ -31,20 +31,33 @@ enum At {
     Body(Body),
     /// Nobody knows where: everything is masked until a message is said to begin.
     Unknown,
+    /// Behind the head of a response that switches to another protocol (101), likewise.
+    Switched,
 }
 
 impl Scrubber {
     /// Masks the next copied bytes in place. `starts` says that a message begins with the first of them
-    /// (`data_flag::START`); that is believed where its own framing has it otherwise, as for the response to HEAD.
-    pub fn copied(&mut self, bytes: &mut [u8], starts: bool, redaction: &Redaction) {
+    /// (`data_flag::START`); that is believed where its own framing has it otherwise, as for the response to HEAD. Returns
+    /// how many of the bytes come behind a response that switches to another protocol; those are masked.
+    pub fn copied(&mut self, bytes: &mut [u8], starts: bool, redaction: &Redaction) -> usize {
         if starts {
             self.at = At::Start;
         }
         let mut rest = bytes;
         while !rest.is_empty() {
+            if matches!(self.at, At::Switched) {
+                rest.fill(STAR);
+                return rest.len();
+            }
             let used = self.step(rest, redaction);
             rest = &mut rest[used..];
         }
+        0
+    }
+
+    /// Whether a response switched to another protocol, and nothing came behind it.
+    pub fn is_switched(&self) -> bool {
+        matches!(self.at, At::Switched)
     }
 
     /// Bytes passed that were not copied.
@@ -78,6 +91,7 @@ impl Scrubber {
                     HeadState::More => {}
                     HeadState::Complete(framing) => {
                         self.at = match (framing, Body::new(framing)) {
+                            (Framing::Unknown, _) if head.is_switch() => At::Switched,
                             (Framing::Unknown, _) => At::Unknown,
                             (_, None) => At::Start,
                             (_, Some(body)) => At::Body(body),
@@ -96,7 +110,7 @@ impl Scrubber {
                 }
                 used
             }
-            At::Unknown => {
+            At::Unknown | At::Switched => {
                 rest.fill(STAR);
                 rest.len()
             }

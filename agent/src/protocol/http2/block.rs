@@ -78,6 +78,16 @@ impl Fragments {
         (self.before, self.left, self.padding) = (0, head.length, 0);
     }
 
+    /// The block so far, up to where it is flawed.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes of the present frame that come before its fragment.
+    pub(super) const fn before(&self) -> u32 {
+        self.before
+    }
+
     /// Bytes kept.
     pub(super) fn kept(&self) -> usize {
         self.bytes.capacity()

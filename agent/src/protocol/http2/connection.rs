@@ -16,8 +16,8 @@ use crate::protocol::{Chunk, End, Flow, Incomplete, Notice, Observer, Request, S
 /// The stream of a request that came before an upgrade from HTTP/1 (RFC 7540, section 3.2).
 const UPGRADED: u32 = 1;
 /// Parameters of SETTINGS (RFC 9113, section 6.5.2).
-const HEADER_TABLE_SIZE: u16 = 1;
-const MAX_FRAME_SIZE: u16 = 5;
+pub(super) const HEADER_TABLE_SIZE: u16 = 1;
+pub(super) const MAX_FRAME_SIZE: u16 = 5;
 
 /// Parser of one connection.
 #[derive(Debug)]

@@ -6,6 +6,14 @@ use super::{
 };
 use crate::protocol::Chunk;
 
+/// Parts of a DATA frame's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    PadLength,
+    Body,
+    Padding,
+}
+
 /// What is left of a DATA frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DataFrame {
@@ -31,6 +39,15 @@ impl DataFrame {
     /// The last frame of its sender.
     pub(super) const fn ends_stream(&self) -> bool {
         self.ends_stream
+    }
+
+    /// What the next byte is.
+    pub(super) const fn part(&self) -> Part {
+        match self {
+            Self { padded: true, .. } => Part::PadLength,
+            Self { body: 0, .. } => Part::Padding,
+            _ => Part::Body,
+        }
     }
 
     pub(super) const fn is_over(&self) -> bool {

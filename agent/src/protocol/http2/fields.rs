@@ -177,7 +177,7 @@ impl Fields {
 }
 
 /// User information is never kept; it is deprecated here anyway (RFC 9113, section 8.3.1).
-fn without_user(authority: &[u8]) -> &[u8] {
+pub(super) fn without_user(authority: &[u8]) -> &[u8] {
     let at = memchr::memrchr(b'@', authority);
     at.and_then(|at| authority.get(at + 1..)).unwrap_or(authority)
 }

@@ -4,7 +4,7 @@
 use super::{
     HEAD_MAX,
     block::{Block, Fragments},
-    data::DataFrame,
+    data::{DataFrame, Part},
     frame::{ACK, END_HEADERS, HEAD_LENGTH, Head, Kind, PAYLOAD_MAX, PAYLOAD_USUAL},
     plausible::may_begin_frame,
     run::{is_empty, length, missing, take},
@@ -34,6 +34,23 @@ enum At {
     Seek,
     /// Nothing is looked at any more.
     Over,
+}
+
+/// What a byte is, for those who mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Of the client's preface.
+    Preface,
+    /// Of a frame's head, so far into it.
+    Head(usize),
+    /// Of a DATA frame of this stream.
+    Data(u32, Part),
+    /// Of a frame of a header block: so many bytes come `before` the fragment, and the block so far is as long as `have`.
+    Block { before: usize, have: usize },
+    /// Of a short payload that matters, so far into it.
+    Short(Kind, usize),
+    /// Of nothing that is read.
+    Nowhere,
 }
 
 /// What a step of a flow gives.
@@ -114,6 +131,29 @@ impl Reader {
             call: None,
             frames: 0,
         }
+    }
+
+    /// What the next byte is.
+    pub(super) fn place(&self) -> Place {
+        match &self.at {
+            At::Preface(_) => Place::Preface,
+            At::Head(have) => Place::Head(*have),
+            At::Data(frame) => Place::Data(frame.stream, frame.part()),
+            At::Block { .. } => {
+                let block = self.fragments.as_ref();
+                Place::Block {
+                    before: block.map_or(0, |block| block.before() as usize),
+                    have: block.map_or(0, |block| block.bytes().len()),
+                }
+            }
+            At::Short(short) => Place::Short(short.kind(), short.passed() as usize),
+            At::Begin(_) | At::Pass(_) | At::Seek | At::Over => Place::Nowhere,
+        }
+    }
+
+    /// The header block that is not complete, so far.
+    pub(super) fn block_so_far(&self) -> Option<&[u8]> {
+        self.fragments.as_ref().map(Fragments::bytes)
     }
 
     /// Stops looking.

@@ -5,6 +5,8 @@ use crate::{protocol::Chunk, span::redact::VALUE_MAX};
 
 /// Bytes in front of each message: a flag (compressed or not) and the length.
 const PREFIX_LENGTH: usize = 5;
+/// Bytes that a message has at most; a longer one is taken for something else, as the kernel side does.
+const MESSAGE_MAX: u32 = 1 << 26;
 /// The largest number of digits in a timeout.
 const TIMEOUT_DIGITS: usize = 8;
 
@@ -116,21 +118,34 @@ impl Messages {
     }
 
     fn copied(&mut self, bytes: &[u8]) {
+        self.each(bytes, |_, _| {});
+    }
+
+    /// Takes copied bytes as [`data`](Self::data) does, and tells of each run how long it is and whether it is of a
+    /// prefix.
+    pub(super) fn each(&mut self, bytes: &[u8], mut run: impl FnMut(usize, bool)) {
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
             match self.at {
-                At::Lost => return,
+                At::Lost => return run(rest.len(), false),
                 At::Message(left) => {
                     let n = rest.len().min(left as usize);
                     self.passed(n as u64);
+                    run(n, false);
                     rest = rest.get(n..).unwrap_or_default();
                 }
                 At::Prefix { have, length } => {
                     rest = after;
                     self.prefix(have, length, byte);
+                    run(1, !matches!(self.at, At::Lost));
                 }
             }
         }
+    }
+
+    /// Nobody knows where messages begin from here on.
+    pub(super) fn lose(&mut self) {
+        self.at = At::Lost;
     }
 
     fn prefix(&mut self, have: u8, length: u32, byte: u8) {
@@ -139,6 +154,7 @@ impl Messages {
         let length = if have == 0 { 0 } else { length << 8 | u32::from(byte) };
         self.at = match usize::from(have) + 1 {
             1 if byte > 1 => At::Lost,
+            2.. if length << (8 * (PREFIX_LENGTH - 1 - usize::from(have))) > MESSAGE_MAX => At::Lost,
             PREFIX_LENGTH if length == 0 => START,
             PREFIX_LENGTH => At::Message(length),
             _ => At::Prefix { have: have + 1, length },

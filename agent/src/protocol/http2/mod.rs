@@ -14,7 +14,8 @@
 //! # Map
 //! `connection` is the whole; `requests` and `responses` say what a header block of each side means, `streams` has the
 //! open `stream`s. `flow` reads one flow's framing, with `frame`, `data`, `block` and `short` (payloads), and `run`.
-//! `fields` is what is kept of a block, `grpc` what gRPC says there; `plausible` tells frames from other bytes.
+//! `fields` is what is kept of a block, `grpc` what gRPC says there; `plausible` tells frames from other bytes. `scrub`
+//! masks what a recording must not hold.
 
 mod block;
 mod code;
@@ -29,6 +30,7 @@ mod plausible;
 mod requests;
 mod responses;
 mod run;
+mod scrub;
 mod short;
 mod stream;
 mod streams;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 pub use code::{grpc_code, grpc_code_name, reset_name};
 pub use connection::Connection;
 pub use plausible::{Verdict, begins_with_settings, looks_like_frames};
+pub use scrub::{Counts as ScrubCounts, Scrubber};
 
 pub use crate::protocol::Observer;
 use crate::span::redact::Redaction;

@@ -25,6 +25,11 @@ impl Short {
         self.left
     }
 
+    /// How many of its bytes have passed.
+    pub(super) const fn passed(&self) -> u32 {
+        self.head.length - self.left
+    }
+
     pub(super) const fn kind(&self) -> Kind {
         self.head.kind
     }

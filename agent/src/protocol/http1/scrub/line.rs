@@ -97,6 +97,11 @@ impl Head {
         }
     }
 
+    /// Whether it is a response's that switches to another protocol.
+    pub(super) fn is_switch(&self) -> bool {
+        self.status == Some(101)
+    }
+
     /// Scrubs some bytes, and returns how many; 0 if the head turned out to be over or none.
     pub(super) fn step(&mut self, rest: &mut [u8], redaction: &Redaction) -> usize {
         let byte = rest[0];

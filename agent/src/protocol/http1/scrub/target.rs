@@ -5,9 +5,14 @@ use crate::span::redact::Query;
 
 /// Masks a whole target.
 pub(super) fn whole(target: &mut [u8], query: Query) {
-    let path = user_information(target);
+    each(target, query, mask);
+}
+
+/// Gives `hide` the parts of a whole target that must not be seen, each byte at most once.
+pub(in crate::protocol) fn each(target: &mut [u8], query: Query, hide: fn(&mut [u8])) {
+    let path = user_information(target, hide);
     if query == Query::Mask {
-        path_and_query(&mut target[path..]);
+        path_and_query(&mut target[path..], hide);
     }
 }
 
@@ -30,7 +35,7 @@ fn ends_path(byte: Option<u8>) -> bool {
 }
 
 /// Masks user information, and returns where the path begins.
-fn user_information(target: &mut [u8]) -> usize {
+fn user_information(target: &mut [u8], hide: fn(&mut [u8])) -> usize {
     if matches!(target.first(), None | Some(b'/' | b'*' | b'?' | b'#')) {
         return 0;
     }
@@ -40,33 +45,33 @@ fn user_information(target: &mut [u8]) -> usize {
     let rest = &mut target[scheme..];
     let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     if let Some(at) = rest[..end].iter().rposition(|&b| b == b'@') {
-        mask(&mut rest[..at]);
+        hide(&mut rest[..at]);
     }
     scheme + end
 }
 
-fn path_and_query(path: &mut [u8]) {
+fn path_and_query(path: &mut [u8], hide: fn(&mut [u8])) {
     let query = path.iter().position(|b| matches!(b, b'?' | b'#')).unwrap_or(path.len());
     let (path, rest) = path.split_at_mut(query);
-    parameters(path);
+    parameters(path, hide);
     let fragment = rest.iter().position(|&b| b == b'#').unwrap_or(rest.len());
     let (query, fragment) = rest.split_at_mut(fragment);
     for pair in query.get_mut(1..).unwrap_or_default().split_mut(|b| matches!(b, b'&' | b';')) {
         match pair.iter().position(|&b| b == b'=') {
-            Some(equals) if (1..=crate::span::redact::KEY_MAX).contains(&equals) => mask(&mut pair[equals + 1..]),
-            _ => mask(pair),
+            Some(equals) if (1..=crate::span::redact::KEY_MAX).contains(&equals) => hide(&mut pair[equals + 1..]),
+            _ => hide(pair),
         }
     }
-    mask(fragment.get_mut(1..).unwrap_or_default());
+    hide(fragment.get_mut(1..).unwrap_or_default());
 }
 
-fn parameters(path: &mut [u8]) {
+fn parameters(path: &mut [u8], hide: fn(&mut [u8])) {
     let mut segments = path.split_mut(|&b| b == b';');
     segments.next();
     for segment in segments {
         let end = segment.iter().position(|&b| b == b'/').unwrap_or(segment.len());
         if let Some(equals) = segment[..end].iter().position(|&b| b == b'=') {
-            mask(&mut segment[equals + 1..end]);
+            hide(&mut segment[equals + 1..end]);
         }
     }
 }

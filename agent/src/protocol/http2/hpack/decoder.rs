@@ -50,6 +50,15 @@ impl Decoder {
         self.table.forget();
     }
 
+    /// Name of the entry with this index, if there is one and it is known.
+    pub fn name(&mut self, index: u32) -> Option<&[u8]> {
+        if let Some((name, _)) = statics::get(index) {
+            return Some(name);
+        }
+        let entry = self.table.get(index).ok()?.ok()?;
+        self.table.name(&entry)
+    }
+
     /// Memory that the table takes, in bytes.
     pub fn kept_bytes(&self) -> usize {
         self.table.memory()
@@ -76,9 +85,25 @@ impl Decoder {
         &mut self,
         block: &[u8],
         keep: impl Fn(&[u8]) -> bool,
+        sink: impl FnMut(Field<'_>),
+    ) -> Result<(), Error> {
+        self.decode_from(block, 0, keep, sink)
+    }
+
+    /// Decodes a block of which the fields before `at` were decoded already: the parts together give what
+    /// [`decode`](Self::decode) gives of the whole. A part must end where a representation does (see
+    /// [`outline`](super::outline)).
+    ///
+    /// # Errors
+    /// As those of [`decode`](Self::decode).
+    pub fn decode_from(
+        &mut self,
+        block: &[u8],
+        at: usize,
+        keep: impl Fn(&[u8]) -> bool,
         mut sink: impl FnMut(Field<'_>),
     ) -> Result<(), Error> {
-        let decoded = self.fields(&mut Input::new(block), &keep, &mut sink);
+        let decoded = self.fields(&mut Input::at(block, at), &keep, &mut sink);
         if decoded.is_err() {
             self.table.forget();
         }
@@ -92,11 +117,11 @@ impl Decoder {
         keep: &impl Fn(&[u8]) -> bool,
         sink: &mut impl FnMut(Field<'_>),
     ) -> Result<(), Error> {
-        let mut begun = false;
+        let mut begun = input.position() > 0;
         while let Some(first) = input.next() {
             if first >= 0x80 {
                 let index = input.integer(first, 7)?;
-                self.indexed(index, keep, sink)?;
+                self.indexed(index, input.position(), keep, sink)?;
             } else if first >= 0x40 {
                 self.literal(input, (first, 6), true, keep, sink)?;
             } else if first >= 0x20 {
@@ -128,6 +153,7 @@ impl Decoder {
     fn indexed(
         &mut self,
         index: u32,
+        end: usize,
         keep: &impl Fn(&[u8]) -> bool,
         sink: &mut impl FnMut(Field<'_>),
     ) -> Result<(), Error> {
@@ -136,14 +162,14 @@ impl Decoder {
         }
         if let Some((name, value)) = statics::get(index) {
             let value = if keep(name) { Value::Known(value) } else { Value::Dropped(value.len() as u32) };
-            sink(Field { name: Some(name), value, literal: None });
+            sink(Field { name: Some(name), value, literal: None, end });
             return Ok(());
         }
         match self.table.get(index)? {
             Ok(entry) => {
-                sink(Field { name: self.table.name(&entry), value: self.table.value(&entry), literal: None });
+                sink(Field { name: self.table.name(&entry), value: self.table.value(&entry), literal: None, end });
             }
-            Err(why) => sink(Field { name: None, value: Value::Unknown(why), literal: None }),
+            Err(why) => sink(Field { name: None, value: Value::Unknown(why), literal: None, end }),
         }
         Ok(())
     }
@@ -161,7 +187,7 @@ impl Decoder {
         let index = input.integer(first, prefix)?;
         let (name_text, name, name_length) = if index == 0 {
             let text = input.text()?;
-            let (name, length) = self.name(input.bytes(&text), text.huffman, begin)?;
+            let (name, length) = self.literal_name(input.bytes(&text), text.huffman, begin)?;
             (Some(text), name, length)
         } else {
             let (name, length) = self.indexed_name(index)?;
@@ -179,7 +205,7 @@ impl Decoder {
             self.table.insert(entry);
         }
         let literal = Some(Literal { name: name_text, value: text });
-        sink(Field { name: self.table.name(&entry), value: self.table.value(&entry), literal });
+        sink(Field { name: self.table.name(&entry), value: self.table.value(&entry), literal, end: input.position() });
         if !insert {
             self.table.discard(begin);
         }
@@ -187,7 +213,7 @@ impl Decoder {
     }
 
     /// Puts a name that is a string in the store.
-    fn name(&mut self, bytes: &[u8], huffman: bool, begin: usize) -> Result<(Name, u32), Error> {
+    fn literal_name(&mut self, bytes: &[u8], huffman: bool, begin: usize) -> Result<(Name, u32), Error> {
         let store = self.table.store();
         if huffman {
             huffman::decode(bytes, store)?;

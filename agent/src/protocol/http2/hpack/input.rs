@@ -19,8 +19,13 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(block: &'a [u8]) -> Self {
-        Self { block, at: 0 }
+    /// The block from this place on.
+    pub(super) fn at(block: &'a [u8], at: usize) -> Self {
+        Self { block, at }
+    }
+
+    pub(super) fn position(&self) -> usize {
+        self.at
     }
 
     /// The next byte, which begins a representation.
@@ -51,11 +56,16 @@ impl<'a> Input<'a> {
 
     /// The bounds of the string that comes next (section 5.2).
     pub(super) fn text(&mut self) -> Result<Text, Error> {
+        let text = self.text_begun()?;
+        if text.range.end > self.block.len() { Err(Error::Truncated) } else { Ok(text) }
+    }
+
+    /// The same of a string that may go on behind the end of the block.
+    pub(super) fn text_begun(&mut self) -> Result<Text, Error> {
         let first = self.next().ok_or(Error::Truncated)?;
         let length = self.integer(first, 7)? as usize;
-        let end = self.at.checked_add(length).filter(|&end| end <= self.block.len()).ok_or(Error::Truncated)?;
-        let range = self.at..end;
-        self.at = end;
+        let range = self.at..self.at.checked_add(length).ok_or(Error::Truncated)?;
+        self.at = range.end;
         Ok(Text { range, huffman: first >= 0x80 })
     }
 

@@ -62,6 +62,31 @@ pub fn part(block: &mut [u8], text: &Text, keep: impl FnMut(usize, u8) -> bool) 
     masked
 }
 
+/// Masks those bytes of a string which `keep` does not let pass, of a string that is written down in parts: `cuts` are the
+/// places in the block where a part ends, in order, and the block may end within the string. The same bytes in front of a
+/// cut give the same masked ones, whatever comes behind it. Of a symbol that a cut goes through, the bits in front of the
+/// cut stay.
+///
+/// # Errors
+/// As those of [`part`]: then all is overwritten that comes after the last good symbol.
+pub fn in_parts(
+    block: &mut [u8],
+    text: &Text,
+    cuts: &[usize],
+    keep: impl FnMut(usize, u8) -> bool,
+) -> Result<(), Error> {
+    let is_whole = text.range.end <= block.len();
+    let bytes = block.get_mut(text.range.start..).ok_or(Error::Truncated)?;
+    let length = text.range.len().min(bytes.len());
+    let bytes = bytes.get_mut(..length).ok_or(Error::Truncated)?;
+    if !text.huffman {
+        plain(bytes, keep);
+        return Ok(());
+    }
+    let cuts: Vec<usize> = cuts.iter().filter_map(|cut| cut.checked_sub(text.range.start)).map(|at| at * 8).collect();
+    coded_in_parts(bytes, is_whole, &cuts, keep)
+}
+
 /// Overwrites a part of a block that could not be decoded, so that a decoder fails there too.
 pub fn undecodable(rest: &mut [u8]) {
     rest.fill(0xff);
@@ -145,6 +170,102 @@ impl Writer {
         if let Some(place) = bytes.get_mut(self.at) {
             *place = byte;
             self.at += 1;
+        }
+    }
+}
+
+/// `cuts` are in bits. What is written goes to the place of what was read, bit by bit.
+fn coded_in_parts(
+    bytes: &mut [u8],
+    is_whole: bool,
+    cuts: &[usize],
+    mut keep: impl FnMut(usize, u8) -> bool,
+) -> Result<(), Error> {
+    let original = bytes.to_vec();
+    let mut read = Bits::default();
+    let mut run = Run::default();
+    let (mut bit, mut at) = (0, 0);
+    let read = loop {
+        read.refill(&original);
+        let symbol = match read.symbol() {
+            Ok(Some(symbol)) => symbol,
+            Ok(None) => break Ok(()),
+            // The part ends within a symbol.
+            Err(_) if !is_whole && bytes.len() * 8 - bit < LONGEST => break Ok(()),
+            Err(why) => break Err(why),
+        };
+        let (code, length) = huffman::code(symbol);
+        let end = bit + length as usize;
+        if cuts.contains(&bit) {
+            run.write(bytes, bit);
+        }
+        let through = cuts.iter().rev().find(|&&cut| bit < cut && cut < end);
+        match (keep(at, symbol), through) {
+            (true, _) => run.write(bytes, bit),
+            (false, None) => run.add(length),
+            (false, Some(cut)) => {
+                run.write(bytes, bit);
+                put(bytes, bit, lowest(code, length, end - cut), length);
+            }
+        }
+        (bit, at) = (end, at + 1);
+    };
+    run.write(bytes, bit);
+    if read.is_err() {
+        for bit in bit..bytes.len() * 8 {
+            put(bytes, bit, 1, 1);
+        }
+    }
+    read
+}
+
+/// Symbols that are masked and not written yet.
+#[derive(Default)]
+struct Run {
+    counts: [u32; LONGEST + 1],
+    bits: usize,
+}
+
+impl Run {
+    fn add(&mut self, length: u32) {
+        if let Some(count) = self.counts.get_mut(length as usize) {
+            *count += 1;
+            self.bits += length as usize;
+        }
+    }
+
+    /// Writes the run, which ends before this bit.
+    fn write(&mut self, bytes: &mut [u8], end: usize) {
+        let Self { counts, bits } = std::mem::take(self);
+        let mut bit = end - bits;
+        for (count, symbol) in counts.into_iter().zip(SYMBOLS) {
+            for _ in 0..count {
+                let (code, length) = huffman::code(symbol);
+                put(bytes, bit, code, length);
+                bit += length as usize;
+            }
+        }
+    }
+}
+
+/// The lowest code of this length that differs in the last `free` bits only.
+fn lowest(code: u32, length: u32, free: usize) -> u32 {
+    let codes = (0..=255).map(huffman::code);
+    codes
+        .filter(|(other, n)| *n == length && other >> free == code >> free)
+        .map(|(other, _)| other)
+        .min()
+        .unwrap_or(code)
+}
+
+/// Writes the low `length` bits of `code` from a bit on.
+fn put(bytes: &mut [u8], bit: usize, code: u32, length: u32) {
+    for n in 0..length {
+        let at = bit + n as usize;
+        if let Some(byte) = bytes.get_mut(at / 8) {
+            let mask = 0x80 >> (at % 8);
+            let set = code >> (length - 1 - n) & 1 != 0;
+            *byte = if set { *byte | mask } else { *byte & !mask };
         }
     }
 }

@@ -18,6 +18,7 @@ mod decoder;
 mod huffman;
 mod input;
 pub mod mask;
+mod outline;
 mod statics;
 mod table;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 
 pub use decoder::{Decoder, Start};
 pub use input::Text;
+pub use outline::{Outline, Tail, outline};
 pub use table::Counts;
 
 /// Size of a dynamic table that is kept, in bytes as RFC 7541, section 4.1, counts them. Of a larger table the older
@@ -44,6 +46,8 @@ pub struct Field<'a> {
     pub value: Value<'a>,
     /// Where its strings are in the block; absent for a field that is an index and nothing else.
     pub literal: Option<Literal>,
+    /// Where it ends in the block.
+    pub end: usize,
 }
 
 /// Value of a [`Field`].

@@ -3,11 +3,12 @@
 mod dialogues;
 mod ends;
 pub(super) mod frames;
+mod fuzz;
 mod loss;
 mod malformed;
 mod oracle;
-mod random;
 mod rpc;
+mod scrub;
 mod upgrade;
 
 use super::{Config, Connection, Observer};

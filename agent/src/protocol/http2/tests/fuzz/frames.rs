@@ -1,47 +1,20 @@
-//! Hostile input: whatever comes, in any order, the parser does not panic, keeps within its bounds, and tells each
-//! exchange once. `NETSPAN_FUZZ_ROUNDS=1000000 cargo test -p netspan --lib http2` runs longer; a failure names its seed.
+//! Frames: whatever comes, in any order, the parser does not panic, keeps within its bounds, and tells each exchange once.
 
 use std::collections::HashSet;
 
-use super::frames::*;
-use super::*;
-use crate::protocol::http2::{EARLY_MAX, HEAD_MAX, STREAMS_MAX, hpack::TABLE_MAX, looks_like_frames};
+use super::{Executions, Random, seeds};
+use crate::protocol::http2::{
+    EARLY_MAX, HEAD_MAX, STREAMS_MAX,
+    hpack::TABLE_MAX,
+    looks_like_frames,
+    tests::{frames::*, *},
+};
 
 /// Seeds of a quick round.
 const ROUNDS: u64 = 600;
 
-fn seeds() -> std::ops::Range<u64> {
-    let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
-    let first = number("NETSPAN_FUZZ_SEED").unwrap_or(0);
-    first..first + number("NETSPAN_FUZZ_ROUNDS").unwrap_or(ROUNDS)
-}
-
-/// A small generator of numbers (SplitMix64): tests need repeatable ones, not good ones.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-
-    fn bytes(&mut self, n: usize) -> Vec<u8> {
-        (0..n).map(|_| self.next() as u8).collect()
-    }
-}
-
 /// A frame that is well formed but for its place.
-fn well_formed(random: &mut Random) -> Vec<u8> {
+pub(super) fn well_formed(random: &mut Random) -> Vec<u8> {
     let id = random.pick(&[1, 3, 5, 7, 9, 11, 2, 101]);
     let flags = random.pick(&[0, END_STREAM, END_STREAM | PADDED]);
     match random.below(14) {
@@ -58,7 +31,7 @@ fn well_formed(random: &mut Random) -> Vec<u8> {
     }
 }
 
-fn bytes(random: &mut Random) -> Vec<u8> {
+pub(super) fn tampered(random: &mut Random) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..random.below(6)).flat_map(|_| well_formed(random)).collect();
     for _ in 0..random.below(3) {
         let at = random.below(bytes.len() + 1);
@@ -77,14 +50,31 @@ fn bytes(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-fn round(seed: u64) {
-    let random = &mut Random(seed);
+/// Bytes that are frames by chance at most.
+pub(super) fn raw(random: &mut Random) -> Vec<u8> {
+    let n = random.pick(&[0, 1, 8, 9, 10, 30, 200]);
+    let mut bytes = random.bytes(n);
+    // Steer to short frames of known types.
+    for head in bytes.chunks_mut(random.pick(&[9, 13, 17])) {
+        if random.below(3) > 0
+            && let [a, b, c, kind, flags, d, ..] = head
+        {
+            (*a, *b, *c, *d) = (0, 0, *c & 0x1f, 0);
+            (*kind, *flags) = (*kind % 11, *flags & random.pick(&[0x2d, 0x05, 0xff]));
+        }
+    }
+    bytes
+}
+
+fn round(seed: u64, make: fn(&mut Random) -> Vec<u8>, executions: &mut Executions) {
+    let random = &mut Random::new(seed);
     let config = Config { joined_late: random.below(3) == 0, ..Config::new(Observer::Client) };
     let mut dialogue = Dialogue::new(config);
     if random.below(4) > 0 {
         dialogue = dialogue.asks(&preface());
     }
-    for _ in 0..random.below(80) {
+    for _ in 0..20 + random.below(40) {
+        executions.0 += 1;
         let flow = random.pick(&[Flow::Requests, Flow::Responses]);
         let n = random.pick(&[0, 1, 9, 100, 1 << 40, u64::MAX]);
         dialogue = match random.below(20) {
@@ -100,7 +90,7 @@ fn round(seed: u64) {
                 dialogue.end(random.pick(&[None, Some(flow)]), end)
             }
             _ => {
-                let bytes = bytes(random);
+                let bytes = make(random);
                 looks_like_frames(&bytes);
                 let at = random.below(bytes.len() + 1);
                 let (first, rest) = bytes.split_at(at);
@@ -129,6 +119,13 @@ fn round(seed: u64) {
 }
 
 #[test]
-fn fuzz_tampered_conversations() {
-    seeds().for_each(round);
+fn fuzz_raw_frames() {
+    let mut executions = Executions::of("raw frames");
+    seeds(ROUNDS).for_each(|seed| round(seed, raw, &mut executions));
+}
+
+#[test]
+fn fuzz_structured_frames() {
+    let mut executions = Executions::of("structured frames");
+    seeds(ROUNDS).for_each(|seed| round(seed, tampered, &mut executions));
 }
