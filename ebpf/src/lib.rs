@@ -18,8 +18,8 @@ pub const SCRATCH_CELLS: u32 = 6;
 pub const COPY_MAX: usize = 4096;
 /// Bytes of one message head that are copied at most; a longer head is reported as truncated.
 pub const HEAD_MAX: u32 = 65_536;
-/// Segments of an iovec that are looked at in one call; the bytes of later ones are counted, not looked at.
-pub const IOV_MAX: u32 = 64;
+/// Segments of an iovec that are looked at in one call: as many as the kernel takes (`UIO_MAXIOV`).
+pub const IOV_MAX: u32 = 1024;
 /// Messages of one `recvmmsg`/`sendmmsg` call that are looked at.
 pub const MMSG_MAX: u32 = 4;
 /// `TASK_COMM_LEN` of the kernel.

@@ -187,9 +187,6 @@ pub static SPACE_ADJUST_HAS_FAMILY: u32 = 1;
 /// Offsets of the six argument registers in `struct pt_regs`.
 #[unsafe(no_mangle)]
 pub static REGISTERS: [u32; 6] = [112, 104, 96, 56, 72, 64];
-/// Offsets in `struct pt_regs` of the first three integer arguments of Go's register ABI, and of the goroutine.
-#[unsafe(no_mangle)]
-pub static GO_REGISTERS: [u32; 4] = [80, 40, 88, 8];
 /// Offset in `struct pt_regs` of what tells a 64-bit caller, or 0 where nothing does; and its value.
 #[unsafe(no_mangle)]
 pub static USER_CS_OFFSET: u32 = 136;

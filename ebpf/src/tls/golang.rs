@@ -5,13 +5,15 @@
 //! that points to a `net.TCPConn` or `net.UnixConn`, these begin with a pointer to a `net.netFD`, which begins with a
 //! `poll.FD` of 56 bytes and goes on with the address family and the socket's type. Other types don't look like that.
 
+use core::arch::asm;
+
 use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid, macros::uprobe, programs::ProbeContext};
 use netspan_ebpf::{FdKey, origin, role};
 
 use super::{carrier, current, free, known_session, leave, note, op, open, session, tls};
 use crate::{
     conn::{self, Conn},
-    maps::{FDS, GO_REGISTERS, constant},
+    maps::FDS,
     user,
 };
 
@@ -28,20 +30,33 @@ const AF_UNIX: u64 = 1;
 const AF_INET: u64 = 2;
 const AF_INET6: u64 = 10;
 
-/// Integer argument `n`, which is a result at the return.
-#[inline(always)]
-fn register(ctx: &ProbeContext, n: usize) -> u64 {
-    // SAFETY: offsets within `struct pt_regs`, which the verifier checks.
-    unsafe { ctx.as_ptr().cast::<u8>().add(constant(&GO_REGISTERS)[n] as usize).cast::<u64>().read_volatile() }
-}
+/// Offsets in `struct pt_regs` of x86-64 of the first two integer arguments, which are results at the return, and of the
+/// goroutine. The agent attaches these programs on x86-64 only.
+const RAX: i32 = 80;
+const RBX: i32 = 40;
+const R14: i32 = 8;
 
-/// Which of the registers holds the goroutine.
-const GOROUTINE: usize = 3;
+/// A register. The verifier wants the offset in the instruction itself.
+#[inline(always)]
+fn register<const OFFSET: i32>(ctx: &ProbeContext) -> u64 {
+    let value;
+    // SAFETY: a load from the context, at an offset that the verifier checks.
+    unsafe {
+        asm!(
+            "{value} = *(u64 *)({ctx} + {offset})",
+            value = out(reg) value,
+            ctx = in(reg) ctx.as_ptr(),
+            offset = const OFFSET,
+            options(nostack, readonly),
+        );
+    }
+    value
+}
 
 /// A goroutine, as a key of calls: no thread has such a number.
 #[inline(always)]
 fn goroutine(ctx: &ProbeContext, tgid: u32) -> u64 {
-    (register(ctx, GOROUTINE) ^ u64::from(tgid) << 40) | 1 << 63
+    (register::<R14>(ctx) ^ u64::from(tgid) << 40) | 1 << 63
 }
 
 /// Role of a session.
@@ -83,13 +98,13 @@ fn find_carrier(tgid: u32, key: u64, conn: &mut Conn, pointer: u64) {
 #[inline(always)]
 fn go_enter(ctx: &ProbeContext, op: u8) {
     let Some((_, tgid)) = current() else { return };
-    let pointer = register(ctx, 0);
+    let pointer = register::<RAX>(ctx);
     let Some((key, conn)) = session(tgid, pointer) else { return };
     if conn.role == role::UNKNOWN {
         conn.role = role_of(pointer);
     }
     find_carrier(tgid, key, conn, pointer);
-    note(goroutine(ctx, tgid), op, key, register(ctx, 1), 0);
+    note(goroutine(ctx, tgid), op, key, register::<RBX>(ctx), 0);
 }
 
 /// `crypto/tls.(*Conn).Write(buffer)`
@@ -110,7 +125,7 @@ pub fn go_read(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn go_handshake(ctx: ProbeContext) -> u32 {
     if let Some((_, tgid)) = current() {
-        let pointer = register(&ctx, 0);
+        let pointer = register::<RAX>(&ctx);
         if known_session(tgid, pointer).is_none() {
             open(tgid, pointer, origin::SESSION, role_of(pointer));
         }
@@ -122,7 +137,7 @@ pub fn go_handshake(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn go_close(ctx: ProbeContext) -> u32 {
     if let Some((pid_tgid, _)) = current() {
-        free(pid_tgid, register(&ctx, 0));
+        free(pid_tgid, register::<RAX>(&ctx));
     }
     0
 }
@@ -131,6 +146,6 @@ pub fn go_close(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn go_return(ctx: ProbeContext) -> u32 {
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    leave(goroutine(&ctx, tgid), register(&ctx, 0));
+    leave(goroutine(&ctx, tgid), register::<RAX>(&ctx));
     0
 }
