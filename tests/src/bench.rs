@@ -1,25 +1,30 @@
 //! The overhead of the agent on a server that does nothing else: nginx bound to one core, requests over kept-alive
-//! connections from another core, in interleaved pairs with and without the agent. It measures and prints; it judges
-//! nothing.
+//! connections from another core ([`Workload`]), in interleaved pairs with and without the agent. It measures and
+//! prints; it judges nothing.
 //!
 //! Two ratios are told. `ratio` is of requests per second, what users of the server feel; on a machine with few cores it
 //! holds what the agent and the client take from each other, too. `capacity` is of requests per second of the server's
 //! own time on its core: what the hooks cost it. The kernel's counting of programs' run time costs as well, so that it
-//! is on only in one more run at the end.
+//! is on only in one more run at the end. For uprobes it counts the program alone, not the trap into the kernel and back,
+//! which costs several times as much: that is in the server's own time (`server_ns_with`) only.
 #![forbid(unsafe_code)]
 
 pub mod programs;
 mod sink;
 mod usage;
+mod workload;
 
 use std::{process::Command, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tempfile::TempDir;
 
+use self::workload::Told;
+pub use self::workload::Workload;
 use crate::{
     agent::{Agent, Report},
+    certificate::Certificate,
     nginx, paths, ports,
     process::{Address, Process},
     scope::Scope,
@@ -31,6 +36,8 @@ const PAGE: usize = 612;
 /// How the benchmark runs.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What is asked for, and how.
+    pub workload: Workload,
     /// Pairs of runs with and without the agent.
     pub pairs: usize,
     /// Length of one run.
@@ -44,6 +51,8 @@ pub struct Options {
 /// Everything that was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
+    /// What was asked for, and how.
+    pub workload: Workload,
     /// Cores of this machine; nginx has the first to itself if there are two.
     pub cores: usize,
     /// Requests per second without the agent, run by run.
@@ -58,9 +67,19 @@ pub struct Outcome {
     pub server_ns_without: f64,
     /// The same with the agent.
     pub server_ns_with: f64,
+    /// The server's share of its core without the agent: the middle of the runs. Well below 1, the rates tell of something
+    /// else than the server.
+    pub server_share_without: f64,
+    /// The same with the agent.
+    pub server_share_with: f64,
     /// What the agent used, run by run.
     pub agent: Vec<Used>,
-    /// Events that hooks wanted to send, in all runs.
+    /// Requests that the client counts as answered, in all runs with the agent.
+    pub requests: u64,
+    /// Spans that the agent made of them. With HTTP/2 there are up to as many more as streams are in flight at the end of
+    /// each run, which the client counts as not answered.
+    pub spans: Option<u64>,
+    /// Events that hooks wanted to send, in all runs with the agent.
     pub attempted: Option<u64>,
     /// Events that reached the agent.
     pub delivered: Option<u64>,
@@ -101,8 +120,12 @@ pub struct Used {
 struct Run {
     /// Requests per second.
     rate: f64,
+    /// Answered requests.
+    requests: u64,
     /// Nanoseconds of the server's CPU time per request.
     server_ns: f64,
+    /// Share of a core that the server used.
+    server_share: f64,
 }
 
 struct Bench {
@@ -111,6 +134,7 @@ struct Bench {
     scope: Scope,
     address: Address,
     sink: sink::Sink,
+    _certificate: Option<Certificate>,
     _nginx: Process,
     _directory: TempDir,
 }
@@ -151,15 +175,20 @@ pub fn overhead(options: Options) -> Result<Outcome> {
     let ratios: Vec<f64> = pairs().map(|(with, without)| with.rate / without.rate).collect();
     let capacities: Vec<f64> = pairs().map(|(with, without)| without.server_ns / with.server_ns).collect();
     let rates = |runs: &[Run]| runs.iter().map(|run| run.rate).collect();
-    let server_ns = |runs: &[Run]| spread(&runs.iter().map(|run| run.server_ns).collect::<Vec<_>>()).median;
+    let middle = |runs: &[Run], of: fn(&Run) -> f64| spread(&runs.iter().map(of).collect::<Vec<_>>()).median;
     let sum = |name: &str| reports.iter().map(|report| report.figure(name)).sum::<Option<u64>>();
     Ok(Outcome {
+        workload: bench.options.workload,
         cores: bench.cores,
         ratio: spread(&ratios),
         capacity: spread(&capacities),
-        server_ns_without: server_ns(&without),
-        server_ns_with: server_ns(&with),
+        server_ns_without: middle(&without, |run| run.server_ns),
+        server_ns_with: middle(&with, |run| run.server_ns),
+        server_share_without: middle(&without, |run| run.server_share),
+        server_share_with: middle(&with, |run| run.server_share),
         agent,
+        requests: with.iter().map(|run| run.requests).sum(),
+        spans: sum("spans"),
         attempted: sum("attempted"),
         delivered: sum("delivered"),
         lost: sum("lost"),
@@ -176,17 +205,19 @@ impl Bench {
         let scope = Scope::new()?;
         let directory = tempfile::tempdir()?;
         let address = Address::local(ports::free()?);
-        let Address::Tcp(socket) = &address else { bail!("not a TCP address") };
+        let certificate = options.workload.certificate()?;
         let pin = if cores > 1 { "worker_cpu_affinity 01;\n" } else { "" };
         let configuration = format!(
             "{pin}{}http {{\n{}access_log off;\nkeepalive_requests 1000000000;\n\
-             sendfile on;\nopen_file_cache max=10;\nserver {{ listen {socket}; root .; }}\n}}\n",
+             sendfile on;\nopen_file_cache max=10;\nserver {{ {} root .; }}\n}}\n",
             nginx::preamble(1),
             nginx::http_preamble().replace("access_log access.log truth;", ""),
+            options.workload.listening(&address, certificate.as_ref()),
         );
         std::fs::write(directory.path().join("index.html"), vec![b'p'; PAGE])?;
         let nginx = nginx::start(&scope, directory.path(), &configuration, &address)?;
-        Ok(Self { options, cores, scope, address, sink: sink::Sink::open()?, _nginx: nginx, _directory: directory })
+        let sink = sink::Sink::open()?;
+        Ok(Self { options, cores, scope, address, sink, _certificate: certificate, _nginx: nginx, _directory: directory })
     }
 
     /// CPU time of the server so far.
@@ -196,27 +227,25 @@ impl Bench {
 
     /// Full load.
     fn load(&self, length: Duration) -> Result<Run> {
-        let wrk = paths::tool("wrk", "wrk")?;
+        let Options { workload, connections, .. } = self.options;
+        let (client, arguments) = workload.client(connections, length, &self.address)?;
         let mut command = if self.cores > 1 {
             let mut command = Command::new(paths::tool("taskset", "util-linux")?);
-            command.args(["-c", "1"]).arg(wrk);
+            command.args(["-c", "1"]).arg(&client);
             command
         } else {
-            Command::new(wrk)
+            Command::new(&client)
         };
         let before = self.server_cpu()?;
-        let output = command
-            .args(["-t", "1", "-c", &self.options.connections.to_string()])
-            .args(["-d", &format!("{}s", length.as_secs().max(1))])
-            .arg(format!("http://{}/", self.address))
-            .output()
-            .context("cannot run wrk")?;
+        let output =
+            command.args(arguments).output().with_context(|| format!("cannot run {}", client.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        ensure!(output.status.success(), "wrk failed: {text}{}", String::from_utf8_lossy(&output.stderr));
-        ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "wrk met errors:\n{text}");
-        let [rate, requests] = figures(&text).with_context(|| format!("wrk says no rate:\n{text}"))?;
-        let used = self.server_cpu()?.saturating_sub(before);
-        Ok(Run { rate, server_ns: used.as_secs_f64() * 1e9 / requests.max(1.0) })
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{} failed: {text}{errors}", client.display());
+        let Told { rate, requests } = workload.read(&text)?;
+        let used = self.server_cpu()?.saturating_sub(before).as_secs_f64();
+        let per_request = used / requests.max(1) as f64;
+        Ok(Run { rate, requests, server_ns: per_request * 1e9, server_share: per_request * rate })
     }
 
     /// The load with the agent; `look` is done before the agent ends.
@@ -238,13 +267,6 @@ impl Bench {
     }
 }
 
-/// Requests per second and requests, as wrk tells them.
-fn figures(text: &str) -> Option<[f64; 2]> {
-    let rate = text.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:"))?.trim().parse().ok()?;
-    let requests = text.lines().find_map(|line| line.trim().split_once(" requests in "))?.0.trim().parse().ok()?;
-    Some([rate, requests])
-}
-
 fn spread(figures: &[f64]) -> Spread {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -255,14 +277,6 @@ fn spread(figures: &[f64]) -> Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_rate_is_read_from_what_wrk_prints() {
-        let text = "Running 1s test @ http://127.0.0.1:80/\n  1 threads\n  51300 requests in 1.00s, 8MB read\n\
-                    Requests/sec:  51234.56\nTransfer/sec: 8MB\n";
-        assert_eq!(figures(text), Some([51234.56, 51300.0]));
-        assert_eq!(figures("nothing"), None);
-    }
 
     #[test]
     fn the_median_of_an_even_number_of_figures_is_between_the_two_in_the_middle() {

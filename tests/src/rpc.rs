@@ -14,10 +14,17 @@
 mod node;
 mod peer;
 mod plan;
+mod scenario;
 pub mod tonic;
 
 pub use peer::{Called, Peer, Running};
 pub use plan::{Call, Outcome, Plan, calls};
+pub use scenario::Case;
 
 /// The service's name.
 pub const SERVICE: &str = "lab.Lab";
+
+/// Makes what servers and clients need from the network, where it is not there yet.
+pub fn prepare() -> anyhow::Result<()> {
+    node::modules().and(crate::python::programs()).map(|_| ())
+}

@@ -5,6 +5,7 @@
 
 mod apache;
 mod client;
+mod compact;
 mod go;
 pub mod hyper;
 mod nghttp;
@@ -16,7 +17,13 @@ mod tools;
 
 pub(crate) use client::run_program;
 pub use client::{Client, Driven};
+pub use compact::compact;
 pub use nghttp::{Totals, h2load};
 pub use plan::{Exchange, Plan, Request, Version, Wire, requests};
-pub use scenario::Case;
+pub use scenario::{Case, run_all};
 pub use server::{Running, Server};
+
+/// Makes what servers and clients need from the network, where it is not there yet.
+pub fn prepare() -> anyhow::Result<()> {
+    go::program().and(crate::python::programs()).map(|_| ())
+}

@@ -16,6 +16,11 @@ for hooks in "--family syscall" "--family socket --hook fentry" "--family socket
     try mixed --requests 300 --concurrency 8 --anytime -- $hooks
 done
 try uring -- --family socket
+# HTTP/2 and TLS: what is seen in a library is the same for both families, what is seen on the wire is not.
+for family in syscall socket; do
+    try web --all -- --family "$family"
+    try rpc --server grpcio --client tonic -- --family "$family"
+done
 # The whole host, as the agent is installed: the family that the kernel permits, and the one that is left under lockdown.
 try host-wide --concurrency 8
 try host-wide --concurrency 8 -- --family syscall

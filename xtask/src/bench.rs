@@ -31,6 +31,9 @@ enum Measurement {
         /// The kernel of the virtual machine
         #[arg(long, value_name = "VERSION", default_value = "6.12", value_parser = vm::parse)]
         kernel: &'static vm::Source,
+        /// What is asked for, and how: h1, h2 or tls [default: h1]
+        #[arg(long, value_name = "NAME")]
+        workload: Option<OsString>,
         /// Flags for `netspan-lab overhead`; after another `--`, for the agent
         #[arg(last = true, value_name = "FLAGS")]
         flags: Vec<OsString>,
@@ -39,10 +42,13 @@ enum Measurement {
 
 /// Prepares, builds, and becomes the lab; or lets a guest run the lab.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
-    let Measurement::Overhead { vm, kernel, flags } = &options.measurement;
+    let Measurement::Overhead { vm, kernel, workload, flags } = &options.measurement;
+    // The lab knows the names.
+    let workload = workload.iter().flat_map(|name| [OsString::from("--workload"), name.clone()]);
+    let flags: Vec<OsString> = workload.chain(flags.iter().cloned()).collect();
     if *vm {
         let job = root.join(GUEST_JOB);
-        return vm::run(root, &vm::Options::of_bench(kernel, job, GUEST_LIMIT, flags.clone()));
+        return vm::run(root, &vm::Options::of_bench(kernel, job, GUEST_LIMIT, flags));
     }
     setup::ensure(root, &[setup::Need::Probes, setup::Need::Lab])?;
     let lab = build::binaries(root, Profile::Release, &["netspan", "netspan-tests"])?.join("netspan-lab");

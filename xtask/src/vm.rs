@@ -13,6 +13,7 @@ mod modules;
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -22,6 +23,7 @@ pub use self::kernel::{Source, parse};
 use self::{accel::Wish, initramfs::Guest, machine::Machine};
 use crate::{
     build::{self, Profile},
+    command,
     progress::{Step, note, seconds},
     setup::{self, Need},
 };
@@ -120,6 +122,9 @@ pub fn verdicts(root: &Path, options: &Options) -> Result<Vec<(&'static str, boo
         setup::ensure(root, &[Need::Probes, Need::Lab, Need::Machines])?;
         build::binaries(root, options.profile(), &["netspan", "netspan-tests"])?;
     }
+    if options.job.is_none() {
+        prepare(&build::directory(root, options.profile()))?;
+    }
     let kernels = if options.all { kernel::ALL.iter().collect() } else { options.kernels.clone() };
     let mut verdicts = vec![];
     for source in kernels {
@@ -133,6 +138,14 @@ pub fn verdicts(root: &Path, options: &Options) -> Result<Vec<(&'static str, boo
         note(&format!("kernel {version}: {}", if *passed { "passed" } else { "FAILED" }));
     }
     Ok(verdicts)
+}
+
+/// Makes what the default job's programs need from the network, because a guest has none.
+fn prepare(binaries: &Path) -> Result<()> {
+    let step = Step::begin("packages of Python, Node and Go");
+    command::run(Command::new(binaries.join("netspan-lab")).arg("prepare"))?;
+    step.done("done");
+    Ok(())
 }
 
 fn under(root: &Path, source: &Source, job: &Path, options: &Options) -> Result<()> {

@@ -113,8 +113,68 @@ enum Task {
         #[arg(last = true)]
         agent: Vec<String>,
     },
+    /// Requests between a server and a client with the agent; fails unless the spans are exactly what happened
+    Web {
+        /// A few pairs instead, one after another under one agent
+        #[arg(long, conflicts_with_all = ["server", "client", "version", "tls", "connections", "each", "in_flight"])]
+        all: bool,
+        /// Who answers
+        #[arg(long, value_enum, default_value = "nginx")]
+        server: web::Server,
+        /// Who asks
+        #[arg(long, value_enum, default_value = "curl")]
+        client: web::Client,
+        /// Version of HTTP
+        #[arg(long, value_enum, default_value = "h2")]
+        version: web::Version,
+        /// Over TLS
+        #[arg(long)]
+        tls: bool,
+        /// Connections, all open at once
+        #[arg(long, default_value_t = 2)]
+        connections: usize,
+        /// Requests on each
+        #[arg(long, default_value_t = 12)]
+        each: usize,
+        /// Requests in flight on each
+        #[arg(long, default_value_t = 4)]
+        in_flight: usize,
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
+    /// Calls of gRPC with the agent; fails unless the spans are exactly what happened
+    Rpc {
+        /// Who answers
+        #[arg(long, value_enum, default_value = "grpcio")]
+        server: rpc::Peer,
+        /// Who calls
+        #[arg(long, value_enum, default_value = "tonic")]
+        client: rpc::Peer,
+        /// Over TLS
+        #[arg(long)]
+        tls: bool,
+        /// Connections, all open at once
+        #[arg(long, default_value_t = 2)]
+        connections: usize,
+        /// Calls on each
+        #[arg(long, default_value_t = 12)]
+        each: usize,
+        /// Calls in flight on each
+        #[arg(long, default_value_t = 4)]
+        in_flight: usize,
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
+    /// Make what `web` and `rpc` need from the network, for a machine that has none: Python's and Node's packages, and the
+    /// programs in Go
+    Prepare,
     /// Measure what the agent costs, and print it as JSON
     Overhead {
+        /// What is asked for, and how
+        #[arg(long, value_enum, default_value_t)]
+        workload: bench::Workload,
         /// Pairs of runs with and without the agent
         #[arg(long, default_value_t = 5)]
         pairs: usize,
@@ -179,9 +239,25 @@ fn main() -> Result<()> {
             println!("{{\"requests\":{}}}", scenario::uring(&agent)?);
             Ok(())
         }
-        Task::Overhead { pairs, seconds, connections, agent } => {
+        Task::Web { all, server, client, version, tls, connections, each, in_flight, agent } => {
+            let wire = web::Wire { version, tls };
+            let cases =
+                if all { web::compact() } else { vec![web::Case { server, client, wire, connections, each, in_flight }] };
+            println!("{{\"requests\":{}}}", web::run_all(&cases, &agent)?);
+            Ok(())
+        }
+        Task::Rpc { server, client, tls, connections, each, in_flight, agent } => {
+            let case = rpc::Case { server, client, tls, connections, each, in_flight };
+            println!("{{\"calls\":{}}}", case.run(&agent)?);
+            Ok(())
+        }
+        Task::Prepare => {
+            web::prepare()?;
+            rpc::prepare()
+        }
+        Task::Overhead { workload, pairs, seconds, connections, agent } => {
             let length = Duration::from_secs(seconds);
-            let outcome = bench::overhead(bench::Options { pairs, length, connections, agent })?;
+            let outcome = bench::overhead(bench::Options { workload, pairs, length, connections, agent })?;
             println!("{}", serde_json::to_string_pretty(&outcome)?);
             Ok(())
         }

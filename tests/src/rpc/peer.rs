@@ -4,6 +4,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::{Result, bail};
+use clap::ValueEnum;
 use tempfile::TempDir;
 
 use super::{Call, Outcome, Plan, node};
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// An implementation of gRPC: each is a server and a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Peer {
     /// tonic, on hyper; TLS by rustls.
     Tonic,
@@ -56,6 +57,12 @@ struct Program {
 impl Peer {
     /// All kinds.
     pub const ALL: [Self; 3] = [Self::Tonic, Self::Grpcio, Self::GrpcJs];
+
+    /// Whether the agent can see what it says, with and without TLS.
+    pub fn is_seen(self, tls: bool) -> bool {
+        // grpcio's TLS is linked in and stripped: nothing says where its functions are.
+        !tls || self != Self::Grpcio
+    }
 
     /// Starts its server on a free port of 127.0.0.1, and waits until it listens.
     pub fn start(self, scope: &Scope, tls: bool) -> Result<Running> {

@@ -10,6 +10,32 @@ const CANCELLED: u16 = 1;
 const DEADLINE_EXCEEDED: u16 = 4;
 const UNIMPLEMENTED: u16 = 12;
 
+/// Names of the status codes, by their numbers (the same document).
+const STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// Name of a status code; none has the name "".
+pub(super) fn status_name(code: u16) -> &'static str {
+    STATUSES.get(usize::from(code)).copied().unwrap_or("")
+}
+
 /// One call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
@@ -32,6 +58,11 @@ impl Call {
     /// The `:path` of its request.
     pub fn path(&self) -> String {
         format!("/{}/{}", super::SERVICE, self.rpc)
+    }
+
+    /// `package.Service/Method`
+    pub fn method(&self) -> String {
+        format!("{}/{}", super::SERVICE, self.rpc)
     }
 
     /// Whether the client gives up before the answer comes. Who ends the call is then a race: the client, which may

@@ -8,13 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Exchange, Plan, Request, Version, Wire, go, nghttp, plan, server, tools};
 use crate::{paths, process::command_in, python, scope::Scope};
 
 /// A kind of client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Client {
     /// hyper, TLS by rustls.
     Hyper,

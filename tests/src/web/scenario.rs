@@ -2,13 +2,16 @@
 //! the connections on which it did it.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use anyhow::{Context, Result, ensure};
 
 use super::{Client, Driven, Exchange, Server, Wire};
 use crate::{
-    agent::{Agent, Report},
+    agent::Agent,
     scenario::{LAST_SPAN, no_secret, nothing_lost},
     scope::Scope,
     span::JsonSpan,
@@ -35,29 +38,19 @@ pub struct Case {
 impl Case {
     /// Runs it; `options` are more options of the agent. Gives the number of requests.
     pub fn run(self, options: &[String]) -> Result<usize> {
-        let scope = Scope::new()?;
-        let running = self.server.start(&scope, self.wire)?;
-        let agent = Agent::watch_with(&scope, options)?;
-        let plan = running.plan(self.client.requests(self.connections, self.each), self.in_flight)?;
-        let driven = self.client.send(&scope, &plan)?;
-        agent.await_spans(2 * driven.exchanges.len(), LAST_SPAN);
-        let report = agent.stop()?;
-        self.check(&driven, &report)
-            .with_context(|| {
-                let spans: Vec<&str> = report.lines.iter().take(4).map(String::as_str).collect();
-                format!("{self:?}; the agent printed:\n{}\n{}", report.errors, spans.join("\n"))
-            })?;
-        Ok(driven.exchanges.len())
+        run_all(&[self], options)
     }
 
-    fn check(self, driven: &Driven, report: &Report) -> Result<()> {
+    fn check(self, driven: &Driven, spans: &[JsonSpan]) -> Result<()> {
         let told = || driven.exchanges.iter();
-        same(told().map(key), report.servers().map(span_key)).context("client and SERVER spans differ")?;
-        same(told().map(key), report.clients().map(span_key)).context("client and CLIENT spans differ")?;
+        let servers = spans.iter().filter(|span| span.is_server());
+        same(told().map(key), servers.map(span_key)).context("client and SERVER spans differ")?;
+        let clients = || spans.iter().filter(|span| span.is_client());
+        same(told().map(key), clients().map(span_key)).context("client and CLIENT spans differ")?;
         let ports: BTreeMap<&str, u16> =
             told().filter(|exchange| exchange.port != 0).map(|e| (path_of(&e.path), e.port)).collect();
-        let clients: BTreeSet<&str> = report.clients().map(|span| span.span_id.as_str()).collect();
-        for span in &report.spans {
+        let clients: BTreeSet<&str> = clients().map(|span| span.span_id.as_str()).collect();
+        for span in spans {
             ensure!(span.incomplete.is_none(), "an incomplete span: {span:?}");
             let port = if span.is_server() { "network.peer.port" } else { "network.local.port" };
             let port = span.number(port).with_context(|| format!("a span without the client's port: {span:?}"))?;
@@ -72,9 +65,44 @@ impl Case {
             let expected = if self.wire.version == super::Version::H2 { "2" } else { "1.1" };
             ensure!(version == Some(expected), "not the version: {span:?}");
         }
-        nothing_lost(report)?;
-        no_secret(report)
+        Ok(())
     }
+}
+
+/// Runs the cases one after another under one agent, which is started when all servers run; `options` are more options
+/// of the agent. Gives the number of requests.
+///
+/// # Errors
+/// When the spans of a case, those that come between its begin and the next's, are not what its client did: the message
+/// names each such case.
+pub fn run_all(cases: &[Case], options: &[String]) -> Result<usize> {
+    let scope = Scope::new()?;
+    let mut started = Vec::new();
+    for case in cases {
+        started.push((case, case.server.start(&scope, case.wire)?));
+    }
+    let agent = Agent::watch_with(&scope, options)?;
+    let (mut done, mut seen) = (Vec::new(), 0);
+    for (case, running) in &started {
+        let plan = running.plan(case.client.requests(case.connections, case.each), case.in_flight)?;
+        let driven = case.client.send(&scope, &plan).with_context(|| format!("{case:?}"))?;
+        agent.await_spans(seen + 2 * driven.exchanges.len(), LAST_SPAN);
+        let begin = std::mem::replace(&mut seen, agent.spans()?.len());
+        done.push((case, driven, begin));
+    }
+    let report = agent.stop()?;
+    let mut wrong = String::new();
+    let ends = done.iter().skip(1).map(|(_, _, begin)| *begin).chain([report.spans.len()]);
+    for ((case, driven, begin), end) in done.iter().zip(ends) {
+        let spans = report.spans.get(*begin..end).context("spans have gone")?;
+        if let Err(error) = case.check(driven, spans) {
+            let _ = writeln!(wrong, "{case:?}: {error:#}");
+        }
+    }
+    ensure!(wrong.is_empty(), "{wrong}; the agent printed:\n{}", report.errors);
+    nothing_lost(&report)?;
+    no_secret(&report)?;
+    Ok(done.iter().map(|(_, driven, _)| driven.exchanges.len()).sum())
 }
 
 /// What of an exchange must be in both spans.

@@ -4,6 +4,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 use tempfile::TempDir;
 
 use super::{Plan, Request, Version, Wire, apache, go, nginx, plan};
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// A kind of server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Server {
     /// hyper, TLS by rustls.
     Hyper,

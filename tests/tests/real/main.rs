@@ -10,6 +10,7 @@ mod heads;
 mod loss;
 mod nginx;
 mod rpc;
+mod rpc_seen;
 mod seen;
 mod servers;
 mod shop;

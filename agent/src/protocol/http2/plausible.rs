@@ -9,6 +9,8 @@ use crate::{protocol::Flow, span::redact::is_token};
 
 /// Largest value of a settings parameter's id that is taken for one; the registry ends far below.
 const SETTING_MAX: u16 = 0x20;
+/// From here on ids are for experiments (RFC 9113, section 11.3): gRPC's C core sends 0xfe03 in each first frame.
+const SETTING_EXPERIMENTAL: u16 = 0xf000;
 /// Largest error code that is taken for one, likewise.
 const CODE_MAX: u32 = 0x20;
 /// Most bytes that a side may allow the other to send at once (RFC 9113, section 6.9.1).
@@ -127,7 +129,7 @@ fn is_plausible_setting(id: u16, value: u32) -> bool {
         4 => value <= WINDOW_MAX,
         // MAX_FRAME_SIZE
         5 => (PAYLOAD_USUAL..1 << 24).contains(&value),
-        _ => id <= SETTING_MAX,
+        _ => id <= SETTING_MAX || id >= SETTING_EXPERIMENTAL,
     }
 }
 
@@ -267,7 +269,8 @@ mod tests {
         assert!(begins_with_settings(&settings(&[])));
         assert!(begins_with_settings(&settings(&[(3, 250), (5, 16_384), (4, 1 << 20)])));
         assert!(begins_with_settings(&settings(&[(3, 250), (4, 1 << 20)])[..9]));
-        for other in [settings(&[(0, 1)]), settings(&[(2, 7)]), frame(4, 1, 0, &[]), get(1, "/")] {
+        assert!(begins_with_settings(&settings(&[(4, 4_194_304), (5, 4_194_304), (6, 16_384), (0xfe03, 1)])));
+        for other in [settings(&[(0, 1)]), settings(&[(0xefff, 1)]), settings(&[(2, 7)]), frame(4, 1, 0, &[]), get(1, "/")] {
             assert!(!begins_with_settings(&other), "{other:?}");
         }
     }
