@@ -2,6 +2,7 @@
 //!
 //! What runs is decided by what loads and attaches, never by a version number. Nothing here looks at events.
 
+mod bpf;
 pub mod btf;
 mod choice;
 mod counters;
@@ -14,12 +15,14 @@ mod missed;
 mod object;
 mod perf;
 mod preemption;
+mod raw_tracepoint;
 mod socket;
 mod syscall;
 pub mod tls;
 mod tracefs;
 mod tracepoint;
 mod unix_diag;
+mod verified;
 
 pub use choice::{FamilyChoice, HookChoice};
 pub use counters::Counters;
@@ -71,7 +74,8 @@ pub struct Hook {
     pub program: &'static str,
     /// What it is for: a tracepoint or a kernel function.
     pub target: String,
-    /// Instructions that the verifier went through, where the kernel tells (from 5.16).
+    /// Instructions that the verifier went through, where the kernel tells (from 5.16) or [`Probes::count_verified`]
+    /// found out.
     pub verified: Option<u32>,
     /// Attached, or why not.
     pub state: HookState,
@@ -221,6 +225,13 @@ impl Probes {
     /// What watches TLS libraries, if it runs.
     pub const fn tls(&self) -> Option<&tls::Watch> {
         self.tls.as_ref()
+    }
+
+    /// Finds out how many instructions the verifier went through where the kernel does not tell; it takes about as long as
+    /// loading did.
+    pub fn count_verified(&mut self) {
+        let ebpf = self.ebpf.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        verified::count(&ebpf, &mut self.hooks);
     }
 
     fn object(&self) -> MutexGuard<'_, Ebpf> {

@@ -7,6 +7,9 @@
 
 mod attach;
 mod mappings;
+mod report;
+
+pub use report::{Found, unattached};
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,7 +32,7 @@ use self::{
     mappings::{Mappings, News},
 };
 use crate::tls::{
-    Function, Library, Refusal, analyse,
+    Function, Refusal, analyse,
     cache::{Cache, FileKey, Outcome},
     maps::{self, Mapped, Reason},
 };
@@ -39,17 +42,6 @@ pub const FILES_MAX: usize = 1024;
 
 /// Says whether a process is to be seen.
 pub type Admits = Box<dyn FnMut(u32) -> bool + Send>;
-
-/// A library in a process, for `netspan doctor`.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The file, as the process sees it.
-    pub path: PathBuf,
-    /// The library, and its version where the file tells.
-    pub library: Option<(Library, Option<String>)>,
-    /// How many places are hooked; else why none is.
-    pub state: Result<usize, String>,
-}
 
 /// What happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +60,22 @@ pub struct Counts {
     pub full: u64,
     /// Times that the kernel had more news than its ring has room for; all processes are looked through then.
     pub lost: u64,
+}
+
+impl Counts {
+    /// Each with its name, for the account.
+    pub const fn named(&self) -> [(&'static str, u64); 7] {
+        let Self { files, processes, analysed, refused, failed, full, lost } = *self;
+        [
+            ("files", files),
+            ("processes", processes),
+            ("analysed", analysed),
+            ("refused", refused),
+            ("failed", failed),
+            ("full", full),
+            ("lost", lost),
+        ]
+    }
 }
 
 enum Order {
@@ -301,13 +309,7 @@ impl Watcher {
     }
 
     fn analyse(&mut self, key: FileKey, file: &File) -> Outcome {
-        let counts = &mut self.counts;
-        self.cache.get_or(key, || {
-            counts.analysed += 1;
-            let outcome = analyse(file);
-            counts.refused += u64::from(!matches!(&outcome, Ok(_) | Err(Refusal::NoTls | Refusal::NotElf)));
-            outcome
-        })
+        counted(&mut self.cache, &mut self.counts, key, file)
     }
 
     /// Programs that are known to keep ciphertext in memory: Python's `ssl`, and those with OpenSSL in themselves.
@@ -364,36 +366,34 @@ impl Watcher {
 
     /// What there is of TLS in a process.
     fn report(&mut self, pid: u32) -> Vec<Found> {
-        let mut report = Vec::new();
-        for mapped in mapped(pid).into_iter().filter(Mapped::is_candidate) {
-            let Ok(file) = File::open(mapped.open_path(pid)) else { continue };
-            let Ok(metadata) = file.metadata() else { continue };
-            let key = FileKey::of(&metadata);
-            match &*self.analyse(key, &file) {
-                Ok(analyses) => {
-                    for analysis in analyses {
-                        let state = match self.files.get(&key) {
-                            Some(hooked) if hooked.attached.places() > 0 => Ok(hooked.attached.places()),
-                            Some(hooked) => {
-                                Err(hooked.attached.failed.first().map_or_else(
-                                    || "nothing of it moves plaintext".to_owned(),
-                                    |(_, why)| why.clone(),
-                                ))
-                            }
-                            None => Err("no hook is attached".to_owned()),
-                        };
-                        let library = Some((analysis.library, analysis.version.clone()));
-                        report.push(Found { path: mapped.path.clone(), library, state });
-                    }
+        let Self { cache, counts, files, .. } = self;
+        report::libraries(
+            pid,
+            |key, file| counted(cache, counts, key, file),
+            |key, analysis| {
+                let Some(Hooked { attached, .. }) = files.get(&key) else {
+                    return Err("no hook is attached".to_owned());
+                };
+                match attached.places_of(analysis) {
+                    0 => Err(attached.failure_of(analysis).unwrap_or(NOTHING_TO_READ).to_owned()),
+                    places => Ok(places),
                 }
-                Err(Refusal::NoTls | Refusal::NotElf) => {}
-                Err(why) => {
-                    report.push(Found { path: mapped.path.clone(), library: None, state: Err(why.to_string()) });
-                }
-            }
-        }
-        report
+            },
+        )
     }
+}
+
+/// Why a library has no hooks whose functions were located.
+const NOTHING_TO_READ: &str = "netspan reads plaintext from none of the functions that were located in it";
+
+/// What a file holds, by an analysis if it has to be.
+fn counted(cache: &mut Cache, counts: &mut Counts, key: FileKey, file: &File) -> Outcome {
+    cache.get_or(key, || {
+        counts.analysed += 1;
+        let outcome = analyse(file);
+        counts.refused += u64::from(!matches!(&outcome, Ok(_) | Err(Refusal::NoTls | Refusal::NotElf)));
+        outcome
+    })
 }
 
 /// The files that a process executes code of.
