@@ -438,8 +438,7 @@ fn reason(error: &ProgramError) -> String {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
             log::debug!("verifier: {log}");
-            let last = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed"));
-            format!("{io_error}: {}", last.unwrap_or("no verifier log"))
+            format!("{io_error}: {}", complaint(&log).unwrap_or("no verifier log"))
         }
         other => {
             let mut text = other.to_string();
@@ -450,5 +449,24 @@ fn reason(error: &ProgramError) -> String {
             }
             text
         }
+    }
+}
+
+/// What a verifier's log complains of: its last line but for the statistics.
+fn complaint(log: &str) -> Option<&str> {
+    const STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
+    log.lines().rev().find(|line| !line.is_empty() && !STATISTICS.iter().any(|begin| line.starts_with(begin)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::complaint;
+
+    #[test]
+    fn the_complaint_stands_before_the_statistics() {
+        let log = "0: (bf) r6 = r1\nR1 invalid mem access 'inv'\nverification time 12 usec\nstack depth 0+184\n\
+                   processed 7 insns (limit 1000000) max_states_per_insn 0\n\n";
+        assert_eq!(complaint(log), Some("R1 invalid mem access 'inv'"));
+        assert_eq!(complaint("stack depth 8\n"), None);
     }
 }

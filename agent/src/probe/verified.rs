@@ -17,8 +17,9 @@ use aya_obj::{Object, btf::BtfKind, generated::bpf_insn};
 
 use super::{Hook, HookState, bpf, object::OBJECT};
 
-/// Bytes of the verifier's log: with the statistics alone it has some lines.
-const LOG_BYTES: usize = 1 << 16;
+/// Bytes of the verifier's log. The statistics are some lines, but the kernel (seen: 6.18) wants room for what it writes
+/// on the way and takes back.
+const LOG_BYTES: usize = 1 << 24;
 
 /// Fills in what is missing of the programs that are attached. What can't be found out stays unknown, and is logged.
 pub fn count(ebpf: &Ebpf, hooks: &mut [Hook]) {
@@ -139,6 +140,7 @@ fn processed(log: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::{FamilyChoice, HookChoice, LoadOptions, Probes};
 
     #[test]
     fn the_statistics_are_found_among_other_lines() {
@@ -147,5 +149,24 @@ mod tests {
         assert_eq!(processed(log), Some(4711));
         assert_eq!(processed(b"verification time 1201 usec\n\0"), None);
         assert_eq!(processed(&[0xff; 8]), None);
+    }
+
+    #[test]
+    #[ignore = "loads programs: needs root, and a kernel from 5.16 on to compare with"]
+    fn a_program_that_is_loaded_again_has_the_count_that_the_kernel_tells() {
+        for (family, hook) in [
+            (FamilyChoice::Syscall, HookChoice::Auto),
+            (FamilyChoice::Socket, HookChoice::Fentry),
+            (FamilyChoice::Socket, HookChoice::Kprobe),
+        ] {
+            let mut probes = Probes::load(family, hook, &LoadOptions::default()).expect("it loads");
+            let told: Vec<Option<u32>> = probes.hooks.iter().map(|hook| hook.verified).collect();
+            assert!(told.iter().flatten().count() > 5, "the kernel tells: {:#?}", probes.hooks);
+            probes.hooks.iter_mut().for_each(|hook| hook.verified = None);
+            probes.count_verified();
+            for (hook, told) in probes.hooks.iter().zip(told) {
+                assert_eq!(hook.verified, told, "{} at {}", hook.program, hook.target);
+            }
+        }
     }
 }

@@ -56,11 +56,6 @@ fn the_openssl_of_node_is_hooked() -> Result<()> {
 }
 
 #[test]
-fn the_tls_of_go_is_hooked() -> Result<()> {
-    is_hooked(Server::Go, "Go crypto/tls", "")
-}
-
-#[test]
 fn the_stripped_boringssl_of_grpcio_is_a_blind_spot_with_its_reason() -> Result<()> {
     let _machine = crate::together();
     let scope = Scope::new()?;
