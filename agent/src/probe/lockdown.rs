@@ -36,8 +36,7 @@ pub fn check(tracefs: &Path) -> Result<(), String> {
     reader.map_err(|error| format!("programs may not read kernel memory: {error}"))?;
     // The first type is no function. Where trampolines are permitted, that is what is wrong.
     let (kind, attach_type) = (bpf::TRACING, bpf::FENTRY);
-    let trampoline =
-        load(Program { kind, attach_type, attach_to: 1, code: &READER[5..], ..Program::default() });
+    let trampoline = load(Program { kind, attach_type, attach_to: 1, code: &READER[5..], ..Program::default() });
     let has_kprobes = tracefs.join("kprobe_events").exists() || fs::exists(super::KPROBES).unwrap_or(false);
     match trampoline {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) && !has_kprobes => {

@@ -228,8 +228,10 @@ impl Watcher {
                     // Another program: what the process had is gone.
                     self.ended(pid);
                 }
-                if is_executable || path.file_name().is_some_and(|name| maps::reason(name.as_bytes()) != Reason::Other) {
-                    let inside = PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(&path));
+                if is_executable || path.file_name().is_some_and(|name| maps::reason(name.as_bytes()) != Reason::Other)
+                {
+                    let inside =
+                        PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(&path));
                     self.consider(pid, &path, &inside, Some(inode));
                 }
             }
