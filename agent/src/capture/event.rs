@@ -3,8 +3,7 @@
 #![forbid(unsafe_code)]
 
 use netspan_ebpf::{
-    COMM_LEN, CloseEvent, ConnEvent, DataEvent, EventHead, PATH_LEN, PIECE_ALIGN, PieceHead, ProcessEvent, data_flag,
-    kind,
+    COMM_LEN, CloseEvent, ConnEvent, DataEvent, EventHead, PATH_LEN, PIECE_ALIGN, PieceHead, ProcessEvent, data_flag, kind,
 };
 use thiserror::Error;
 

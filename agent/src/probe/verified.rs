@@ -18,8 +18,8 @@ use aya_obj::{Object, btf::BtfKind, generated::bpf_insn};
 use super::{Hook, HookState, bpf, object::OBJECT};
 
 /// Bytes of the verifier's log. The statistics are some lines, but the kernel (seen: 6.18) wants room for what it writes
-/// on the way and takes back.
-const LOG_BYTES: usize = 1 << 24;
+/// on the way and takes back; before 5.16 no kernel takes more than this (`bpf_check`).
+const LOG_BYTES: usize = (u32::MAX >> 8) as usize;
 
 /// Fills in what is missing of the programs that are attached. What can't be found out stays unknown, and is logged.
 pub fn count(ebpf: &Ebpf, hooks: &mut [Hook]) {
@@ -78,7 +78,7 @@ impl<'a> Again<'a> {
         let btf = info.btf_id().map(bpf::btf_by_id).transpose().map_err(|e| format!("its types: {e}"))?;
         let records = function.func_info.func_info_bytes();
         let record_size = function.func_info_rec_size as u32;
-        let code: Vec<u64> = function.instructions.iter().map(word).collect();
+        let code: Vec<u64> = function.instructions.iter().copied().map(word).collect();
         let (attach_type, attach_to) = self.trampoline(loaded, hook)?;
         let again = bpf::Program {
             kind: info.program_type() as u32,
@@ -124,7 +124,7 @@ fn data(map: &Map) -> Option<&MapData> {
 }
 
 /// An instruction as a number: code, registers, offset, immediate value (`struct bpf_insn`, little-endian).
-fn word(instruction: &bpf_insn) -> u64 {
+fn word(instruction: bpf_insn) -> u64 {
     let registers = u64::from(instruction.dst_reg()) | u64::from(instruction.src_reg()) << 4;
     let offset = u64::from(instruction.off.cast_unsigned());
     let immediate = u64::from(instruction.imm.cast_unsigned());

@@ -2,7 +2,12 @@
 
 use netspan_ebpf::{counter, data_flag};
 
-use super::{Work, frame::may_be_frame, head::line, mode, way};
+use super::{
+    Work,
+    frame::may_be_frame,
+    head::line,
+    mode, way,
+};
 use crate::{
     conn::{Conn, class, get},
     emit::count,

@@ -42,7 +42,8 @@ impl Case {
         let driven = self.client.send(&scope, &plan)?;
         agent.await_spans(2 * driven.exchanges.len(), LAST_SPAN);
         let report = agent.stop()?;
-        self.check(&driven, &report).with_context(|| format!("{self:?}; the agent printed:\n{}", report.errors))?;
+        self.check(&driven, &report)
+            .with_context(|| format!("{self:?}; the agent printed:\n{}", report.errors))?;
         Ok(driven.exchanges.len())
     }
 

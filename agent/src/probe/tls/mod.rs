@@ -260,7 +260,9 @@ impl Watcher {
     fn look_through(&mut self) {
         let pids: HashSet<u32> = crate::host::ProcRoot::host().pids().into_iter().collect();
         let gone: Vec<u32> = self.known.keys().copied().filter(|pid| !pids.contains(pid)).collect();
-        gone.into_iter().for_each(|pid| self.ended(pid));
+        for pid in gone {
+            self.ended(pid);
+        }
         for pid in pids {
             if pid == std::process::id() {
                 continue;
