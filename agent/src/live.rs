@@ -161,6 +161,9 @@ impl<I: Identities> Live<I> {
         let (records, undecodable) = self.pipeline.records();
         let mut account = Account::new(kernel, records + self.answered, undecodable);
         self.pipeline.account(&mut account);
+        if let Some(tls) = self.probes.tls() {
+            account.add("tls", tls.counts().named());
+        }
         account
     }
 

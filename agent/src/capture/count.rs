@@ -172,7 +172,7 @@ mod tests {
     fn every_counter_of_the_kernel_side_has_a_name_of_its_own() {
         let mut indexes: Vec<u32> = KERNEL.iter().map(|(index, ..)| *index).collect();
         indexes.sort_unstable();
-        assert_eq!(indexes, (0..=counter::RUN_MISSED).collect::<Vec<u32>>());
+        assert_eq!(indexes, (0..=counter::SESSION_FULL).collect::<Vec<u32>>());
         let account = Account::new(&kernel(3, 2, 1), 2, 0);
         assert_eq!(account.counters["kernel"].len(), KERNEL.len());
         assert_eq!(account.get("kernel", "ring_full"), 1);

@@ -1,5 +1,7 @@
 //! `netspan doctor`: what this host lets the agent see, and what not and why. It captures nothing.
 
+mod tls;
+
 use std::{
     fmt,
     io::{self, Write as _},
@@ -11,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::{
     flags::{CaptureFlags, CommonFlags, FilterFlags, NameFlags},
-    session::load,
+    session::{admission, load},
 };
 use crate::{
     host::{ProcRoot, Processes, Surveyed, survey},
     live::boot_ns,
-    probe::{Family, Hook, HookState, Kernel, Probes},
+    probe::{Family, Hook, HookState, Kernel, Probes, tls::Found},
 };
 
 /// Arguments of `netspan doctor`.
@@ -44,10 +46,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = super::prepare(&args.common, &[&args.capture, &args.filter, &args.names])?;
     let kernel = Kernel::read();
     // What is attached sees nothing, because no filter is set; what attaches is the only truth about what would.
-    let probes = load(&options);
+    let mut probes = load(&options);
+    if let Ok(probes) = &mut probes {
+        probes.count_verified();
+    }
+    let mut tls = tls::Examiner::start(probes.as_mut().map_err(|error| &*error), admission(&options));
     let mut processes = Processes::new(ProcRoot::host(), options.services.clone());
     let surveyed = survey(&mut processes, boot_ns(), |identity| options.filter.admits_replayed(identity));
-    let report = Report { kernel, probes: probes.as_ref(), surveyed };
+    let examined = surveyed.into_iter().map(|process| {
+        let tls = tls.libraries(process.identity.pid, &process.foreign_tls);
+        Examined { process, tls }
+    });
+    let processes = examined.collect();
+    let report = Report { kernel, probes: probes.as_ref(), processes };
     let mut out = io::stdout().lock();
     let written = if args.json {
         serde_json::to_writer_pretty(&mut out, &report.json()).map_err(io::Error::from).and_then(|()| writeln!(out))
@@ -69,21 +80,20 @@ pub(super) const STRANGE_PIDS: &str = "this is not the host's pid namespace, who
 struct Report<'a> {
     kernel: Kernel,
     probes: Result<&'a Probes, &'a anyhow::Error>,
-    surveyed: Vec<Surveyed>,
+    processes: Vec<Examined>,
+}
+
+/// A process, and the TLS libraries in it.
+struct Examined {
+    process: Surveyed,
+    tls: Vec<Found>,
 }
 
 impl Report<'_> {
-    /// Why something of a process's traffic is not seen.
-    fn blind_spots(&self, process: &Surveyed) -> Vec<String> {
-        let mut spots = Vec::new();
-        if process.io_urings > 0 && self.probes.is_ok_and(|probes| probes.family == Family::Syscall) {
-            spots.push("io_uring: what goes through it is not seen by the family syscall".to_owned());
-        }
-        if !process.tls.is_empty() {
-            let libraries: Vec<&str> = process.tls.iter().map(String::as_str).collect();
-            spots.push(format!("TLS ({}): connections under it are timed, not read", libraries.join(", ")));
-        }
-        spots
+    /// Why what goes through `io_uring` is not seen, if it is not.
+    fn io_uring_spot(&self, process: &Surveyed) -> Option<&'static str> {
+        let is_blind = process.io_urings > 0 && self.probes.is_ok_and(|probes| probes.family == Family::Syscall);
+        is_blind.then_some("io_uring: what goes through it is not seen by the family syscall")
     }
 
     fn json(&self) -> Value {
@@ -98,7 +108,7 @@ impl Report<'_> {
             }),
             Err(error) => json!({"error": format!("{error:#}")}),
         };
-        let processes: Vec<Value> = self.surveyed.iter().map(|process| self.process_json(process)).collect();
+        let processes: Vec<Value> = self.processes.iter().map(|process| self.process_json(process)).collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "kernel": {
@@ -116,8 +126,10 @@ impl Report<'_> {
         })
     }
 
-    fn process_json(&self, process: &Surveyed) -> Value {
-        let Surveyed { identity, sockets, listens, io_urings, tls } = process;
+    fn process_json(&self, Examined { process, tls }: &Examined) -> Value {
+        let Surveyed { identity, sockets, listens, io_urings, foreign_tls: _ } = process;
+        let mut not_seen: Vec<String> = self.io_uring_spot(process).into_iter().map(str::to_owned).collect();
+        not_seen.extend(tls.iter().filter_map(tls::blind_spot));
         json!({
             "pid": identity.pid,
             "service": identity.service,
@@ -129,8 +141,8 @@ impl Report<'_> {
             "sockets": sockets,
             "listens": listens,
             "io_urings": io_urings,
-            "tls_libraries": tls,
-            "not_seen": self.blind_spots(process),
+            "tls": tls.iter().map(tls::json).collect::<Vec<_>>(),
+            "not_seen": not_seen,
         })
     }
 }
@@ -190,17 +202,20 @@ impl fmt::Display for Report<'_> {
             }
             Err(error) => writeln!(f, "\ncapture: nothing can be captured: {error:#}")?,
         }
-        writeln!(f, "\nprocesses with stream sockets: {}", self.surveyed.len())?;
-        if !self.surveyed.is_empty() {
+        writeln!(f, "\nprocesses with stream sockets: {}", self.processes.len())?;
+        if !self.processes.is_empty() {
             writeln!(
                 f,
                 "  {:>7}  {:<20} {:<16} {:>7}  {:<16} not seen",
                 "pid", "service", "command", "sockets", "listens"
             )?;
         }
-        for process in &self.surveyed {
+        for Examined { process, tls } in &self.processes {
             let listens: Vec<String> = process.listens.iter().map(u16::to_string).collect();
-            let spots = self.blind_spots(process);
+            let mut spots: Vec<&str> = self.io_uring_spot(process).into_iter().collect();
+            if tls.iter().any(|found| found.state.is_err()) {
+                spots.push("TLS, for the reason below");
+            }
             writeln!(
                 f,
                 "  {:>7}  {:<20} {:<16} {:>7}  {:<16} {}",
@@ -211,6 +226,9 @@ impl fmt::Display for Report<'_> {
                 if listens.is_empty() { "-".to_owned() } else { listens.join(",") },
                 if spots.is_empty() { "-".to_owned() } else { spots.join("; ") }
             )?;
+            for found in tls {
+                writeln!(f, "  {:>7}  TLS: {}", "", tls::Line(found))?;
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -21,15 +22,15 @@ pub struct Surveyed {
     pub listens: BTreeSet<u16>,
     /// Rings of `io_uring` that it holds.
     pub io_urings: usize,
-    /// TLS libraries that it has mapped, by file name.
-    pub tls: BTreeSet<String>,
+    /// TLS libraries that it has mapped and that netspan has no hooks for ([`crate::tls`] tells of the others).
+    pub foreign_tls: BTreeSet<PathBuf>,
 }
 
 /// Stream sockets of one network namespace by inode, with the port where one listens.
 type Sockets = HashMap<u64, Option<u16>>;
 
-/// Beginnings of the file names of TLS libraries.
-const TLS_LIBRARIES: [&str; 6] = ["libssl.", "libssl3.", "libgnutls.", "libmbedtls.", "libwolfssl.", "libnss3."];
+/// Beginnings of the file names of TLS libraries without hooks; the first is NSS.
+const FOREIGN_TLS: [&str; 4] = ["libssl3.", "libmbedtls.", "libwolfssl.", "libs2n."];
 /// `SOCK_STREAM`, as `/proc/net/unix` has it.
 const SOCK_STREAM: u16 = 1;
 
@@ -56,7 +57,7 @@ pub fn survey(processes: &mut Processes, now_ns: u64, admits: impl Fn(&Identity)
             continue;
         }
         let listens = held.iter().copied().flatten().copied().collect();
-        found.push(Surveyed { identity, sockets: held.len(), listens, io_urings, tls: tls(&process) });
+        found.push(Surveyed { identity, sockets: held.len(), listens, io_urings, foreign_tls: foreign_tls(&process) });
     }
     found
 }
@@ -90,12 +91,13 @@ fn stream_sockets(process: &Process) -> Sockets {
     tcp.chain(unix.map(|entry| (entry.inode, None))).collect()
 }
 
-/// TLS libraries that a process has mapped.
-fn tls(process: &Process) -> BTreeSet<String> {
+/// TLS libraries without hooks that a process has mapped.
+fn foreign_tls(process: &Process) -> BTreeSet<PathBuf> {
     let maps = process.maps().map(|maps| maps.0).unwrap_or_default();
-    let names = maps.into_iter().filter_map(|map| match map.pathname {
-        MMapPath::Path(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
+    let paths = maps.into_iter().filter_map(|map| match map.pathname {
+        MMapPath::Path(path) => Some(path),
         _ => None,
     });
-    names.filter(|name| TLS_LIBRARIES.iter().any(|library| name.starts_with(library))).collect()
+    let is_foreign = |name: &str| FOREIGN_TLS.iter().any(|library| name.starts_with(library));
+    paths.filter(|path| path.file_name().is_some_and(|name| is_foreign(&name.to_string_lossy()))).collect()
 }

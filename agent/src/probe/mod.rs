@@ -2,6 +2,7 @@
 //!
 //! What runs is decided by what loads and attaches, never by a version number. Nothing here looks at events.
 
+mod bpf;
 pub mod btf;
 mod choice;
 mod counters;
@@ -14,12 +15,14 @@ mod missed;
 mod object;
 mod perf;
 mod preemption;
+mod raw_tracepoint;
 mod socket;
 mod syscall;
 pub mod tls;
 mod tracefs;
 mod tracepoint;
 mod unix_diag;
+mod verified;
 
 pub use choice::{FamilyChoice, HookChoice};
 pub use counters::Counters;
@@ -71,7 +74,8 @@ pub struct Hook {
     pub program: &'static str,
     /// What it is for: a tracepoint or a kernel function.
     pub target: String,
-    /// Instructions that the verifier went through, where the kernel tells (from 5.16).
+    /// Instructions that the verifier went through, where the kernel tells (from 5.16) or [`Probes::count_verified`]
+    /// found out.
     pub verified: Option<u32>,
     /// Attached, or why not.
     pub state: HookState,
@@ -221,6 +225,13 @@ impl Probes {
     /// What watches TLS libraries, if it runs.
     pub const fn tls(&self) -> Option<&tls::Watch> {
         self.tls.as_ref()
+    }
+
+    /// Finds out how many instructions the verifier went through where the kernel does not tell; it takes about as long as
+    /// loading did.
+    pub fn count_verified(&mut self) {
+        let ebpf = self.ebpf.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        verified::count(&ebpf, &mut self.hooks);
     }
 
     fn object(&self) -> MutexGuard<'_, Ebpf> {
@@ -427,8 +438,7 @@ fn reason(error: &ProgramError) -> String {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
             log::debug!("verifier: {log}");
-            let last = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed"));
-            format!("{io_error}: {}", last.unwrap_or("no verifier log"))
+            format!("{io_error}: {}", complaint(&log).unwrap_or("no verifier log"))
         }
         other => {
             let mut text = other.to_string();
@@ -439,5 +449,24 @@ fn reason(error: &ProgramError) -> String {
             }
             text
         }
+    }
+}
+
+/// What a verifier's log complains of: its last line but for the statistics.
+fn complaint(log: &str) -> Option<&str> {
+    const STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
+    log.lines().rev().find(|line| !line.is_empty() && !STATISTICS.iter().any(|begin| line.starts_with(begin)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::complaint;
+
+    #[test]
+    fn the_complaint_stands_before_the_statistics() {
+        let log = "0: (bf) r6 = r1\nR1 invalid mem access 'inv'\nverification time 12 usec\nstack depth 0+184\n\
+                   processed 7 insns (limit 1000000) max_states_per_insn 0\n\n";
+        assert_eq!(complaint(log), Some("R1 invalid mem access 'inv'"));
+        assert_eq!(complaint("stack depth 8\n"), None);
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 /// `struct perf_event_attr` as its first version had it (`PERF_ATTR_SIZE_VER0`).
 #[repr(C)]
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Attributes {
     /// `type`
     pub kind: u32,

@@ -6,12 +6,12 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{FEntry, FExit, KProbe, Program, RawTracePoint},
+    programs::{FEntry, FExit, KProbe, Program},
 };
 
 use super::{
     Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, kretprobe::ReturnProbes, layout, lockdown,
-    object::OBJECT, permission, preemption::Model, reason, tracefs, tracepoint,
+    object::OBJECT, permission, preemption::Model, raw_tracepoint, reason, tracefs, tracepoint,
 };
 
 /// A function of the kernel, and the programs for it.
@@ -254,28 +254,7 @@ struct Family<'a> {
 impl Family<'_> {
     /// Attaches a raw tracepoint.
     fn raw(&mut self, program: &'static str, event: &str, need: Need) -> Result<(), ProbeError> {
-        let attached = (|| {
-            let raw: &mut RawTracePoint =
-                self.ebpf.program_mut(program).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))?;
-            raw.load().map_err(|e| reason(&e))?;
-            raw.attach(event).map_err(|e| reason(&e))?;
-            Ok(raw.info().ok().and_then(|info| info.verified_instruction_count()))
-        })();
-        self.push(program, format!("raw:{event}"), attached, need)
-    }
-
-    fn push(
-        &mut self,
-        program: &'static str,
-        target: String,
-        attached: Result<Option<u32>, String>,
-        need: Need,
-    ) -> Result<(), ProbeError> {
-        let (verified, state) = match attached {
-            Ok(verified) => (verified, HookState::Attached),
-            Err(why) => (None, HookState::Failed(why)),
-        };
-        let hook = Hook { program, target, verified, state };
+        let hook = raw_tracepoint::hook(self.ebpf, program, event);
         tracepoint::require(&hook, need)?;
         self.hooks.push(hook);
         Ok(())

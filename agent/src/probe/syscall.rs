@@ -1,6 +1,6 @@
 //! The family `syscall`: its hooks, and how they are loaded.
 
-use aya::{Ebpf, EbpfLoader, maps::Array, programs::RawTracePoint};
+use aya::{Ebpf, EbpfLoader, maps::Array};
 use netspan_ebpf::syscall;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     object::OBJECT,
     permission,
     preemption::Model,
-    reason, tracefs,
+    raw_tracepoint, tracefs,
     tracepoint::{attach, require},
 };
 
@@ -110,7 +110,7 @@ pub fn load(options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
         log::debug!("raw tracepoints don't work here ({why}): single ones are used");
         hooks.push(Hook {
             program: "raw_sys_enter",
-            target: "raw:sys_enter".into(),
+            target: raw_tracepoint::target("sys_enter"),
             verified: None,
             state: HookState::Replaced(why),
         });
@@ -155,10 +155,10 @@ fn raw(ebpf: &mut Ebpf, hooks: &mut Vec<Hook>) -> Result<(), String> {
         pairs.extend(AGAIN);
     }
     for (name, _) in &pairs {
-        raw_program(ebpf, name)?.load().map_err(|e| reason(&e))?;
+        raw_tracepoint::load(ebpf, name)?;
     }
     for (name, event) in pairs {
-        hooks.push(attach_raw(ebpf, name, event)?);
+        hooks.push(raw_tracepoint::attach(ebpf, name, event)?);
     }
     Ok(())
 }
@@ -166,22 +166,9 @@ fn raw(ebpf: &mut Ebpf, hooks: &mut Vec<Hook>) -> Result<(), String> {
 /// Attaches to the arrival of data, where the kernel tells it.
 fn arrival(ebpf: &mut Ebpf, tracefs: &std::path::Path) -> Hook {
     const NAME: &str = "sk_data_ready";
-    let failed = |state| Hook { program: NAME, target: format!("raw:{NAME}"), verified: None, state };
     if tracefs::format(tracefs, "sock", NAME).is_none() {
-        return failed(HookState::Absent);
+        let target = raw_tracepoint::target(NAME);
+        return Hook { program: NAME, target, verified: None, state: HookState::Absent };
     }
-    let loaded = raw_program(ebpf, NAME).and_then(|program| program.load().map_err(|e| reason(&e)));
-    loaded.and_then(|()| attach_raw(ebpf, NAME, NAME)).unwrap_or_else(|why| failed(HookState::Failed(why)))
-}
-
-fn raw_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, String> {
-    ebpf.program_mut(name).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))
-}
-
-/// Attaches a program that is loaded to a raw tracepoint.
-fn attach_raw(ebpf: &mut Ebpf, name: &'static str, event: &str) -> Result<Hook, String> {
-    let program = raw_program(ebpf, name)?;
-    program.attach(event).map_err(|e| reason(&e))?;
-    let verified = program.info().ok().and_then(|info| info.verified_instruction_count());
-    Ok(Hook { program: name, target: format!("raw:{event}"), verified, state: HookState::Attached })
+    raw_tracepoint::hook(ebpf, NAME, NAME)
 }

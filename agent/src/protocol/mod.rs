@@ -7,6 +7,7 @@
 pub mod detect;
 pub mod http1;
 pub mod http2;
+pub mod tls;
 
 use bytes::Bytes;
 

@@ -17,6 +17,19 @@ pub enum Library {
     Rustls,
 }
 
+impl Library {
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenSsl => "OpenSSL",
+            Self::BoringSsl => "BoringSSL",
+            Self::GnuTls => "GnuTLS",
+            Self::Go => "Go crypto/tls",
+            Self::Rustls => "rustls",
+        }
+    }
+}
+
 /// When a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Moment {
@@ -49,6 +62,17 @@ pub enum How {
     SymbolTable,
     /// In the table that Go's runtime needs for stack traces (`.gopclntab`).
     GoLineTable,
+}
+
+impl How {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DynamicSymbols => "dynamic symbols",
+            Self::SymbolTable => "symbol table",
+            Self::GoLineTable => "Go line table",
+        }
+    }
 }
 
 /// What the BPF side has to know of a Go program.

@@ -1,5 +1,7 @@
 //! Why a file's TLS can't be seen, each in one sentence for `netspan doctor`.
 
+use super::Library;
+
 /// Why there is nothing to hook in a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -45,6 +47,34 @@ pub enum Refusal {
     /// The machine code of a Go function is not what a compiler makes.
     #[error("it is a Go program whose crypto/tls code is not understood: {0}")]
     GoCode(&'static str),
+}
+
+impl Refusal {
+    /// The library that is in the file all the same, where it is known.
+    pub const fn library(&self) -> Option<Library> {
+        match self {
+            Self::OpenSslStripped(_) => Some(Library::OpenSsl),
+            Self::BoringSslStripped => Some(Library::BoringSsl),
+            Self::GnuTlsStripped => Some(Library::GnuTls),
+            Self::RustlsStripped(_) => Some(Library::Rustls),
+            Self::GoTooOld(_) | Self::GoVersionUnknown | Self::GoLineTable(_) | Self::GoCode(_) => Some(Library::Go),
+            Self::Unreadable(_)
+            | Self::NotElf
+            | Self::Architecture(_)
+            | Self::Damaged(_)
+            | Self::TooLarge(_)
+            | Self::NoTls => None,
+        }
+    }
+
+    /// Its version, where the file tells.
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            Self::OpenSslStripped(version) | Self::RustlsStripped(version) => version.as_deref(),
+            Self::GoTooOld(version) => Some(version),
+            _ => None,
+        }
+    }
 }
 
 fn version(text: Option<&str>) -> String {

@@ -171,10 +171,12 @@ pub struct Moved {
 #[inline(always)]
 pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     let index = usize::from(moved.direction & 1);
-    let opaque = conn.class == class::OPAQUE;
-    if opaque && !wants_carrier(moved, conn) {
+    if conn.class == class::OPAQUE {
         count(counter::BYTES_SEEN, u64::from(moved.len));
         conn.ways[index].pos += u64::from(moved.len);
+        if wants_carrier(moved, conn) {
+            carry(moved, source);
+        }
         return;
     }
     let Some(mut cell) = Cell::take() else {
@@ -199,11 +201,11 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     work.key = moved.key;
     work.pid_tgid = moved.pid_tgid;
     work.slot = slot;
-    work.turned = u32::from(!opaque) & u32::from(conn.turned >> index & 1);
+    work.turned = u32::from(conn.turned >> index & 1);
     conn.turned &= !(1 << index);
     conn.ways[index].pos += u64::from(moved.len);
     let skipped = &mut conn.ways[index];
-    if !opaque && work.turned == 0 && skipped.mode == mode::SKIP && skipped.left >= u64::from(moved.len) {
+    if work.turned == 0 && skipped.mode == mode::SKIP && skipped.left >= u64::from(moved.len) {
         // The whole call is of a body: the common case of a large one.
         skipped.left -= u64::from(moved.len);
         if skipped.left == 0 {
@@ -214,20 +216,41 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
         walk_send(slot, 0);
         return;
     }
-    work.total = moved.len;
-    work.off = 0;
     work.pending = 0;
-    work.segment = 0;
-    work.iov_left = 0;
-    work.in_kernel = 0;
     work.piece = NONE;
     work.filled = 0;
     work.prefixes = 0;
     work.way.set(&conn.ways[index]);
+    place(work, moved.len, source);
+    walk_on(slot);
+}
+
+/// Looks for the session that a socket carries, in a cell as a walk does.
+#[inline(always)]
+fn carry(moved: &Moved, source: &Source) {
+    let Some(mut cell) = Cell::take() else { return };
+    let slot = cell.slot();
+    let work = &mut cell.work;
+    work.direction = u32::from(moved.direction & 1);
+    work.key = moved.key;
+    work.pid_tgid = moved.pid_tgid;
+    work.slot = slot;
+    place(work, moved.len, source);
+    carried(slot);
+}
+
+/// Enters where a call's bytes are.
+#[inline(always)]
+fn place(work: &mut Work, len: u32, source: &Source) {
+    work.total = len;
+    work.off = 0;
+    work.segment = 0;
+    work.iov_left = 0;
+    work.in_kernel = 0;
     match *source {
         Source::Buffer(base) => {
             work.base = base;
-            work.segment = moved.len;
+            work.segment = len;
         }
         Source::Vector(iov, segments) => {
             work.iov = iov;
@@ -238,15 +261,10 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
             work.base = offset;
             work.rewind = advanced;
             work.in_kernel = 1;
-            walk_rewind(slot);
+            walk_rewind(work.slot);
         }
         Source::Nowhere | Source::Unknown => {}
     }
-    if opaque {
-        carried(slot);
-        return;
-    }
-    walk_on(slot);
 }
 
 /// Walks over the bytes of the call that is entered in a cell.

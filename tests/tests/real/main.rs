@@ -4,6 +4,7 @@
 
 mod circumstances;
 mod descriptors;
+mod doctor;
 mod filters;
 mod harness;
 mod heads;

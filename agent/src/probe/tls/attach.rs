@@ -22,7 +22,7 @@ use crate::{
 /// What is attached to one file.
 #[derive(Default)]
 pub struct Attached {
-    links: Vec<(&'static str, UProbeLinkId)>,
+    links: Vec<(Hook, &'static str, UProbeLinkId)>,
     /// What could not be attached, and why.
     pub failed: Vec<(Function, String)>,
 }
@@ -31,6 +31,17 @@ impl Attached {
     /// How many places are hooked.
     pub fn places(&self) -> usize {
         self.links.len()
+    }
+
+    /// How many of one library's places are hooked.
+    pub fn places_of(&self, analysis: &Analysis) -> usize {
+        self.links.iter().filter(|(hook, ..)| analysis.hooks.contains(hook)).count()
+    }
+
+    /// Why a place of the library could not be hooked, if one could not.
+    pub fn failure_of(&self, analysis: &Analysis) -> Option<&str> {
+        let is_of = |function| analysis.hooks.iter().any(|hook| hook.function == function);
+        self.failed.iter().find(|(function, _)| is_of(*function)).map(|(_, why)| why.as_str())
     }
 }
 
@@ -93,7 +104,7 @@ impl Attacher {
         for hook in hooks {
             let Some(name) = program(hook.function, hook.moment) else { continue };
             match attach(&mut ebpf, name, hook.offset, path, pid) {
-                Ok(link) => attached.links.push((name, link)),
+                Ok(link) => attached.links.push((*hook, name, link)),
                 Err(why) => {
                     log::debug!("{} of {}: {why}", hook.function.name(), path.display());
                     attached.failed.push((hook.function, why));
@@ -105,7 +116,7 @@ impl Attacher {
     /// Detaches.
     pub fn detach(&self, attached: Attached) {
         let mut ebpf = self.ebpf.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (name, link) in attached.links {
+        for (_, name, link) in attached.links {
             if let Ok(program) = uprobe(&mut ebpf, name)
                 && let Err(error) = program.detach(link)
             {

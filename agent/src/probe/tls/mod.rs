@@ -7,6 +7,9 @@
 
 mod attach;
 mod mappings;
+mod report;
+
+pub use report::{Found, unattached};
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -29,7 +32,7 @@ use self::{
     mappings::{Mappings, News},
 };
 use crate::tls::{
-    Function, Library, Refusal, analyse,
+    Function, Refusal, analyse,
     cache::{Cache, FileKey, Outcome},
     maps::{self, Mapped, Reason},
 };
@@ -42,17 +45,6 @@ pub const IDLE_MAX: usize = 32;
 
 /// Says whether a process is to be seen.
 pub type Admits = Box<dyn FnMut(u32) -> bool + Send>;
-
-/// A library in a process, for `netspan doctor`.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The file, as the process sees it.
-    pub path: PathBuf,
-    /// The library, and its version where the file tells.
-    pub library: Option<(Library, Option<String>)>,
-    /// How many places are hooked; else why none is.
-    pub state: Result<usize, String>,
-}
 
 /// What happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +63,22 @@ pub struct Counts {
     pub full: u64,
     /// Times that the kernel had more news than its ring has room for; all processes are looked through then.
     pub lost: u64,
+}
+
+impl Counts {
+    /// Each with its name, for the account.
+    pub const fn named(&self) -> [(&'static str, u64); 7] {
+        let Self { files, processes, analysed, refused, failed, full, lost } = *self;
+        [
+            ("files", files),
+            ("processes", processes),
+            ("analysed", analysed),
+            ("refused", refused),
+            ("failed", failed),
+            ("full", full),
+            ("lost", lost),
+        ]
+    }
 }
 
 enum Order {
@@ -225,8 +233,10 @@ impl Watcher {
                 // What a process had before it began another program stays until it ends: a program may map its own file
                 // again at any time, which tells nothing.
                 let is_executable = executable.as_ref() == Some(&path);
-                if is_executable || path.file_name().is_some_and(|name| maps::reason(name.as_bytes()) != Reason::Other) {
-                    let inside = PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(&path));
+                if is_executable || path.file_name().is_some_and(|name| maps::reason(name.as_bytes()) != Reason::Other)
+                {
+                    let inside =
+                        PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(&path));
                     self.consider(pid, &path, &inside, Some(inode));
                 }
             }
@@ -255,7 +265,9 @@ impl Watcher {
     fn look_through(&mut self) {
         let pids: HashSet<u32> = crate::host::ProcRoot::host().pids().into_iter().collect();
         let gone: Vec<u32> = self.known.keys().copied().filter(|pid| !pids.contains(pid)).collect();
-        gone.into_iter().for_each(|pid| self.ended(pid));
+        for pid in gone {
+            self.ended(pid);
+        }
         for pid in pids {
             if pid == std::process::id() {
                 continue;
@@ -317,13 +329,7 @@ impl Watcher {
     }
 
     fn analyse(&mut self, key: FileKey, file: &File) -> Outcome {
-        let counts = &mut self.counts;
-        self.cache.get_or(key, || {
-            counts.analysed += 1;
-            let outcome = analyse(file);
-            counts.refused += u64::from(!matches!(&outcome, Ok(_) | Err(Refusal::NoTls | Refusal::NotElf)));
-            outcome
-        })
+        counted(&mut self.cache, &mut self.counts, key, file)
     }
 
     /// Programs that are known to keep ciphertext in memory: Python's `ssl`, and those with OpenSSL in themselves.
@@ -414,38 +420,37 @@ impl Watcher {
 
     /// What there is of TLS in a process.
     fn report(&mut self, pid: u32) -> Vec<Found> {
-        let mut report = Vec::new();
-        for mapped in mapped(pid).into_iter().filter(Mapped::is_candidate) {
-            let Ok(file) = File::open(mapped.open_path(pid)) else { continue };
-            let Ok(metadata) = file.metadata() else { continue };
-            let key = FileKey::of(&metadata);
-            match &*self.analyse(key, &file) {
-                Ok(analyses) => {
-                    for analysis in analyses {
-                        let state = match self.files.get(&key) {
-                            Some(hooked) if hooked.attached.places() > 0 => Ok(hooked.attached.places()),
-                            Some(_) if analysis.library == Library::Rustls => {
-                                Err("rustls is not read yet: compilers leave different functions of it".to_owned())
-                            }
-                            Some(hooked) => Err(hooked
-                                .attached
-                                .failed
-                                .first()
-                                .map_or_else(|| "nothing of it moves plaintext".to_owned(), |(_, why)| why.clone())),
-                            None => Err("no hook is attached".to_owned()),
-                        };
-                        let library = Some((analysis.library, analysis.version.clone()));
-                        report.push(Found { path: mapped.path.clone(), library, state });
-                    }
+        let Self { cache, counts, files, .. } = self;
+        report::libraries(
+            pid,
+            |key, file| counted(cache, counts, key, file),
+            |key, analysis| {
+                let Some(Hooked { attached, .. }) = files.get(&key) else {
+                    return Err("no hook is attached".to_owned());
+                };
+                match attached.places_of(analysis) {
+                    0 if analysis.library == Library::Rustls => Err(RUSTLS.to_owned()),
+                    0 => Err(attached.failure_of(analysis).unwrap_or(NOTHING_TO_READ).to_owned()),
+                    places => Ok(places),
                 }
-                Err(Refusal::NoTls | Refusal::NotElf) => {}
-                Err(why) => {
-                    report.push(Found { path: mapped.path.clone(), library: None, state: Err(why.to_string()) });
-                }
-            }
-        }
-        report
+            },
+        )
     }
+}
+
+/// Why a library has no hooks whose functions were located.
+/// Why rustls is recognised and not read.
+const RUSTLS: &str = "rustls is not read yet: which of its functions compilers leave differs from build to build";
+const NOTHING_TO_READ: &str = "netspan reads plaintext from none of the functions that were located in it";
+
+/// What a file holds, by an analysis if it has to be.
+fn counted(cache: &mut Cache, counts: &mut Counts, key: FileKey, file: &File) -> Outcome {
+    cache.get_or(key, || {
+        counts.analysed += 1;
+        let outcome = analyse(file);
+        counts.refused += u64::from(!matches!(&outcome, Ok(_) | Err(Refusal::NoTls | Refusal::NotElf)));
+        outcome
+    })
 }
 
 /// The files that a process executes code of.

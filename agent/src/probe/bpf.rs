@@ -1,0 +1,157 @@
+//! `bpf(2)`, as far as aya does not do it.
+
+use std::{
+    io,
+    mem::offset_of,
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+};
+
+/// `BPF_PROG_TYPE_RAW_TRACEPOINT`
+pub const RAW_TRACEPOINT: u32 = 17;
+/// `BPF_PROG_TYPE_TRACING`
+pub const TRACING: u32 = 26;
+/// `BPF_TRACE_FENTRY`
+pub const FENTRY: u32 = 24;
+/// `BPF_TRACE_FEXIT`
+pub const FEXIT: u32 = 25;
+
+const PROG_LOAD: libc::c_long = 5;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BTF_GET_FD_BY_ID: libc::c_long = 19;
+/// `BPF_LOG_STATS`
+const LOG_STATS: u32 = 4;
+
+/// A program to load.
+#[derive(Clone, Copy, Default)]
+pub struct Program<'a> {
+    /// `BPF_PROG_TYPE_*`
+    pub kind: u32,
+    /// Its instructions, of 64 bits each.
+    pub code: &'a [u64],
+    /// `BPF_TRACE_*`, for [`TRACING`].
+    pub attach_type: u32,
+    /// The function's number among the kernel's types, for [`TRACING`].
+    pub attach_to: u32,
+    /// What its functions are, without which none is global.
+    pub functions: Option<Functions<'a>>,
+}
+
+/// What a program's functions are.
+#[derive(Clone, Copy)]
+pub struct Functions<'a> {
+    /// The types.
+    pub btf: BorrowedFd<'a>,
+    /// Records of `struct bpf_func_info`.
+    pub records: &'a [u8],
+    /// Bytes of each record.
+    pub record_size: u32,
+}
+
+/// `union bpf_attr` for `BPF_PROG_LOAD`.
+#[repr(C)]
+#[derive(Default)]
+struct LoadAttributes {
+    kind: u32,
+    instructions: u32,
+    code: u64,
+    licence: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    device: u32,
+    attach_type: u32,
+    btf: u32,
+    function_record_size: u32,
+    function_records: u64,
+    functions: u32,
+    line_record_size: u32,
+    line_records: u64,
+    lines: u32,
+    attach_to: u32,
+}
+
+/// Loads a program. The log, where one is given, gets the verifier's statistics (from Linux 5.2).
+pub fn load(program: &Program<'_>, log: Option<&mut [u8]>) -> io::Result<OwnedFd> {
+    let &Program { kind, code, attach_type, attach_to, functions } = program;
+    let mut attributes = LoadAttributes {
+        kind,
+        instructions: code.len() as u32,
+        code: code.as_ptr().addr() as u64,
+        licence: c"GPL".as_ptr().addr() as u64,
+        attach_type,
+        attach_to,
+        ..LoadAttributes::default()
+    };
+    if let Some(Functions { btf, records, record_size }) = functions {
+        attributes.btf = btf.as_raw_fd().cast_unsigned();
+        attributes.function_record_size = record_size;
+        attributes.function_records = records.as_ptr().addr() as u64;
+        attributes.functions = (records.len() as u32).checked_div(record_size).unwrap_or(0);
+    }
+    if let Some(log) = log {
+        attributes.log_level = LOG_STATS;
+        attributes.log_size = log.len() as u32;
+        attributes.log = log.as_mut_ptr().expose_provenance() as u64;
+    }
+    // SAFETY: what the attributes point to outlives the call and has as many bytes as they say; the kernel writes to the
+    // log alone, which is borrowed as mutable.
+    unsafe { new_descriptor(PROG_LOAD, &mut attributes) }
+}
+
+/// The types of that number, which a program's information names.
+pub fn btf_by_id(id: u32) -> io::Result<OwnedFd> {
+    /// `union bpf_attr`: the number, `next_id`, `open_flags`.
+    #[repr(C)]
+    struct Attributes([u32; 3]);
+    // SAFETY: the attributes point to nothing.
+    unsafe { new_descriptor(BTF_GET_FD_BY_ID, &mut Attributes([id, 0, 0])) }
+}
+
+/// `struct bpf_prog_info` as far as what is read here; what lies before it is not looked at.
+#[repr(C)]
+struct Info {
+    before: [u64; 26],
+    recursion_misses: u64,
+}
+const _: () = assert!(offset_of!(Info, recursion_misses) == 208);
+
+/// How often the kernel skipped a program because it was already running on that CPU; 0 before Linux 5.12, which does not
+/// tell.
+pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+    /// `union bpf_attr`
+    #[repr(C)]
+    struct Attributes {
+        fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+    let mut info = Info { before: [0; 26], recursion_misses: 0 };
+    let mut attributes = Attributes {
+        fd: program.as_raw_fd().cast_unsigned(),
+        info_len: size_of::<Info>() as u32,
+        info: (&raw mut info).expose_provenance() as u64,
+    };
+    // SAFETY: the information is valid for as many bytes as the attributes say, of any value, and outlives the call.
+    unsafe { call(OBJ_GET_INFO_BY_FD, &mut attributes) }?;
+    Ok(info.recursion_misses)
+}
+
+/// # Safety
+/// What the attributes point to must be what the command takes, and outlive the call.
+unsafe fn call<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
+    // SAFETY: the attributes are valid for as many bytes as is said; the rest is the caller's promise.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { i32::try_from(result).map_err(io::Error::other) }
+}
+
+/// # Safety
+/// As [`call`]; and the command gives a new descriptor.
+unsafe fn new_descriptor<T>(command: libc::c_long, attributes: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: the caller's promise.
+    let fd = unsafe { call(command, attributes) }?;
+    // SAFETY: the kernel just gave this descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
