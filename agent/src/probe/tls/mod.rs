@@ -32,7 +32,7 @@ use self::{
     mappings::{Mappings, News},
 };
 use crate::tls::{
-    Function, Refusal, analyse,
+    Function, Library, Refusal, analyse,
     cache::{Cache, FileKey, Outcome},
     maps::{self, Mapped, Reason},
 };
