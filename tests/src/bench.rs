@@ -217,7 +217,16 @@ impl Bench {
         std::fs::write(directory.path().join("index.html"), vec![b'p'; PAGE])?;
         let nginx = nginx::start(&scope, directory.path(), &configuration, &address)?;
         let sink = sink::Sink::open()?;
-        Ok(Self { options, cores, scope, address, sink, _certificate: certificate, _nginx: nginx, _directory: directory })
+        Ok(Self {
+            options,
+            cores,
+            scope,
+            address,
+            sink,
+            _certificate: certificate,
+            _nginx: nginx,
+            _directory: directory,
+        })
     }
 
     /// CPU time of the server so far.
@@ -237,8 +246,7 @@ impl Bench {
             Command::new(&client)
         };
         let before = self.server_cpu()?;
-        let output =
-            command.args(arguments).output().with_context(|| format!("cannot run {}", client.display()))?;
+        let output = command.args(arguments).output().with_context(|| format!("cannot run {}", client.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{} failed: {text}{errors}", client.display());

@@ -31,6 +31,9 @@ use crate::{
 /// The job that runs when none is named: the first of these that is there.
 const DEFAULT_JOBS: [&str; 2] = ["tests/vm/job.sh", "xtask/src/vm/boots.sh"];
 
+/// Seconds that a job may take: on a busy host emulation takes several times as long as on an idle one.
+const DEFAULT_LIMIT: u64 = 1200;
+
 /// Which kernels, and what to do under them.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of the command line, independent of each other")]
@@ -45,7 +48,7 @@ pub struct Options {
     #[arg(long, value_name = "SCRIPT")]
     job: Option<PathBuf>,
     /// Seconds that the job may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_LIMIT)]
     limit: u64,
     /// Mebibytes of the guest's memory
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
@@ -77,7 +80,7 @@ impl Options {
             kernels,
             all: false,
             job: None,
-            limit: 600,
+            limit: DEFAULT_LIMIT,
             memory: 4096,
             accel: Wish::Auto,
             icount: false,

@@ -105,7 +105,8 @@ impl Linker {
         for ordinal in stream.into_iter().chain(others) {
             let client = Key { conn: client_conn, ordinal };
             let Some(node) = self.nodes.get(&client) else { continue };
-            if node.end_ns.is_some_and(|end_ns| end_ns < server.start_ns) {
+            // A stream that its client resets may be over before the server reads the first of it.
+            if stream.is_none() && node.end_ns.is_some_and(|end_ns| end_ns < server.start_ns) {
                 break;
             }
             match same_request(node, server, both_whole) {

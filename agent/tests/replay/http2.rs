@@ -111,6 +111,23 @@ fn streams_of_one_line_are_linked_by_their_ids() {
 }
 
 #[test]
+fn a_stream_that_its_client_resets_before_the_server_reads_of_it_is_linked() {
+    let mut talk = Talk::new(false);
+    talk.ask(&[HTTP2_PREFACE, SETTINGS]);
+    talk.answer(&[SETTINGS]);
+    let (asked, reset) = (get(1, "/given-up"), frame(3, 0, 1, &[0, 0, 0, 8]));
+    let ((client, sender), (server, receiver)) = (talk.client, talk.server);
+    for frames in [&asked, &reset] {
+        talk.play.send(client, sender, std::str::from_utf8(frames).expect("no byte above 127"), 0);
+    }
+    let both = [asked, reset].concat();
+    talk.play.receive(server, receiver, std::str::from_utf8(&both).expect("no byte above 127"), 0);
+    let spans = talk.spans();
+    assert_eq!((of(&spans, Kind::Client).len(), of(&spans, Kind::Server).len()), (1, 1));
+    assert_linked(&spans);
+}
+
+#[test]
 fn a_server_may_greet_first() {
     let mut talk = Talk::new(false);
     talk.answer(&[SETTINGS]);

@@ -84,9 +84,7 @@ impl Workload {
     /// When an answer was wrong, or it tells no figures.
     pub(super) fn read(self, text: &str) -> Result<Told> {
         let (told, good) = match self {
-            Self::H1 | Self::Tls => {
-                (of_wrk(text), !text.contains("Non-2xx") && !text.contains("Socket errors"))
-            }
+            Self::H1 | Self::Tls => (of_wrk(text), !text.contains("Non-2xx") && !text.contains("Socket errors")),
             Self::H2 => (of_h2load(text), text.contains(" 0 failed, 0 errored, 0 timeout")),
         };
         ensure!(good, "the client met errors:\n{text}");

@@ -241,8 +241,11 @@ fn main() -> Result<()> {
         }
         Task::Web { all, server, client, version, tls, connections, each, in_flight, agent } => {
             let wire = web::Wire { version, tls };
-            let cases =
-                if all { web::compact() } else { vec![web::Case { server, client, wire, connections, each, in_flight }] };
+            let cases = if all {
+                web::compact()
+            } else {
+                vec![web::Case { server, client, wire, connections, each, in_flight }]
+            };
             println!("{{\"requests\":{}}}", web::run_all(&cases, &agent)?);
             Ok(())
         }

@@ -4,7 +4,7 @@
 use super::{Case, Client, Server, Version, Wire};
 
 /// A server, a client, and what is between them.
-const CASES: [(Server, Client, Version, bool); 8] = [
+const CASES: [(Server, Client, Version, bool); 7] = [
     (Server::Nginx, Client::Curl, Version::H2, false),
     (Server::Nginx, Client::Curl, Version::H1, true),
     (Server::Nginx, Client::Curl, Version::H2, true),
@@ -12,10 +12,9 @@ const CASES: [(Server, Client, Version, bool); 8] = [
     (Server::Node, Client::Node, Version::H2, true),
     (Server::Uvicorn, Client::Aiohttp, Version::H1, true),
     (Server::Nginx, Client::Wget, Version::H1, true),
-    (Server::Hyper, Client::Hyper, Version::H2, true),
 ];
 
-/// The system's OpenSSL, that of Node, Python's on memory buffers, `GnuTLS`, Go and rustls; two connections with a dozen
+/// The system's OpenSSL, that of Node, Python's on memory buffers, `GnuTLS` and Go; two connections with a dozen
 /// requests each, so that each has all kinds of requests.
 pub fn compact() -> Vec<Case> {
     let case = |(server, client, version, tls)| {

@@ -270,7 +270,9 @@ mod tests {
         assert!(begins_with_settings(&settings(&[(3, 250), (5, 16_384), (4, 1 << 20)])));
         assert!(begins_with_settings(&settings(&[(3, 250), (4, 1 << 20)])[..9]));
         assert!(begins_with_settings(&settings(&[(4, 4_194_304), (5, 4_194_304), (6, 16_384), (0xfe03, 1)])));
-        for other in [settings(&[(0, 1)]), settings(&[(0xefff, 1)]), settings(&[(2, 7)]), frame(4, 1, 0, &[]), get(1, "/")] {
+        for other in
+            [settings(&[(0, 1)]), settings(&[(0xefff, 1)]), settings(&[(2, 7)]), frame(4, 1, 0, &[]), get(1, "/")]
+        {
             assert!(!begins_with_settings(&other), "{other:?}");
         }
     }
