@@ -174,21 +174,21 @@ pub fn source(message: u64, asked: u64) -> Source {
     let (Some(kind), Some(offset), Some(left)) =
         (kind, member::<u64>(iterator, &LAYOUT.iter_offset), member::<u64>(iterator, &LAYOUT.iter_count))
     else {
-        return Source::Unknown;
+        return Source::nowhere();
     };
     let advanced = asked.wrapping_sub(left);
     if constant(&LAYOUT.kind_buffer) != ABSENT && kind == constant(&LAYOUT.kind_buffer) {
         return match member::<u64>(iterator, &LAYOUT.iter_buffer) {
-            Some(buffer) => Source::Buffer(buffer.wrapping_add(offset).wrapping_sub(advanced)),
-            None => Source::Unknown,
+            Some(buffer) => Source::buffer(buffer.wrapping_add(offset).wrapping_sub(advanced)),
+            None => Source::nowhere(),
         };
     }
     if kind == constant(&LAYOUT.kind_vector) {
         return match member::<u64>(iterator, &LAYOUT.iter_vector) {
-            Some(vector) => Source::Iterator { vector, offset, advanced },
-            None => Source::Unknown,
+            Some(vector) => Source::iterator(vector, offset, advanced),
+            None => Source::nowhere(),
         };
     }
     // Pages of the kernel's own: `sendfile`, `splice`, sockets of the kernel itself.
-    Source::Nowhere
+    Source::nowhere()
 }

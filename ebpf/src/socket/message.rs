@@ -83,7 +83,7 @@ fn moved(
     }
     let arrived_ns = if direction == direction::IN { core::mem::take(&mut conn.arrived_ns) } else { 0 };
     let ignored = conn.class == class::OPAQUE && conn.tls != tls::CARRIER;
-    let source = if message == 0 || ignored { Source::Nowhere } else { kernel::source(message, asked) };
+    let source = if message == 0 || ignored { Source::nowhere() } else { kernel::source(message, asked) };
     walk(&Moved { key: sock, direction, len: result.cast_unsigned(), start_ns, arrived_ns, pid_tgid }, conn, &source);
 }
 

@@ -85,14 +85,14 @@ fn moved(call: &Thread, op: u8, result: i64, pid_tgid: u64, tgid: u32) {
     let mut moved =
         Moved { key, direction: towards, len: result as u32, start_ns: call.start_ns, arrived_ns, pid_tgid };
     let source = match op {
-        _ if call.flags & how::NOWHERE != 0 => Source::Nowhere,
-        op::SENDFILE | op::SPLICE => Source::Nowhere,
-        op::READV | op::WRITEV => Source::Vector(call.address, call.count),
+        _ if call.flags & how::NOWHERE != 0 => Source::nowhere(),
+        op::SENDFILE | op::SPLICE => Source::nowhere(),
+        op::READV | op::WRITEV => Source::vector(call.address, call.count),
         op::RECVMSG | op::SENDMSG | op::RECVMMSG | op::SENDMMSG => match message(call.address) {
-            Some(message) => Source::Vector(message.iov, message.iov_len as u32),
-            None => Source::Nowhere,
+            Some(message) => Source::vector(message.iov, message.iov_len as u32),
+            None => Source::nowhere(),
         },
-        _ => Source::Buffer(call.address),
+        _ => Source::buffer(call.address),
     };
     if op == op::RECVMMSG || op == op::SENDMMSG {
         // Only the first message of such a call is looked at: nobody sends a stream that way.

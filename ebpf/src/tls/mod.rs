@@ -175,5 +175,5 @@ fn leave(caller: u64, result: u64) {
         arrived_ns,
         pid_tgid,
     };
-    walk(&moved, conn, &Source::Buffer(call.buffer));
+    walk(&moved, conn, &Source::buffer(call.buffer));
 }

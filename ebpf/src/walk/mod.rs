@@ -129,26 +129,49 @@ pub struct Work {
     payload: [u8; 2 * COPY_MAX + SLACK],
 }
 
-/// Where a call's bytes are in user memory.
-pub enum Source {
-    /// One buffer.
-    Buffer(u64),
-    /// An array of `struct iovec`, and how many.
-    Vector(u64, u32),
-    /// A `struct iov_iter` over an array of `struct iovec` in kernel memory, as the call left it: where it stands, in
-    /// that segment, and how many bytes it advanced by.
-    Iterator {
-        /// The segment where it stands.
-        vector: u64,
-        /// Bytes of that segment that it has passed.
-        offset: u64,
-        /// Bytes that it advanced by.
-        advanced: u64,
-    },
-    /// Nowhere (`sendfile`, `splice`, `MSG_TRUNC`).
+/// Where a call's bytes are in user memory. All fields are always set: what an enum leaves unset the compiler may read
+/// all the same, and old verifiers refuse that.
+#[derive(Clone, Copy)]
+pub struct Source {
+    kind: Kind,
+    at: u64,
+    part: u64,
+    advanced: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
     Nowhere,
-    /// It could not be read.
-    Unknown,
+    Buffer,
+    Vector,
+    Iterator,
+}
+
+impl Source {
+    /// Nowhere (`sendfile`, `splice`, `MSG_TRUNC`), or it could not be read.
+    #[inline(always)]
+    pub fn nowhere() -> Self {
+        Self { kind: Kind::Nowhere, at: 0, part: 0, advanced: 0 }
+    }
+
+    /// One buffer.
+    #[inline(always)]
+    pub fn buffer(at: u64) -> Self {
+        Self { kind: Kind::Buffer, at, part: 0, advanced: 0 }
+    }
+
+    /// An array of `struct iovec`, and how many.
+    #[inline(always)]
+    pub fn vector(at: u64, count: u32) -> Self {
+        Self { kind: Kind::Vector, at, part: u64::from(count), advanced: 0 }
+    }
+
+    /// A `struct iov_iter` over an array of `struct iovec` in kernel memory, as the call left it: where it stands, how many
+    /// bytes of that segment it has passed, and how many bytes it advanced by.
+    #[inline(always)]
+    pub fn iterator(at: u64, offset: u64, advanced: u64) -> Self {
+        Self { kind: Kind::Iterator, at, part: offset, advanced }
+    }
 }
 
 /// One call that moved bytes.
@@ -247,23 +270,23 @@ fn place(work: &mut Work, len: u32, source: &Source) {
     work.segment = 0;
     work.iov_left = 0;
     work.in_kernel = 0;
-    match *source {
-        Source::Buffer(base) => {
-            work.base = base;
+    match source.kind {
+        Kind::Nowhere => {}
+        Kind::Buffer => {
+            work.base = source.at;
             work.segment = len;
         }
-        Source::Vector(iov, segments) => {
-            work.iov = iov;
-            work.iov_left = if segments > IOV_MAX { IOV_MAX } else { segments };
+        Kind::Vector => {
+            work.iov = source.at;
+            work.iov_left = if source.part > u64::from(IOV_MAX) { IOV_MAX } else { source.part as u32 };
         }
-        Source::Iterator { vector, offset, advanced } => {
-            work.iov = vector;
-            work.base = offset;
-            work.rewind = advanced;
+        Kind::Iterator => {
+            work.iov = source.at;
+            work.base = source.part;
+            work.rewind = source.advanced;
             work.in_kernel = 1;
             walk_rewind(work.slot);
         }
-        Source::Nowhere | Source::Unknown => {}
     }
 }
 
