@@ -8,7 +8,7 @@ use crate::{
     kernel::{NO_PATH, Path},
     maps::{CONNS, ESTABLISHED, FDS, FdEntry, PROCESSES, SOCKS},
     scratch::Cell,
-    tls::tls,
+    tls::layer,
 };
 
 /// Which bytes of one direction are copied; `walk` has the transitions.
@@ -168,7 +168,7 @@ pub struct Conn {
     pub other: u64,
     /// Received, and sent.
     pub ways: [Way; 2],
-    /// One of `tls::tls`.
+    /// One of `tls::layer`.
     pub tls: u8,
     /// Calls in which the session of a socket was looked for.
     pub tries: u8,
@@ -333,7 +333,7 @@ pub fn announce(conn: &mut Conn, pid_tgid: u64) {
         known: conn.known,
         netns: conn.netns,
         over: conn.over,
-        tls: u8::from(conn.tls == tls::SESSION),
+        tls: u8::from(conn.tls == layer::SESSION),
         _pad: [0; 3],
     };
     // The agent has to look at a descriptor before it is closed; that of a session is looked at as its socket's.
@@ -393,14 +393,14 @@ pub fn forget(key: u64, conn: &Conn) {
 pub extern "C" fn conn_part(key: u64) -> u32 {
     let Some(conn) = get(key) else { return 0 };
     conn.other = 0;
-    if conn.tls == tls::SESSION {
+    if conn.tls == layer::SESSION {
         if conn.flags & flag::ENDED == 0 && (conn.seqs[0] != 0 || conn.seqs[1] != 0) {
             conn.flags |= flag::ENDED;
             end(conn, netspan_ebpf::close::CLOSED, 0, u64::from(conn.tgid) << 32);
         }
         let _ = CONNS.remove(key);
     } else {
-        conn.tls = tls::CARRIER;
+        conn.tls = layer::CARRIER;
         conn.tries = 0;
     }
     0

@@ -252,7 +252,7 @@ impl Bench {
         ensure!(output.status.success(), "{} failed: {text}{errors}", client.display());
         let Told { rate, requests } = workload.read(&text)?;
         let used = self.server_cpu()?.saturating_sub(before).as_secs_f64();
-        let per_request = used / requests.max(1) as f64;
+        let per_request = used / f64::from(u32::try_from(requests.max(1)).unwrap_or(u32::MAX));
         Ok(Run { rate, requests, server_ns: per_request * 1e9, server_share: per_request * rate })
     }
 

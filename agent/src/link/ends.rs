@@ -71,7 +71,9 @@ impl Linker {
         let server = &self.conns.get(&server.conn)?.socket;
         let lived = |client: &Conn| {
             // A session mirrors a session: what carries it has the same addresses.
-            begun_ns(&client.socket) <= start_ns && client.socket.tls == server.tls && client.closed_ns.is_none_or(|closed_ns| closed_ns >= opened_ns(server))
+            begun_ns(&client.socket) <= start_ns
+                && client.socket.tls == server.tls
+                && client.closed_ns.is_none_or(|closed_ns| closed_ns >= opened_ns(server))
         };
         let conns = self.ends.clients_of(server).iter().filter_map(|id| self.conns.get(id));
         let clients: Vec<&Socket> = conns.filter(|client| lived(client)).map(|client| &*client.socket).collect();

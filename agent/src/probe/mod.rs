@@ -95,7 +95,7 @@ pub enum HookState {
 }
 
 /// How long the start waits for hooks on the TLS libraries of processes that run already.
-const TLS_START: Duration = Duration::from_secs(2);
+const TLS_START: Duration = Duration::from_secs(20);
 /// Where the kernel tells that `perf_event_open` makes kprobes.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 

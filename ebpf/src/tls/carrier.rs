@@ -8,7 +8,7 @@
 
 use netspan_ebpf::{counter, direction, known};
 
-use super::tls;
+use super::layer;
 use crate::{
     conn::{Conn, flag, get},
     emit::count,
@@ -36,7 +36,7 @@ pub fn is_record(lead: u64) -> bool {
 #[inline(always)]
 pub fn wants_carrier(moved: &Moved, conn: &mut Conn) -> bool {
     match conn.tls {
-        tls::CARRIES => {
+        layer::CARRIES => {
             if moved.arrived_ns != 0
                 && let Some(session) = get(conn.other)
                 && session.arrived_ns == 0
@@ -45,7 +45,7 @@ pub fn wants_carrier(moved: &Moved, conn: &mut Conn) -> bool {
             }
             false
         }
-        tls::CARRIER => conn.tries < TRIES_MAX,
+        layer::CARRIER => conn.tries < TRIES_MAX,
         _ => false,
     }
 }
@@ -140,10 +140,10 @@ fn print(bytes: &[u8; PRINT], len: u32) -> Option<u64> {
 #[inline(always)]
 pub fn bind(session: u64, socket: u64, carrier: &mut Conn) {
     let Some(conn) = get(session) else { return };
-    if conn.tls != tls::SESSION || carrier.tls == tls::SESSION {
+    if conn.tls != layer::SESSION || carrier.tls == layer::SESSION {
         return;
     }
-    carrier.tls = tls::CARRIES;
+    carrier.tls = layer::CARRIES;
     carrier.other = session;
     conn.other = socket;
     adopt(conn, carrier);

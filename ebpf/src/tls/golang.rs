@@ -10,7 +10,7 @@ use core::arch::asm;
 use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid, macros::uprobe, programs::ProbeContext};
 use netspan_ebpf::{FdKey, origin, role};
 
-use super::{carrier, current, free, known_session, leave, note, op, open, session, tls};
+use super::{carrier, current, free, known_session, layer, leave, note, op, open, session};
 use crate::{
     conn::{self, Conn},
     maps::FDS,
@@ -88,7 +88,7 @@ fn find_carrier(tgid: u32, key: u64, conn: &mut Conn, pointer: u64) {
         let Some(fd) = user::read::<i32>(netfd + SYSFD) else { return };
         let Some(entry) = FDS.get(FdKey { tgid, fd }).copied() else { return };
         if let Some(carrier) = conn::get(entry.key)
-            && (carrier.tls == tls::CARRIER || carrier.tls == tls::CARRIES)
+            && (carrier.tls == layer::CARRIER || carrier.tls == layer::CARRIES)
         {
             carrier::bind(key, entry.key, carrier);
         }

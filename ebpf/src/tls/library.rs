@@ -1,4 +1,4 @@
-//! OpenSSL, BoringSSL and GnuTLS: the functions that move plaintext have the same form in all three, so one program
+//! OpenSSL, `BoringSSL` and `GnuTLS`: the functions that move plaintext have the same form in all three, so one program
 //! serves each kind. All returns are of one program: what was called was noted at the entry.
 
 use aya_ebpf::{

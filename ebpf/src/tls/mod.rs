@@ -1,5 +1,5 @@
 //! TLS: what applications hand to their library before it is encrypted, and get from it after. Hooks are uprobes on the
-//! libraries' functions; `library` has those of OpenSSL, BoringSSL and GnuTLS, `golang` those of Go's `crypto/tls`.
+//! libraries' functions; `library` has those of OpenSSL, `BoringSSL` and `GnuTLS`, `golang` those of Go's `crypto/tls`.
 //!
 //! A *session* is a connection of its own in the connection table, over the socket's: bytes of plaintext are walked over
 //! as those of a socket are. `carrier` finds the socket that a session goes over, by exact evidence only.
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Values of [`Conn::tls`].
-pub mod tls {
+pub mod layer {
     /// No sign of TLS.
     pub const NONE: u8 = 0;
     /// The socket's bytes are TLS; its session is not known.
@@ -88,7 +88,7 @@ fn open(tgid: u32, pointer: u64, origin: u8, role: u8) -> Option<(u64, &'static 
 pub extern "C" fn tls_open(tgid: u32, pointer: u64, origin: u32, role: u32) -> u64 {
     let made = conn::create(tgid, -1, role as u8, family::UNKNOWN, origin as u8);
     let Some((key, conn)) = made else { return 0 };
-    conn.tls = tls::SESSION;
+    conn.tls = layer::SESSION;
     conn.known = known::SOCKET;
     if SESSIONS.insert(SessionKey::new(tgid, pointer), key, 0).is_err() {
         count(counter::SESSION_FULL, 1);

@@ -6,7 +6,7 @@ use super::{Work, frame::may_be_frame, head::line, mode, way};
 use crate::{
     conn::{Conn, class, get},
     emit::count,
-    tls::tls,
+    tls::layer,
 };
 
 /// Calls of a connection that was not seen from its beginning that may be unrecognised before it is given up.
@@ -22,8 +22,8 @@ pub fn begin(work: &mut Work) -> bool {
         return true;
     }
     if found == NOTHING || conn.class == class::HTTP2 || conn.class == class::SWITCHED {
-        if conn.class == class::UNKNOWN && conn.tls == tls::NONE && is_record(work) {
-            conn.tls = tls::CARRIER;
+        if conn.class == class::UNKNOWN && conn.tls == layer::NONE && is_record(work) {
+            conn.tls = layer::CARRIER;
             give_up(conn);
         } else if conn.class != class::HTTP1 {
             conn.misses += 1;

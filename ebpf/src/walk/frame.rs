@@ -35,7 +35,6 @@ mod kind {
     pub const PRIORITY: u8 = 2;
     pub const RST_STREAM: u8 = 3;
     pub const SETTINGS: u8 = 4;
-    pub const PUSH_PROMISE: u8 = 5;
     pub const PING: u8 = 6;
     pub const GOAWAY: u8 = 7;
     pub const WINDOW_UPDATE: u8 = 8;
@@ -50,22 +49,22 @@ mod flags {
     pub const ALL: u8 = 0x2d;
 }
 
-/// Whether eight bytes may begin a frame. `first`: of a flow whose first frame they begin, or of a connection of which
-/// nothing is known: then only what a flow begins with, or what is hardly anything else.
+/// Whether eight bytes may begin a frame, of a call that moved `len` bytes: only what is hardly anything else.
 #[inline(always)]
 pub fn may_be_frame(lead: u64, len: u32) -> bool {
-    let [a, b, c, kind, flags, d, e, f] = lead.to_le_bytes();
-    let size = u32::from_be_bytes([0, a, b, c]);
-    if a != 0 || flags & !flags::ALL != 0 || d >= 0x80 || len < HEAD {
+    let [high, middle, low, kind, flags, stream @ ..] = lead.to_le_bytes();
+    let size = u32::from_be_bytes([0, high, middle, low]);
+    if high != 0 || flags & !flags::ALL != 0 || stream[0] >= 0x80 || len < HEAD {
         return false;
     }
-    let on_connection = d == 0 && e == 0 && f == 0;
+    let on_connection = stream[0] == 0 && stream[1] == 0 && stream[2] == 0;
     match kind {
-        kind::SETTINGS => on_connection && flags <= 1 && size % 6 == 0 && size <= 240 && (flags == 0 || size == 0),
+        kind::SETTINGS => {
+            on_connection && flags <= 1 && size.is_multiple_of(6) && size <= 240 && (flags == 0 || size == 0)
+        }
         kind::HEADERS => size > 0 && size <= 1 << 14,
-        kind::WINDOW_UPDATE => flags == 0 && size == 4,
         kind::PING => on_connection && flags <= 1 && size == 8,
-        kind::RST_STREAM => flags == 0 && size == 4,
+        kind::RST_STREAM | kind::WINDOW_UPDATE => flags == 0 && size == 4,
         // Nothing but a length: the frame must be all of the call, or the agent decides.
         kind::DATA => flags & !(flags::END_STREAM | flags::PADDED) == 0 && size + HEAD == len,
         _ => false,

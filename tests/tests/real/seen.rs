@@ -59,15 +59,3 @@ fn sixty_four_connections_of_one_event_loop_are_told_apart() -> Result<()> {
     }
     Ok(())
 }
-
-#[test]
-#[ignore]
-fn by_hand() -> Result<()> {
-    let v: Vec<String> = std::env::var("CASE").unwrap().split(' ').map(str::to_owned).collect();
-    let server = Server::ALL.into_iter().find(|s| format!("{s:?}") == v[0]).unwrap();
-    let client = Client::ALL.into_iter().find(|s| format!("{s:?}") == v[1]).unwrap();
-    let wire = Wire { version: if v[2] == "h2" { Version::H2 } else { Version::H1 }, tls: v[3] == "tls" };
-    let n = |i: usize| v[i].parse::<usize>().unwrap();
-    Case { server, client, wire, connections: n(4), each: n(5), in_flight: n(6) }.run(&["--log".into(), "debug".into()])?;
-    Ok(())
-}

@@ -393,14 +393,8 @@ impl Watcher {
 
     /// Hooks the host's own libraries before a process maps them: a program that lives for milliseconds is seen, too.
     fn expect(&mut self) {
-        const DIRECTORIES: [&str; 6] = [
-            "/usr/lib/x86_64-linux-gnu",
-            "/usr/lib/aarch64-linux-gnu",
-            "/usr/lib64",
-            "/usr/lib",
-            "/lib64",
-            "/lib",
-        ];
+        const DIRECTORIES: [&str; 6] =
+            ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib64", "/lib"];
         for directory in DIRECTORIES {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
                 let name = entry.file_name();
