@@ -3,6 +3,7 @@
 use crate::{
     dialogue::{End, Play},
     golden::attribute,
+    recorded::{recorded, replayed},
 };
 use netspan::{
     protocol::detect::HTTP2_PREFACE,
@@ -44,6 +45,8 @@ impl Talk {
     fn spans(mut self) -> Vec<Arc<Span>> {
         self.play.close(self.client.0);
         self.play.close(self.server.0);
+        let (replay, _) = replayed(&self.play, &recorded(&self.play));
+        assert_eq!(replay, self.play.run(0.95), "a replay of its recording gives the same");
         self.play.spans()
     }
 }
@@ -108,6 +111,18 @@ fn streams_of_one_line_are_linked_by_their_ids() {
     ] {
         assert_eq!(attribute(span, name).as_deref(), Some(expected), "{name}");
     }
+}
+
+#[test]
+fn a_preface_that_comes_in_parts_is_recognised() {
+    let mut talk = Talk::new(false);
+    let (first, rest) = HTTP2_PREFACE.split_at(7);
+    talk.ask(&[first]);
+    talk.ask(&[rest, SETTINGS, &get(1, "/a")]);
+    talk.answer(&[SETTINGS, &status(1, END_STREAM, "200")]);
+    let spans = talk.spans();
+    assert_eq!(spans.len(), 2);
+    assert_linked(&spans);
 }
 
 #[test]

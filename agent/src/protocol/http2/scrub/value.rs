@@ -1,5 +1,5 @@
-//! Which bytes of a literal's strings may be seen. The allow-list decides, as for a span; and what framing and header
-//! compression need stays, that is names and lengths.
+//! Which bytes of a literal's strings may be seen. The allow-list decides, as for a span; and lengths stay, which header
+//! compression needs. Names that are not on it are masked too: out of step, anything may look like a name.
 
 use super::super::{
     fields::{is_wanted, without_user},
@@ -7,7 +7,7 @@ use super::super::{
 };
 use crate::{
     protocol::http1::masked_target,
-    span::redact::{Query, Redaction, VALUE_MAX, holds_url},
+    span::redact::{Query, Redaction, VALUE_MAX, holds_url, is_token},
 };
 
 /// What may be seen of a value.
@@ -47,8 +47,10 @@ pub(super) fn literal(
     if let Some(text) = &literal.name {
         if is_parted(text) {
             parted_name(masked, text, cuts);
-        } else if name.is_none() {
-            or_spoil(mask::whole(masked, text), masked, text);
+        } else if !name.is_some_and(|name| is_wanted(name, redaction)) {
+            let is_pseudo = name.is_some_and(|name| name.starts_with(b":"));
+            // That alone tells a request from trailers.
+            or_spoil(mask::part(masked, text, |at, _| at == 0 && is_pseudo), masked, text);
         }
     }
     let text = &literal.value;
@@ -96,11 +98,12 @@ pub(super) fn tail(
     }
 }
 
-/// Masks a name that is not in one record: all of it if it may be longer than a name is kept.
+/// Masks a name that is not in one record: what no name of HTTP/2 has, and all of it if it may be longer than a name is
+/// kept.
 fn parted_name(masked: &mut [u8], text: &Text, cuts: &[usize]) {
-    if text.range.len() > NAME_MAX {
-        or_spoil(mask::in_parts(masked, text, cuts, |_, _| false), masked, text);
-    }
+    let may_pass = text.range.len() <= NAME_MAX;
+    let keep = |at, byte: u8| may_pass && (is_token(byte) && !byte.is_ascii_uppercase() || at == 0 && byte == b':');
+    or_spoil(mask::in_parts(masked, text, cuts, keep), masked, text);
 }
 
 /// Masks a value that is not in one record. What may be seen of each byte is told by the ones before it.

@@ -95,7 +95,7 @@ impl Twins {
 
     #[track_caller]
     pub(super) fn holds_no_secret(&self, seed: u64) {
-        assert!(!contains(&self.written, SECRET), "seed {seed}: {}", String::from_utf8_lossy(&self.written));
+        assert!(!contains(&self.written, SECRET), "seed {seed}: {}", self.written.escape_ascii());
     }
 }
 

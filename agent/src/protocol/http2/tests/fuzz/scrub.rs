@@ -98,7 +98,7 @@ fn regular(random: &mut Random, fields: &mut Vec<(&str, String)>) {
 
 fn body(random: &mut Random, id: u32, ends: bool) -> Vec<u8> {
     let body: Vec<u8> =
-        (0..1 + random.below(3)).flat_map(|_| message(SECRET.repeat(random.below(3)).as_bytes())).collect();
+        (0..=random.below(3)).flat_map(|_| message(SECRET.repeat(random.below(3)).as_bytes())).collect();
     let (first, rest) = body.split_at(random.below(body.len() + 1));
     [data(id, 0, first), data(id, if ends { END_STREAM } else { 0 }, rest)].concat()
 }
