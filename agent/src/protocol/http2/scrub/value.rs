@@ -6,9 +6,12 @@ use super::super::{
     hpack::{Decoder, Literal, NAME_MAX, Tail, Text, Value, mask},
 };
 use crate::{
-    protocol::http1::masked_target,
+    protocol::http1::{METHOD_MAX, masked_target},
     span::redact::{Query, Redaction, VALUE_MAX, holds_url, is_token},
 };
+
+/// Bytes of a number in a header of gRPC.
+const NUMBER_MAX: usize = 10;
 
 /// What may be seen of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +57,10 @@ pub(super) fn literal(
         }
     }
     let text = &literal.value;
-    let rule = Rule::of(name, redaction);
+    let rule = match value {
+        Value::Known(value) if !is_plausible(name, value) => Rule::Nothing,
+        _ => Rule::of(name, redaction),
+    };
     if is_parted(text) {
         parted_value(masked, text, cuts, rule, redaction.query());
         return;
@@ -73,6 +79,19 @@ pub(super) fn literal(
         (Rule::Nothing, _) | (_, Value::Dropped(_) | Value::Unknown(_)) => mask::whole(masked, text),
     };
     or_spoil(shown, masked, text);
+}
+
+/// Whether a value can be one of a header of this name. Out of step, a run of anything may look like a value, but hardly
+/// without a control character (RFC 9113, section 8.2.1) or in the form that some have.
+fn is_plausible(name: Option<&[u8]>, value: &[u8]) -> bool {
+    match name {
+        Some(b":status") => value.len() == 3 && value.iter().all(u8::is_ascii_digit),
+        Some(b":method" | b":scheme") => value.len() <= METHOD_MAX && value.iter().all(|&byte| is_token(byte)),
+        Some(b"grpc-status" | b"grpc-timeout") => {
+            value.len() <= NUMBER_MAX && value.iter().all(u8::is_ascii_alphanumeric)
+        }
+        _ => !value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t'),
+    }
 }
 
 /// Masks the literal that `block` ends within; `masked` is the same to be changed.
@@ -110,9 +129,12 @@ fn parted_name(masked: &mut [u8], text: &Text, cuts: &[usize]) {
 fn parted_value(masked: &mut [u8], text: &Text, cuts: &[usize], rule: Rule, query: Query) {
     let mut passes = true;
     let result = match rule {
-        Rule::Start => mask::in_parts(masked, text, cuts, |at, _| at < VALUE_MAX),
+        Rule::Start => mask::in_parts(masked, text, cuts, |at, byte| {
+            passes &= at < VALUE_MAX && !byte.is_ascii_control();
+            passes
+        }),
         Rule::Target => mask::in_parts(masked, text, cuts, |at, byte| {
-            passes &= at > 0 || matches!(byte, b'/' | b'*');
+            passes &= !byte.is_ascii_control() && (at > 0 || matches!(byte, b'/' | b'*'));
             let shown = passes;
             passes &= query == Query::Keep || !matches!(byte, b'?' | b';' | b'#');
             shown

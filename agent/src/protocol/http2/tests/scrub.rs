@@ -73,6 +73,20 @@ impl Twins {
         self.written.extend(clean);
     }
 
+    /// The replay gives the exchanges that were seen live, whatever is told of them: out of step, live values may be no
+    /// values of headers, and are masked.
+    #[track_caller]
+    pub(super) fn agree_in_shape(&self, seed: u64) {
+        let shape = |notice: &Notice| match notice {
+            Notice::Finished(exchange) => {
+                Some((exchange.ordinal, exchange.sent, exchange.answered, exchange.incomplete, exchange.reset))
+            }
+            Notice::Started { .. } | Notice::Opaque => None,
+        };
+        let of = |dialogue: &Dialogue| dialogue.out.iter().map(shape).collect::<Vec<_>>();
+        assert_eq!(of(&self.live), of(&self.replay), "seed {seed}");
+    }
+
     /// The replay gives what was seen live; where a value was parted, but for what its end was needed for.
     #[track_caller]
     pub(super) fn agree(&self, seed: u64) {
