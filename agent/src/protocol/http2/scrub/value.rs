@@ -13,6 +13,9 @@ use crate::{
 /// Bytes of a number in a header of gRPC.
 const NUMBER_MAX: usize = 10;
 
+/// Digits of a status code.
+const STATUS_LENGTH: usize = 3;
+
 /// What may be seen of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
@@ -26,6 +29,11 @@ enum Rule {
 }
 
 impl Rule {
+    /// Of a value that is not in one record: its form cannot be judged, but whether it is too long for it.
+    fn of_parted(name: Option<&[u8]>, text: &Text, redaction: &Redaction) -> Self {
+        if text.range.len() > longest(name) { Self::Nothing } else { Self::of(name, redaction) }
+    }
+
     fn of(name: Option<&[u8]>, redaction: &Redaction) -> Self {
         match name {
             Some(b":authority") => Self::Authority,
@@ -57,14 +65,15 @@ pub(super) fn literal(
         }
     }
     let text = &literal.value;
+    if is_parted(text) {
+        let rule = Rule::of_parted(name, text, redaction);
+        parted_value(masked, text, cuts, rule, redaction.query());
+        return;
+    }
     let rule = match value {
         Value::Known(value) if !is_plausible(name, value) => Rule::Nothing,
         _ => Rule::of(name, redaction),
     };
-    if is_parted(text) {
-        parted_value(masked, text, cuts, rule, redaction.query());
-        return;
-    }
     let shown = match (rule, value) {
         (Rule::Start, Value::Known(_)) => mask::part(masked, text, |at, _| at < VALUE_MAX),
         (Rule::Authority, Value::Known(value)) => {
@@ -84,13 +93,22 @@ pub(super) fn literal(
 /// Whether a value can be one of a header of this name. Out of step, a run of anything may look like a value, but hardly
 /// without a control character (RFC 9113, section 8.2.1) or in the form that some have.
 fn is_plausible(name: Option<&[u8]>, value: &[u8]) -> bool {
-    match name {
-        Some(b":status") => value.len() == 3 && value.iter().all(u8::is_ascii_digit),
-        Some(b":method" | b":scheme") => value.len() <= METHOD_MAX && value.iter().all(|&byte| is_token(byte)),
-        Some(b"grpc-status" | b"grpc-timeout") => {
-            value.len() <= NUMBER_MAX && value.iter().all(u8::is_ascii_alphanumeric)
-        }
+    let is_formed = match name {
+        Some(b":status") => value.iter().all(u8::is_ascii_digit),
+        Some(b":method" | b":scheme") => value.iter().all(|&byte| is_token(byte)),
+        Some(b"grpc-status" | b"grpc-timeout") => value.iter().all(u8::is_ascii_alphanumeric),
         _ => !value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t'),
+    };
+    is_formed && value.len() <= longest(name)
+}
+
+/// Bytes of the longest value that a header of this name can have.
+fn longest(name: Option<&[u8]>) -> usize {
+    match name {
+        Some(b":status") => STATUS_LENGTH,
+        Some(b":method" | b":scheme") => METHOD_MAX,
+        Some(b"grpc-status" | b"grpc-timeout") => NUMBER_MAX,
+        _ => usize::MAX,
     }
 }
 
@@ -113,7 +131,8 @@ pub(super) fn tail(
         }
     };
     if let Some(text) = &tail.value {
-        parted_value(masked, text, cuts, Rule::of(name, redaction), redaction.query());
+        let rule = Rule::of_parted(name, text, redaction);
+        parted_value(masked, text, cuts, rule, redaction.query());
     }
 }
 
