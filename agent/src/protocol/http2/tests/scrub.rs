@@ -107,9 +107,13 @@ impl Twins {
         assert_eq!(live.len(), replay.len(), "seed {seed}");
     }
 
+    pub(super) fn holds_secret(&self) -> bool {
+        contains(&self.written, SECRET)
+    }
+
     #[track_caller]
     pub(super) fn holds_no_secret(&self, seed: u64) {
-        assert!(!contains(&self.written, SECRET), "seed {seed}: {}", self.written.escape_ascii());
+        assert!(!self.holds_secret(), "seed {seed}: {}", self.written.escape_ascii());
     }
 }
 
