@@ -3,6 +3,7 @@
 use crate::{
     dialogue::{End, Play},
     golden::attribute,
+    recorded::{recorded, replayed},
 };
 use netspan::{
     protocol::detect::HTTP2_PREFACE,
@@ -44,6 +45,8 @@ impl Talk {
     fn spans(mut self) -> Vec<Arc<Span>> {
         self.play.close(self.client.0);
         self.play.close(self.server.0);
+        let (replay, _) = replayed(&self.play, &recorded(&self.play));
+        assert_eq!(replay, self.play.run(0.95), "a replay of its recording gives the same");
         self.play.spans()
     }
 }
@@ -124,6 +127,18 @@ fn a_stream_that_its_client_resets_before_the_server_reads_of_it_is_linked() {
     talk.play.receive(server, receiver, std::str::from_utf8(&both).expect("no byte above 127"), 0);
     let spans = talk.spans();
     assert_eq!((of(&spans, Kind::Client).len(), of(&spans, Kind::Server).len()), (1, 1));
+    assert_linked(&spans);
+}
+
+#[test]
+fn a_preface_that_comes_in_parts_is_recognised() {
+    let mut talk = Talk::new(false);
+    let (first, rest) = HTTP2_PREFACE.split_at(7);
+    talk.ask(&[first]);
+    talk.ask(&[rest, SETTINGS, &get(1, "/a")]);
+    talk.answer(&[SETTINGS, &status(1, END_STREAM, "200")]);
+    let spans = talk.spans();
+    assert_eq!(spans.len(), 2);
     assert_linked(&spans);
 }
 

@@ -129,7 +129,7 @@ fn plain(file: &[u8]) -> Vec<u8> {
 
 /// Bytes as text of their bits.
 fn bits(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:08b}")).collect()
+    bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| if byte >> bit & 1 == 1 { '1' } else { '0' })).collect()
 }
 
 /// Whether bytes hold the secret as it is, or Huffman-coded from any bit on.

@@ -34,6 +34,11 @@ use partial::Partial;
 /// Bytes of `GOAWAY` that are no text for debugging.
 const GO_AWAY: usize = 8;
 
+/// Where in a frame's head its type is.
+const TYPE_AT: usize = 3;
+/// Type that stands for those that are not known.
+const UNKNOWN_TYPE: u8 = 0xff;
+
 /// What could not be judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -169,7 +174,10 @@ impl Scrubber {
             Place::Head(have) => {
                 let head = &mut self.way(flow).block.head;
                 head.iter_mut().skip(have).zip(used).for_each(|(to, from)| *to = *from);
-                put(clean, at, used);
+                let head = *head;
+                let has_type = have + used.len() > TYPE_AT;
+                let shown = if has_type { shown_of_head(head) } else { head };
+                put(clean, at, shown.get(have..have + used.len()).unwrap_or_default());
             }
             Place::Data(stream, Part::Body) => self.body(flow, stream, used, (clean, at)),
             Place::Block { before, have } => {
@@ -293,6 +301,16 @@ impl Scrubber {
     fn fault(&mut self) {
         self.faults += 1;
         self.over |= self.faults > MALFORMED_MAX;
+    }
+}
+
+/// What may be seen of a frame's head: of a type that is not known, nothing but the length. Out of step, it may be
+/// anything.
+fn shown_of_head(head: [u8; HEAD_LENGTH]) -> [u8; HEAD_LENGTH] {
+    let [a, b, c, ..] = head;
+    match Head::parse(head).kind {
+        Kind::Other(_) => [a, b, c, UNKNOWN_TYPE, 0, 0, 0, 0, 0],
+        _ => head,
     }
 }
 

@@ -1,14 +1,20 @@
-//! Which bytes of a literal's strings may be seen. The allow-list decides, as for a span; and what framing and header
-//! compression need stays, that is names and lengths.
+//! Which bytes of a literal's strings may be seen. The allow-list decides, as for a span; and lengths stay, which header
+//! compression needs. Names that are not on it are masked too: out of step, anything may look like a name.
 
 use super::super::{
     fields::{is_wanted, without_user},
     hpack::{Decoder, Literal, NAME_MAX, Tail, Text, Value, mask},
 };
 use crate::{
-    protocol::http1::masked_target,
-    span::redact::{Query, Redaction, VALUE_MAX, holds_url},
+    protocol::http1::{METHOD_MAX, masked_target},
+    span::redact::{Query, Redaction, VALUE_MAX, holds_url, is_token},
 };
+
+/// Bytes of a number in a header of gRPC.
+const NUMBER_MAX: usize = 10;
+
+/// Digits of a status code.
+const STATUS_LENGTH: usize = 3;
 
 /// What may be seen of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,11 @@ enum Rule {
 }
 
 impl Rule {
+    /// Of a value that is not in one record: its form cannot be judged, but whether it is too long for it.
+    fn of_parted(name: Option<&[u8]>, text: &Text, redaction: &Redaction) -> Self {
+        if text.range.len() > longest(name) { Self::Nothing } else { Self::of(name, redaction) }
+    }
+
     fn of(name: Option<&[u8]>, redaction: &Redaction) -> Self {
         match name {
             Some(b":authority") => Self::Authority,
@@ -47,16 +58,22 @@ pub(super) fn literal(
     if let Some(text) = &literal.name {
         if is_parted(text) {
             parted_name(masked, text, cuts);
-        } else if name.is_none() {
-            or_spoil(mask::whole(masked, text), masked, text);
+        } else if !name.is_some_and(|name| is_wanted(name, redaction)) {
+            let is_pseudo = name.is_some_and(|name| name.starts_with(b":"));
+            // That alone tells a request from trailers.
+            or_spoil(mask::part(masked, text, |at, _| at == 0 && is_pseudo), masked, text);
         }
     }
     let text = &literal.value;
-    let rule = Rule::of(name, redaction);
     if is_parted(text) {
+        let rule = Rule::of_parted(name, text, redaction);
         parted_value(masked, text, cuts, rule, redaction.query());
         return;
     }
+    let rule = match value {
+        Value::Known(value) if !is_plausible(name, value) => Rule::Nothing,
+        _ => Rule::of(name, redaction),
+    };
     let shown = match (rule, value) {
         (Rule::Start, Value::Known(_)) => mask::part(masked, text, |at, _| at < VALUE_MAX),
         (Rule::Authority, Value::Known(value)) => {
@@ -71,6 +88,28 @@ pub(super) fn literal(
         (Rule::Nothing, _) | (_, Value::Dropped(_) | Value::Unknown(_)) => mask::whole(masked, text),
     };
     or_spoil(shown, masked, text);
+}
+
+/// Whether a value can be one of a header of this name. Out of step, a run of anything may look like a value, but hardly
+/// without a control character (RFC 9113, section 8.2.1) or in the form that some have.
+fn is_plausible(name: Option<&[u8]>, value: &[u8]) -> bool {
+    let is_formed = match name {
+        Some(b":status") => value.iter().all(u8::is_ascii_digit),
+        Some(b":method" | b":scheme") => value.iter().all(|&byte| is_token(byte)),
+        Some(b"grpc-status" | b"grpc-timeout") => value.iter().all(u8::is_ascii_alphanumeric),
+        _ => !value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t'),
+    };
+    is_formed && value.len() <= longest(name)
+}
+
+/// Bytes of the longest value that a header of this name can have.
+fn longest(name: Option<&[u8]>) -> usize {
+    match name {
+        Some(b":status") => STATUS_LENGTH,
+        Some(b":method" | b":scheme") => METHOD_MAX,
+        Some(b"grpc-status" | b"grpc-timeout") => NUMBER_MAX,
+        _ => usize::MAX,
+    }
 }
 
 /// Masks the literal that `block` ends within; `masked` is the same to be changed.
@@ -92,24 +131,29 @@ pub(super) fn tail(
         }
     };
     if let Some(text) = &tail.value {
-        parted_value(masked, text, cuts, Rule::of(name, redaction), redaction.query());
+        let rule = Rule::of_parted(name, text, redaction);
+        parted_value(masked, text, cuts, rule, redaction.query());
     }
 }
 
-/// Masks a name that is not in one record: all of it if it may be longer than a name is kept.
+/// Masks a name that is not in one record: what no name of HTTP/2 has, and all of it if it may be longer than a name is
+/// kept.
 fn parted_name(masked: &mut [u8], text: &Text, cuts: &[usize]) {
-    if text.range.len() > NAME_MAX {
-        or_spoil(mask::in_parts(masked, text, cuts, |_, _| false), masked, text);
-    }
+    let may_pass = text.range.len() <= NAME_MAX;
+    let keep = |at, byte: u8| may_pass && (is_token(byte) && !byte.is_ascii_uppercase() || at == 0 && byte == b':');
+    or_spoil(mask::in_parts(masked, text, cuts, keep), masked, text);
 }
 
 /// Masks a value that is not in one record. What may be seen of each byte is told by the ones before it.
 fn parted_value(masked: &mut [u8], text: &Text, cuts: &[usize], rule: Rule, query: Query) {
     let mut passes = true;
     let result = match rule {
-        Rule::Start => mask::in_parts(masked, text, cuts, |at, _| at < VALUE_MAX),
+        Rule::Start => mask::in_parts(masked, text, cuts, |at, byte| {
+            passes &= at < VALUE_MAX && !byte.is_ascii_control();
+            passes
+        }),
         Rule::Target => mask::in_parts(masked, text, cuts, |at, byte| {
-            passes &= at > 0 || matches!(byte, b'/' | b'*');
+            passes &= !byte.is_ascii_control() && (at > 0 || matches!(byte, b'/' | b'*'));
             let shown = passes;
             passes &= query == Query::Keep || !matches!(byte, b'?' | b';' | b'#');
             shown

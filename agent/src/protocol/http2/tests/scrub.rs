@@ -73,6 +73,20 @@ impl Twins {
         self.written.extend(clean);
     }
 
+    /// The replay gives the exchanges that were seen live, whatever is told of them: out of step, live values may be no
+    /// values of headers, and are masked.
+    #[track_caller]
+    pub(super) fn agree_in_shape(&self, seed: u64) {
+        let shape = |notice: &Notice| match notice {
+            Notice::Finished(exchange) => {
+                Some((exchange.ordinal, exchange.sent, exchange.answered, exchange.incomplete, exchange.reset))
+            }
+            Notice::Started { .. } | Notice::Opaque => None,
+        };
+        let of = |dialogue: &Dialogue| dialogue.out.iter().map(shape).collect::<Vec<_>>();
+        assert_eq!(of(&self.live), of(&self.replay), "seed {seed}");
+    }
+
     /// The replay gives what was seen live; where a value was parted, but for what its end was needed for.
     #[track_caller]
     pub(super) fn agree(&self, seed: u64) {
@@ -93,9 +107,13 @@ impl Twins {
         assert_eq!(live.len(), replay.len(), "seed {seed}");
     }
 
+    pub(super) fn holds_secret(&self) -> bool {
+        contains(&self.written, SECRET)
+    }
+
     #[track_caller]
     pub(super) fn holds_no_secret(&self, seed: u64) {
-        assert!(!contains(&self.written, SECRET), "seed {seed}: {}", String::from_utf8_lossy(&self.written));
+        assert!(!self.holds_secret(), "seed {seed}: {}", self.written.escape_ascii());
     }
 }
 

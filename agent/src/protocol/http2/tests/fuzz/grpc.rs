@@ -58,7 +58,9 @@ fn fuzz_raw_grpc() {
             let (_, _, _) = (grpc::is_grpc(&value), grpc::status(&value), grpc::timeout_ns(&value));
             let n = random.pick(&[0, 1, 2, 5, 6, 40]);
             let mut chunk = random.bytes(n);
-            chunk.iter_mut().for_each(|byte| *byte &= random.pick(&[0, 1, 3, 3, 0xff]));
+            for byte in &mut chunk {
+                *byte &= random.pick(&[0, 1, 3, 3, 0xff]);
+            }
             let passed = random.pick(&[0, 1, 5, 1 << 26, u64::MAX]);
             match random.below(12) {
                 0 => messages.data(Chunk::Skipped(passed)),
