@@ -58,6 +58,8 @@ pub(super) fn attributes(list: &mut List, exchange: &Exchange) {
 /// `package.Service/Method`: the path without its slash.
 fn method(exchange: &Exchange) -> Option<String> {
     let target = &exchange.request.as_ref()?.target;
-    let method = target.strip_prefix(b"/").filter(|method| !method.is_empty())?;
+    // gRPC's paths have no query; what a client adds all the same is no part of the method.
+    let path = target.split(|byte| *byte == b'?').next()?;
+    let method = path.strip_prefix(b"/").filter(|method| !method.is_empty())?;
     Some(String::from_utf8_lossy(method).into_owned())
 }

@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
-/// `struct perf_event_attr` as its first version had it (`PERF_ATTR_SIZE_VER0`).
+/// `struct perf_event_attr` as its second version had it (`PERF_ATTR_SIZE_VER1`).
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct Attributes {
@@ -29,8 +29,10 @@ pub struct Attributes {
     pub bp_type: u32,
     /// `config1`
     pub config1: u64,
+    /// `config2`
+    pub config2: u64,
 }
-const _: () = assert!(size_of::<Attributes>() == 64);
+const _: () = assert!(size_of::<Attributes>() == 72);
 
 /// Bits of [`Attributes::flags`].
 pub mod flag {
@@ -59,11 +61,15 @@ const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 
 /// Opens an event of all processes on one CPU.
 pub fn open(attributes: Attributes, cpu: u32) -> io::Result<OwnedFd> {
+    open_for(attributes, -1, i32::try_from(cpu).map_err(io::Error::other)?)
+}
+
+/// Opens an event of one process (-1: all) on one CPU (-1: all; not both).
+pub fn open_for(attributes: Attributes, pid: i32, cpu: i32) -> io::Result<OwnedFd> {
     let attributes = Attributes { size: size_of::<Attributes>() as u32, ..attributes };
-    let cpu = i32::try_from(cpu).map_err(io::Error::other)?;
     // SAFETY: the attributes are valid for as many bytes as they say, and the kernel only reads them.
     let fd =
-        unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC) };
+        unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, pid, cpu, -1, PERF_FLAG_FD_CLOEXEC) };
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     if fd < 0 {
         return Err(io::Error::last_os_error());

@@ -8,7 +8,9 @@ use netspan_tests::web::{Case, Client, Server, Version, Wire};
 fn is_seen(server: Server, client: Client) -> Result<()> {
     let _machine = crate::together();
     for wire in Wire::ALL.into_iter().filter(|wire| server.speaks(*wire) && client.speaks(*wire)) {
-        if wire == (Wire { version: Version::H1, tls: false }) {
+        // What is plain and old is the other tests'; rustls is not read yet, and `netspan doctor` says so.
+        let is_rustls = server == Server::Hyper || client == Client::Hyper;
+        if wire == (Wire { version: Version::H1, tls: false }) || wire.tls && is_rustls {
             continue;
         }
         for in_flight in [1, 100] {

@@ -1,19 +1,14 @@
 //! Attaches the programs for TLS to the places that an analysis names.
 
 use std::{
-    num::NonZeroU32,
+    os::fd::{AsFd as _, OwnedFd},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use aya::{
-    Ebpf,
-    programs::{
-        UProbe,
-        uprobe::{UProbeAttachLocation, UProbeLinkId, UProbeScope},
-    },
-};
+use aya::{Ebpf, programs::UProbe};
 
+use super::uprobe;
 use crate::{
     probe::reason,
     tls::{Analysis, Function, Hook, Moment},
@@ -22,7 +17,7 @@ use crate::{
 /// What is attached to one file.
 #[derive(Default)]
 pub struct Attached {
-    links: Vec<(Hook, &'static str, UProbeLinkId)>,
+    events: Vec<(Hook, OwnedFd)>,
     /// What could not be attached, and why.
     pub failed: Vec<(Function, String)>,
 }
@@ -30,12 +25,12 @@ pub struct Attached {
 impl Attached {
     /// How many places are hooked.
     pub fn places(&self) -> usize {
-        self.links.len()
+        self.events.len()
     }
 
     /// How many of one library's places are hooked.
     pub fn places_of(&self, analysis: &Analysis) -> usize {
-        self.links.iter().filter(|(hook, ..)| analysis.hooks.contains(hook)).count()
+        self.events.iter().filter(|(hook, _)| analysis.hooks.contains(hook)).count()
     }
 
     /// Why a place of the library could not be hooked, if one could not.
@@ -43,6 +38,21 @@ impl Attached {
         let is_of = |function| analysis.hooks.iter().any(|hook| hook.function == function);
         self.failed.iter().find(|(function, _)| is_of(*function)).map(|(_, why)| why.as_str())
     }
+}
+
+/// Whether a function is hooked where the analysis has these. The kernel takes its time for each place (a tenth of a second
+/// to let one go), so what calls another one that is hooked is not: `SSL_connect` and `SSL_accept` shake hands by
+/// `SSL_do_handshake`, `gnutls_record_send` and `gnutls_record_send_range` send by `gnutls_record_send2`.
+fn is_needed(function: Function, analysis: &Analysis) -> bool {
+    use Function as F;
+    let by = match function {
+        F::SslConnect | F::SslAccept => F::SslDoHandshake,
+        F::GnutlsRecordSend | F::GnutlsRecordSendRange => F::GnutlsRecordSend2,
+        // Early data and datagrams carry no protocol of ours.
+        F::SslReadEarlyData | F::SslWriteEarlyData | F::GnutlsRecordRecvSeq => return false,
+        _ => return true,
+    };
+    !analysis.hooks.iter().any(|hook| hook.function == by)
 }
 
 /// The program for a place, if there is one.
@@ -93,54 +103,51 @@ impl Attacher {
         &self,
         analysis: &Analysis,
         path: &Path,
-        pid: Option<NonZeroU32>,
+        pid: Option<u32>,
         wants: impl Fn(Function) -> bool,
         attached: &mut Attached,
     ) {
         // Returns first: an entry whose return is not hooked would be noted for nothing.
-        let mut hooks: Vec<&Hook> = analysis.hooks.iter().filter(|hook| wants(hook.function)).collect();
-        hooks.sort_by_key(|hook| hook.moment == Moment::Entry);
-        let mut ebpf = self.ebpf.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for hook in hooks {
-            let Some(name) = program(hook.function, hook.moment) else { continue };
-            match attach(&mut ebpf, name, hook.offset, path, pid) {
-                Ok(link) => attached.links.push((*hook, name, link)),
-                Err(why) => {
-                    log::debug!("{} of {}: {why}", hook.function.name(), path.display());
-                    attached.failed.push((hook.function, why));
+        let (entries, returns): (Vec<&Hook>, Vec<&Hook>) = analysis
+            .hooks
+            .iter()
+            .filter(|hook| wants(hook.function) && is_needed(hook.function, analysis))
+            .partition(|hook| hook.moment == Moment::Entry);
+        for hooks in [returns, entries] {
+            let mut places = Vec::new();
+            for hook in hooks {
+                let Some(name) = program(hook.function, hook.moment) else { continue };
+                match self.program(name) {
+                    Ok(program) => places.push((*hook, program)),
+                    Err(why) => attached.failed.push((hook.function, why)),
+                }
+            }
+            for ((hook, _), event) in places.iter().zip(uprobe::attach(path, pid, &places)) {
+                match event {
+                    Ok(event) => attached.events.push((*hook, event)),
+                    Err(error) => {
+                        log::debug!("{} of {}: {error}", hook.function.name(), path.display());
+                        attached.failed.push((hook.function, error.to_string()));
+                    }
                 }
             }
         }
     }
 
-    /// Detaches.
-    pub fn detach(&self, attached: Attached) {
-        let mut ebpf = self.ebpf.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (_, name, link) in attached.links {
-            if let Ok(program) = uprobe(&mut ebpf, name)
-                && let Err(error) = program.detach(link)
-            {
-                log::debug!("{name} can't be detached: {error}");
-            }
+    /// The program of that name, loaded.
+    fn program(&self, name: &str) -> Result<OwnedFd, String> {
+        let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+        let program: &mut UProbe =
+            ebpf.program_mut(name).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))?;
+        if program.fd().is_err() {
+            program.load().map_err(|e| reason(&e))?;
         }
+        let program = program.fd().map_err(|e| reason(&e))?;
+        program.as_fd().try_clone_to_owned().map_err(|e| e.to_string())
     }
 }
 
-fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, String> {
-    ebpf.program_mut(name).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))
-}
-
-fn attach(
-    ebpf: &mut Ebpf,
-    name: &str,
-    offset: u64,
-    path: &Path,
-    pid: Option<NonZeroU32>,
-) -> Result<UProbeLinkId, String> {
-    let program = uprobe(ebpf, name)?;
-    if program.fd().is_err() {
-        program.load().map_err(|e| reason(&e))?;
-    }
-    let scope = pid.map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
-    program.attach(UProbeAttachLocation::AbsoluteOffset(offset), path, scope).map_err(|e| reason(&e))
+/// Detaches from all places at once.
+pub fn detach(attached: impl IntoIterator<Item = Attached>) {
+    uprobe::detach(attached.into_iter().flat_map(|attached| attached.events).map(|(_, event)| event).collect());
 }

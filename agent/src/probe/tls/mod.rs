@@ -8,13 +8,13 @@
 mod attach;
 mod mappings;
 mod report;
+mod uprobe;
 
 pub use report::{Found, unattached};
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     fs::{self, File},
-    num::NonZeroU32,
     os::{
         fd::{AsRawFd as _, OwnedFd},
         unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
@@ -28,7 +28,7 @@ use aya::Ebpf;
 use rustix::event::{EventfdFlags, eventfd};
 
 use self::{
-    attach::{Attached, Attacher},
+    attach::{Attached, Attacher, detach},
     mappings::{Mappings, News},
 };
 use crate::tls::{
@@ -193,6 +193,14 @@ struct Watcher {
     shared: Arc<Mutex<Counts>>,
 }
 
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let files = std::mem::take(&mut self.files).into_values().map(|hooked| hooked.attached);
+        let processes = std::mem::take(&mut self.known).into_values().filter_map(|known| known.ciphertext);
+        detach(files.chain(processes));
+    }
+}
+
 impl Watcher {
     fn run(&mut self, mut mappings: Mappings, bell: &OwnedFd, orders: &mpsc::Receiver<Order>) {
         loop {
@@ -347,7 +355,6 @@ impl Watcher {
 
     /// Attaches to what gives the ciphertext of a process's sessions.
     fn recognise(&mut self, pid: u32) {
-        let Some(target) = NonZeroU32::new(pid) else { return };
         if self.known.get(&pid).is_some_and(|known| known.ciphertext.is_some()) {
             return;
         }
@@ -359,7 +366,7 @@ impl Watcher {
             let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
             for analysis in outcome.iter().flatten() {
                 let wants = |function| function == Function::BioWrite;
-                self.attacher.attach(analysis, &path, Some(target), wants, &mut attached);
+                self.attacher.attach(analysis, &path, Some(pid), wants, &mut attached);
             }
         }
         if attached.places() > 0 {
@@ -370,7 +377,7 @@ impl Watcher {
     fn ended(&mut self, pid: u32) {
         let Some(known) = self.known.remove(&pid) else { return };
         if let Some(attached) = known.ciphertext {
-            self.attacher.detach(attached);
+            detach([attached]);
         }
         for file in known.files {
             if let Some(hooked) = self.files.get_mut(&file) {
@@ -386,7 +393,7 @@ impl Watcher {
             if self.files.get(&file).is_some_and(|hooked| hooked.users.is_empty())
                 && let Some(hooked) = self.files.remove(&file)
             {
-                self.attacher.detach(hooked.attached);
+                detach([hooked.attached]);
             }
         }
     }
