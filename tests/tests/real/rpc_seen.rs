@@ -37,6 +37,5 @@ seen! { false;
 seen! { true;
     grpc_js_and_grpc_js_are_seen_over_tls: GrpcJs, GrpcJs;
     of_tonic_over_tls_only_the_other_end_is_seen: GrpcJs, Tonic;
-    of_grpcio_over_tls_only_the_other_end_is_seen: Grpcio, GrpcJs;
     without_an_end_that_is_seen_there_are_no_spans: Tonic, Grpcio;
 }
