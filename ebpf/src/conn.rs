@@ -172,8 +172,10 @@ pub struct Conn {
     pub tls: u8,
     /// Calls in which the session of a socket was looked for.
     pub tries: u8,
+    /// Bits of `tls::rustls::half`.
+    pub halves: u8,
     /// Explicit padding.
-    pub pad: [u8; 6],
+    pub pad: [u8; 5],
 }
 
 /// Addresses of a socket as an event of the kernel tells them.

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use netspan_ebpf::{CGROUP_RULES_MAX, COMM_LEN, FdKey, FilterConfig, Layout, SCRATCH_CELLS, counter};
 
-use crate::{conn::Conn, scratch::Scratch, socket::SocketCall, syscall::Thread, tls::TlsCall};
+use crate::{conn::Conn, scratch::Scratch, socket::SocketCall, syscall::Thread, tls::{Half, HalfName, RustlsCall, SocketName, TlsCall}};
 
 /// Size of each ring before the agent sets it.
 const RING_BYTES: u32 = 1 << 20;
@@ -55,6 +55,22 @@ pub static TLS_CALLS: LruHashMap<u64, TlsCall> = LruHashMap::with_max_entries(16
 /// What was encrypted for sessions whose socket is not known yet.
 #[map]
 pub static CIPHERTEXTS: LruHashMap<CiphertextKey, u64> = LruHashMap::with_max_entries(8_192, 0);
+
+/// Halves of rustls' sessions by their address.
+#[map]
+pub static HALVES: LruHashMap<SessionKey, Half> = LruHashMap::with_max_entries(32_768, 0);
+/// Calls of rustls that threads (by `pid_tgid`) are in.
+#[map]
+pub static RUSTLS_CALLS: LruHashMap<u64, RustlsCall> = LruHashMap::with_max_entries(8_192, 0);
+/// Records that halves encrypted while their socket was not known.
+#[map]
+pub static ENCRYPTED: LruHashMap<CiphertextKey, HalfName> = LruHashMap::with_max_entries(8_192, 0);
+/// Records that came from sockets of which it is not known who decrypts them.
+#[map]
+pub static RECEIVED: LruHashMap<CiphertextKey, SocketName> = LruHashMap::with_max_entries(8_192, 0);
+/// Processes that have used rustls.
+#[map]
+pub static RUSTLS_PROCESSES: LruHashMap<u32, u32> = LruHashMap::with_max_entries(4_096, 0);
 
 /// When sockets that nobody accepted yet were established.
 #[map]
@@ -120,7 +136,7 @@ impl SessionKey {
     }
 }
 
-/// Key of [`CIPHERTEXTS`].
+/// Key of [`CIPHERTEXTS`], [`ENCRYPTED`] and [`RECEIVED`].
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct CiphertextKey([u64; 2]);

@@ -74,20 +74,8 @@ functions! {
     GoTlsConnClose "crypto/tls.(*Conn).Close" ENTRY "(c) -> error.",
     GoTlsConnClientHandshake "crypto/tls.(*Conn).clientHandshake" ENTRY "(c, context) -> error: a client's session begins.",
     GoTlsConnServerHandshake "crypto/tls.(*Conn).serverHandshake" ENTRY "(c, context) -> error: a server's session begins.",
-    RustlsSendAppdataEncrypt "rustls CommonState::send_appdata_encrypt" BOTH "see the module on rustls.",
-    RustlsBufferPlaintext "rustls CommonState::buffer_plaintext" BOTH "its caller, 0.23.",
-    RustlsSendSomePlaintext "rustls CommonState::send_some_plaintext" BOTH "the same before 0.23.",
-    RustlsTakeReceivedPlaintext "rustls CommonState::take_received_plaintext" ENTRY "one decrypted record.",
-    RustlsWriteTo "rustls ChunkVecBuffer::write_to" BOTH "ciphertext to the socket.",
-    RustlsDeframerRead "rustls DeframerVecBuffer::read" BOTH "ciphertext from the socket.",
-    RustlsWriterWrite "rustls Writer::write" BOTH "(writer, buf, n) -> io::Result<usize>.",
-    RustlsWriterWriteVectored "rustls Writer::write_vectored" BOTH "(writer, slices, n) -> io::Result<usize>.",
-    RustlsReaderRead "rustls Reader::read" BOTH "(reader, buf, n) -> io::Result<usize>.",
-    RustlsReaderReadBuf "rustls Reader::read_buf" BOTH "(reader, cursor) -> io::Result<()>.",
-    RustlsIntoFirstChunk "rustls Reader::into_first_chunk" BOTH "(out, reader) -> io::Result<&[u8]>, to be consumed.",
-    RustlsReaderConsume "rustls Reader::consume" ENTRY "(reader, n).",
-    RustlsWriteTls "rustls ConnectionCommon::write_tls" BOTH "(connection, io) -> io::Result<usize>.",
-    RustlsReadTls "rustls ConnectionCommon::read_tls" BOTH "(connection, io) -> io::Result<usize>.",
+    RustlsEncrypt "rustls MessageEncrypter::encrypt" BOTH "(result, encrypter, message, number): plaintext out, one record.",
+    RustlsDecrypt "rustls MessageDecrypter::decrypt" BOTH "(result, decrypter, message, number): plaintext in, one record.",
 }
 
 impl Function {

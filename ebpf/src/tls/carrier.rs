@@ -1,14 +1,15 @@
 //! Which socket a session goes over. Three kinds of evidence, each of them exact:
 //!
 //! - the library uses the socket while the thread is in a call about the session;
-//! - the bytes that a call sends begin as those that the library encrypted for the session (memory BIOs);
+//! - the bytes that a call sends begin as those that the library encrypted for the session (memory BIOs; for rustls,
+//!   which has no descriptor either, see `rustls`);
 //! - the session holds the descriptor (Go, see `golang`).
 //!
 //! In each case the socket's bytes must be records of TLS, and a socket has one session.
 
 use netspan_ebpf::{counter, direction, known};
 
-use super::layer;
+use super::{layer, rustls};
 use crate::{
     conn::{Conn, flag, get},
     emit::count,
@@ -18,10 +19,10 @@ use crate::{
     walk::{Moved, load_lead},
 };
 
-/// Sending calls of a socket after which its session is not looked for any more.
+/// Calls of a socket after which its session is not looked for any more: those that send, for rustls all.
 const TRIES_MAX: u8 = 200;
 /// Bytes by which ciphertext is recognised: those of its first record, at most.
-const PRINT: usize = 48;
+pub const PRINT: usize = 48;
 /// Bytes that a record's payload has at least: shorter ones (a change of ciphers) are the same on all connections.
 const PAYLOAD_MIN: u32 = 16;
 
@@ -43,11 +44,22 @@ pub fn wants_carrier(moved: &Moved, conn: &mut Conn) -> bool {
             {
                 session.arrived_ns = moved.arrived_ns;
             }
-            false
+            is_carrier(conn, moved.direction)
         }
-        layer::CARRIER => conn.tries < TRIES_MAX,
+        layer::CARRIER => is_carrier(conn, moved.direction),
         _ => false,
     }
+}
+
+/// Whether bytes that are moved on a socket have to be looked at: they are TLS of which it is not known whose it is.
+#[inline(always)]
+pub fn is_carrier(conn: &Conn, direction: u8) -> bool {
+    let is_wanted = match conn.tls {
+        layer::CARRIER => true,
+        layer::CARRIES => conn.halves & rustls::half::RUSTLS != 0 && conn.halves & 1 << (direction & 1) == 0,
+        _ => false,
+    };
+    is_wanted && conn.tries < TRIES_MAX
 }
 
 /// Looks for the session of the socket whose call is entered in a cell. Global: the verifier checks it once per program.
@@ -60,27 +72,33 @@ pub extern "C" fn carried(slot: u32) -> u32 {
         return 0;
     }
     let Some(conn) = get(key) else { return 0 };
+    let tgid = (pid_tgid >> 32) as u32;
     // A library may read a record's head alone: five bytes.
-    if !is_record(u64::from_le_bytes(*work.lead::<8>())) {
-        return 0;
-    }
+    let is_record = is_record(u64::from_le_bytes(*work.lead::<8>()));
     // SAFETY: the values are copied at once.
     unsafe {
-        if let Some(call) = TLS_CALLS.get(pid_tgid).copied()
-            && call.session != 0
-        {
-            bind(call.session, key, conn);
-            return 0;
+        if is_record && conn.tls == layer::CARRIER {
+            if let Some(call) = TLS_CALLS.get(pid_tgid).copied()
+                && call.session != 0
+            {
+                bind(call.session, key, conn);
+                return 0;
+            }
+            if direction == u32::from(direction::OUT)
+                && let Some(print) = print(work.lead::<PRINT>(), work.loaded())
+                && let Some(&session) = CIPHERTEXTS.get(CiphertextKey::new(tgid, print))
+            {
+                bind(session, key, conn);
+                return 0;
+            }
         }
-        if direction != u32::from(direction::OUT) {
-            return 0;
-        }
+    }
+    let is_rustls = rustls::is_used(tgid);
+    if is_rustls || is_record && direction == u32::from(direction::OUT) {
         conn.tries += 1;
-        if let Some(print) = print(work.lead::<PRINT>(), work.loaded())
-            && let Some(&session) = CIPHERTEXTS.get(CiphertextKey::new((pid_tgid >> 32) as u32, print))
-        {
-            bind(session, key, conn);
-        }
+    }
+    if is_rustls {
+        rustls::rustls_records(slot);
     }
     0
 }
@@ -101,9 +119,10 @@ pub fn ciphertext(pid_tgid: u64, session: u64, data: u64, len: u32) {
     }
 }
 
-/// A number that stands for the first record of ciphertext: what follows it in a buffer does not matter.
+/// A number that stands for the first record of ciphertext, by its length and its payload: what follows it in a buffer
+/// does not matter.
 #[inline(always)]
-fn print(bytes: &[u8; PRINT], len: u32) -> Option<u64> {
+pub fn print(bytes: &[u8; PRINT], len: u32) -> Option<u64> {
     let size = u32::from_be_bytes([0, 0, bytes[3], bytes[4]]);
     if bytes[0] < 0x14 || bytes[0] > 0x17 || bytes[1] != 3 || size < PAYLOAD_MIN || len < 5 + PAYLOAD_MIN {
         return None;
@@ -129,6 +148,7 @@ fn print(bytes: &[u8; PRINT], len: u32) -> Option<u64> {
             bytes[at + 6],
             bytes[at + 7],
         ]);
+        let part = if word == 0 { part >> 24 } else { part };
         print = (print ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         print ^= print >> 29;
         word += 1;

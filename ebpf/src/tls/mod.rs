@@ -1,5 +1,6 @@
 //! TLS: what applications hand to their library before it is encrypted, and get from it after. Hooks are uprobes on the
-//! libraries' functions; `library` has those of OpenSSL, `BoringSSL` and `GnuTLS`, `golang` those of Go's `crypto/tls`.
+//! libraries' functions; `library` has those of OpenSSL, `BoringSSL` and `GnuTLS`, `golang` those of Go's `crypto/tls`,
+//! `rustls` those of rustls.
 //!
 //! A *session* is a connection of its own in the connection table, over the socket's: bytes of plaintext are walked over
 //! as those of a socket are. `carrier` finds the socket that a session goes over, by exact evidence only.
@@ -7,11 +8,15 @@
 mod carrier;
 mod golang;
 mod library;
+mod rustls;
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns};
 use netspan_ebpf::{close, counter, direction, family, known, origin, role};
 
-pub use self::carrier::{carried, is_record, wants_carrier};
+pub use self::{
+    carrier::{carried, is_carrier, is_record, wants_carrier},
+    rustls::{Half, HalfName, RustlsCall, SocketName},
+};
 use crate::{
     conn::{self, Conn, flag},
     emit::count,
@@ -86,14 +91,22 @@ fn open(tgid: u32, pointer: u64, origin: u8, role: u8) -> Option<(u64, &'static 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tls_open(tgid: u32, pointer: u64, origin: u32, role: u32) -> u64 {
+    let key = tls_make(tgid, origin, role);
+    if key != 0 && SESSIONS.insert(SessionKey::new(tgid, pointer), key, 0).is_err() {
+        count(counter::SESSION_FULL, 1);
+        return 0;
+    }
+    key
+}
+
+/// Makes a session that no library's pointer stands for. Gives its key, or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tls_make(tgid: u32, origin: u32, role: u32) -> u64 {
     let made = conn::create(tgid, -1, role as u8, family::UNKNOWN, origin as u8);
     let Some((key, conn)) = made else { return 0 };
     conn.tls = layer::SESSION;
     conn.known = known::SOCKET;
-    if SESSIONS.insert(SessionKey::new(tgid, pointer), key, 0).is_err() {
-        count(counter::SESSION_FULL, 1);
-        return 0;
-    }
     key
 }
 
@@ -159,21 +172,21 @@ fn leave(caller: u64, result: u64) {
         }
     };
     let Some(conn) = conn::get(call.session) else { return count(counter::CONN_FULL, 1) };
+    let direction = if call.op == u64::from(op::WRITE) { direction::OUT } else { direction::IN };
+    plaintext(call.session, conn, direction, len, call.start_ns, &Source::buffer(call.buffer));
+}
+
+/// Plaintext of a session was moved by the current thread; `start_ns` counts for what was sent.
+#[inline(always)]
+fn plaintext(key: u64, conn: &mut Conn, direction: u8, len: u32, start_ns: u64, source: &Source) {
     if len == 0 || !ports_pass(conn) {
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
     conn.tgid = (pid_tgid >> 32) as u32;
     carrier::refresh(conn);
-    let is_write = call.op == u64::from(op::WRITE);
+    let is_write = direction == direction::OUT;
     let arrived_ns = if is_write { 0 } else { core::mem::take(&mut conn.arrived_ns) };
-    let moved = Moved {
-        key: call.session,
-        direction: if is_write { direction::OUT } else { direction::IN },
-        len,
-        start_ns: if is_write { call.start_ns } else { 0 },
-        arrived_ns,
-        pid_tgid,
-    };
-    walk(&moved, conn, &Source::buffer(call.buffer));
+    let start_ns = if is_write { start_ns } else { 0 };
+    walk(&Moved { key, direction, len, start_ns, arrived_ns, pid_tgid }, conn, source);
 }

@@ -32,7 +32,7 @@ use self::{
     mappings::{Mappings, News},
 };
 use crate::tls::{
-    Function, Library, Refusal, analyse,
+    Function, Refusal, analyse,
     cache::{Cache, FileKey, Outcome},
     maps::{self, Mapped, Reason},
 };
@@ -430,7 +430,6 @@ impl Watcher {
                     return Err("no hook is attached".to_owned());
                 };
                 match attached.places_of(analysis) {
-                    0 if analysis.library == Library::Rustls => Err(RUSTLS.to_owned()),
                     0 => Err(attached.failure_of(analysis).unwrap_or(NOTHING_TO_READ).to_owned()),
                     places => Ok(places),
                 }
@@ -440,8 +439,6 @@ impl Watcher {
 }
 
 /// Why a library has no hooks whose functions were located.
-/// Why rustls is recognised and not read.
-const RUSTLS: &str = "rustls is not read yet: which of its functions compilers leave differs from build to build";
 const NOTHING_TO_READ: &str = "netspan reads plaintext from none of the functions that were located in it";
 
 /// What a file holds, by an analysis if it has to be.
