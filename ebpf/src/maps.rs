@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use netspan_ebpf::{CGROUP_RULES_MAX, COMM_LEN, FdKey, FilterConfig, Layout, SCRATCH_CELLS, counter};
 
-use crate::{conn::Conn, scratch::Scratch, socket::SocketCall, syscall::Thread, tls::{Half, HalfName, RustlsCall, SocketName, TlsCall}};
+use crate::{conn::Conn, scratch::Scratch, socket::SocketCall, syscall::Thread, tls::{Half, HalfName, Line, RustlsCall, SocketName, TlsCall}};
 
 /// Size of each ring before the agent sets it.
 const RING_BYTES: u32 = 1 << 20;
@@ -59,10 +59,16 @@ pub static CIPHERTEXTS: LruHashMap<CiphertextKey, u64> = LruHashMap::with_max_en
 /// Halves of rustls' sessions by their address.
 #[map]
 pub static HALVES: LruHashMap<SessionKey, Half> = LruHashMap::with_max_entries(32_768, 0);
+/// Lines of rustls' halves that send.
+#[map]
+pub static LINES: LruHashMap<HalfName, Line> = LruHashMap::with_max_entries(16_384, 0);
+/// What the next half will be that a thread (by `pid_tgid`) makes.
+#[map]
+pub static NEXT_HALVES: LruHashMap<u64, Half> = LruHashMap::with_max_entries(4_096, 0);
 /// Calls of rustls that threads (by `pid_tgid`) are in.
 #[map]
 pub static RUSTLS_CALLS: LruHashMap<u64, RustlsCall> = LruHashMap::with_max_entries(8_192, 0);
-/// Records that halves encrypted while their socket was not known.
+/// Records that lines encrypted while their socket was not known.
 #[map]
 pub static ENCRYPTED: LruHashMap<CiphertextKey, HalfName> = LruHashMap::with_max_entries(8_192, 0);
 /// Records that came from sockets of which it is not known who decrypts them.

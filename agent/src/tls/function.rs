@@ -75,6 +75,7 @@ functions! {
     GoTlsConnClientHandshake "crypto/tls.(*Conn).clientHandshake" ENTRY "(c, context) -> error: a client's session begins.",
     GoTlsConnServerHandshake "crypto/tls.(*Conn).serverHandshake" ENTRY "(c, context) -> error: a server's session begins.",
     RustlsEncrypt "rustls MessageEncrypter::encrypt" BOTH "(result, encrypter, message, number): plaintext out, one record.",
+    RustlsEncrypter "rustls Tls13AeadAlgorithm::encrypter" RETURN "(algorithm, key, iv) -> encrypter: keys to send with.",
     RustlsDecrypt "rustls MessageDecrypter::decrypt" BOTH "(result, decrypter, message, number): plaintext in, one record.",
 }
 

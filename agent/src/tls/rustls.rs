@@ -2,8 +2,9 @@
 //!
 //! Whatever is generic over the kind of connection is compiled into its caller and mostly inlined, and what is not generic
 //! may be. But records are encrypted and decrypted by `dyn MessageEncrypter` and `dyn MessageDecrypter`, one type for each
-//! kind of cipher and provider (ring, AWS-LC, or one from elsewhere): these functions are called through a table, with
-//! their arguments as they are declared. The BPF side has what is behind the arguments.
+//! kind of cipher and provider (ring, AWS-LC, or one from elsewhere), and `dyn Tls13AeadAlgorithm` makes them: these
+//! functions are called through a table, with their arguments as they are declared. The BPF side has what is behind the
+//! arguments.
 
 use std::fmt::{self, Write};
 
@@ -17,9 +18,10 @@ const NAME_MAX: usize = 1024;
 const SAID_MAX: usize = 512;
 
 /// The functions: how their names end, after the type.
-const METHODS: [(Function, &str); 2] = [
+const METHODS: [(Function, &str); 3] = [
     (Function::RustlsEncrypt, " as rustls::crypto::cipher::MessageEncrypter>::encrypt"),
     (Function::RustlsDecrypt, " as rustls::crypto::cipher::MessageDecrypter>::decrypt"),
+    (Function::RustlsEncrypter, " as rustls::crypto::cipher::Tls13AeadAlgorithm>::encrypter"),
 ];
 
 /// The types that stand for keys while there are none.
@@ -80,6 +82,10 @@ mod tests {
             (
                 "_RNvXs_NtNtNtCs1234_6rustls6crypto4ring5tls13NtB4_21Tls13MessageEncrypterNtNtB8_6cipher16MessageEncrypter7encrypt",
                 Some(Function::RustlsEncrypt),
+            ),
+            (
+                "_ZN96_$LT$rustls..crypto..ring..tls13..Aes256GcmAead$u20$as$u20$rustls..crypto..cipher..Tls13AeadAlgorithm$GT$9encrypter17h0123456789abcdefE",
+                Some(Function::RustlsEncrypter),
             ),
             // A provider from elsewhere.
             (

@@ -15,7 +15,7 @@ use netspan_ebpf::{close, counter, direction, family, known, origin, role};
 
 pub use self::{
     carrier::{carried, is_carrier, is_record, wants_carrier},
-    rustls::{Half, HalfName, RustlsCall, SocketName},
+    rustls::{Half, HalfName, Line, RustlsCall, SocketName},
 };
 use crate::{
     conn::{self, Conn, flag},

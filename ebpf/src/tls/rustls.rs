@@ -4,8 +4,14 @@
 //! A *half* is one of these: the keys of one direction, at their address. Numbers begin with 0 and rise by one; so
 //! another half at the same address is told from the first by its number. A half's socket is the one that a record of
 //! its own was sent to, or received from: the record's ciphertext is recognised, and nothing else counts. Both halves of
-//! a socket are of its session. What is encrypted before the first record is sent (a client's first request) is a session
-//! without a socket until then; what is decrypted by a half whose socket was not found is not read, and counted.
+//! a socket are of its session.
+//!
+//! A *line* is the halves that send, one after another. In TLS 1.3 a server's first answer may be the first record of its
+//! half, and is read before it is sent; but its line is known by then, by the handshake. The next half of a line is the one
+//! that a thread makes after it encrypted what changes the keys: a `Finished` or a `KeyUpdate` (RFC 8446 section 4). rustls
+//! does so at once, in one call (`into_traffic`, `into_traffic_with_client_finished_pending`, `set_encrypter`), or it
+//! encrypts an alert. What a line encrypts before its first record is sent is a session without a socket until then. What
+//! is decrypted by a half whose socket was not found is not read, and counted.
 //!
 //! The order of a structure's fields is the compiler's. What is here was taken from the machine code of rustls 0.23.46 by
 //! rustc 1.95, in debug and in release builds; each value that is read has to pass for what it is, or the record is left
@@ -26,7 +32,7 @@ use super::{
 use crate::{
     conn::{self, Conn, get, ordinal},
     emit::count,
-    maps::{CiphertextKey, ENCRYPTED, HALVES, RECEIVED, RUSTLS_CALLS, RUSTLS_PROCESSES, SessionKey},
+    maps::{CiphertextKey, ENCRYPTED, HALVES, LINES, NEXT_HALVES, RECEIVED, RUSTLS_CALLS, RUSTLS_PROCESSES, SessionKey},
     scratch::{Scratch, cell_at},
     user,
     walk::{Source, load_lead, mode, walk_pass},
@@ -48,9 +54,17 @@ const CHUNKS_MAX: u64 = 1024;
 /// No memory of a process lies below, and no length is above.
 const POINTER_MIN: u64 = 1 << 16;
 
+/// Bytes of a handshake message's head: its type, and the length of what follows (RFC 8446 section 4).
+const MESSAGE_HEAD: u64 = 4;
+/// The head of a `Finished` with a hash of 32 or 48 bytes, and of a `KeyUpdate`, as little-endian numbers.
+const FINISHED_32: u32 = u32::from_le_bytes([20, 0, 0, 32]);
+const FINISHED_48: u32 = u32::from_le_bytes([20, 0, 0, 48]);
+const KEY_UPDATE: u32 = u32::from_le_bytes([24, 0, 0, 1]);
+
 /// `ContentType` in memory: the place of the variant among `ChangeCipherSpec`, `Alert`, `Handshake`, `ApplicationData`,
 /// `Heartbeat`, `Unknown`.
 mod content {
+    pub const HANDSHAKE: u8 = 2;
     pub const DATA: u8 = 3;
     pub const LAST: u8 = 5;
 }
@@ -79,17 +93,27 @@ pub mod half {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Half {
-    /// When it was first seen: with its address, its name.
-    pub born_ns: u64,
+    /// Its line; where it receives, itself.
+    pub line: HalfName,
     /// Number of the first record that was seen.
     pub first: u64,
     /// Number of the next record.
     pub next: u64,
     /// Its socket.
     pub socket: SocketName,
-    /// Key of the session that was made while the socket was not known, or 0.
-    pub session: u64,
     /// Non-zero: data passed that was not read.
+    pub missed: u64,
+}
+
+/// What is known of a line while its halves have no socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Line {
+    /// Its socket, as soon as it is known.
+    pub socket: SocketName,
+    /// Key of the session that was made before, or 0.
+    pub session: u64,
+    /// See [`Half::missed`].
     pub missed: u64,
 }
 
@@ -103,13 +127,13 @@ pub struct SocketName {
     pub id: u64,
 }
 
-/// What names a half.
+/// What names a half; a line is named by its first half.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct HalfName {
     /// Its address.
     pub pointer: u64,
-    /// See [`Half::born_ns`].
+    /// When it was first seen.
     pub born_ns: u64,
 }
 
@@ -117,7 +141,7 @@ pub struct HalfName {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct RustlsCall {
-    /// The half.
+    /// The half that decrypts, or the line that encrypts.
     pub half: HalfName,
     /// Where the result will be.
     pub result: u64,
@@ -148,9 +172,11 @@ fn refuse() {
     count(counter::RECORD_UNREAD, 1);
 }
 
+const NO_SOCKET: SocketName = SocketName { key: 0, id: 0 };
+
 /// The half at an address that is at a record.
 #[inline(always)]
-fn half_at(tgid: u32, pointer: u64, number: u64) -> Option<&'static mut Half> {
+fn half_at(tgid: u32, pointer: u64, number: u64, sends: bool) -> Option<&'static mut Half> {
     let key = SessionKey::new(tgid, pointer);
     if let Some(half) = HALVES.get_ptr_mut(key) {
         // SAFETY: a map value, which one thread at a time works with, as with the half itself.
@@ -161,10 +187,11 @@ fn half_at(tgid: u32, pointer: u64, number: u64) -> Option<&'static mut Half> {
     }
     // SAFETY: a helper without pointers.
     let born_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let socket = SocketName { key: 0, id: 0 };
-    let half = Half { born_ns, first: number, next: number, socket, session: 0, missed: 0 };
-    let failed = HALVES.insert(key, half, 0).is_err() || RUSTLS_PROCESSES.insert(tgid, 1, 0).is_err();
-    if failed {
+    let line = HalfName { pointer, born_ns };
+    let half = Half { line, first: number, next: number, socket: NO_SOCKET, missed: 0 };
+    let begun = Line { socket: NO_SOCKET, session: 0, missed: 0 };
+    let failed = sends && LINES.insert(line, begun, 0).is_err();
+    if failed || HALVES.insert(key, half, 0).is_err() || RUSTLS_PROCESSES.insert(tgid, 1, 0).is_err() {
         count(counter::SESSION_FULL, 1);
     }
     // SAFETY: as above.
@@ -178,12 +205,19 @@ fn carrier(socket: SocketName) -> Option<&'static mut Conn> {
     if conn.id == socket.id { Some(conn) } else { None }
 }
 
-/// The half of that name.
+/// The half of that name, which receives.
 #[inline(always)]
 fn named(tgid: u32, name: HalfName) -> Option<&'static mut Half> {
     // SAFETY: as in `half_at`.
     let half = HALVES.get_ptr_mut(SessionKey::new(tgid, name.pointer)).map(|half| unsafe { &mut *half })?;
-    if half.born_ns == name.born_ns { Some(half) } else { None }
+    if half.line.born_ns == name.born_ns { Some(half) } else { None }
+}
+
+/// The line of that name, if a half of it may have no socket yet.
+#[inline(always)]
+fn line_of(name: HalfName) -> Option<&'static mut Line> {
+    // SAFETY: as in `half_at`.
+    LINES.get_ptr_mut(name).map(|line| unsafe { &mut *line })
 }
 
 /// The session of a half's socket. A half that sends has one before its socket is known.
@@ -194,10 +228,11 @@ fn session_of(tgid: u32, half: &mut Half, towards: u8) -> Option<(u64, &'static 
         if towards == direction::IN {
             return None;
         }
-        if half.session == 0 || get(half.session).is_none() {
-            half.session = make(tgid, half, true);
+        let line = line_of(half.line)?;
+        if line.session == 0 || get(line.session).is_none() {
+            line.session = make(tgid, half, true);
         }
-        return get(half.session).map(|session| (half.session, session));
+        return get(line.session).map(|session| (line.session, session));
     }
     let carrier = carrier(half.socket)?;
     if carrier.other == 0 || get(carrier.other).is_none() {
@@ -233,6 +268,17 @@ fn may_change(half: &Half, towards: u8) {
     if let Some(carrier) = carrier(half.socket) {
         carrier.halves &= !(1 << towards);
     }
+}
+
+/// Whether what a half encrypts ends with a message after which the keys change.
+#[inline(always)]
+fn changes_keys(plain: u64, len: u64) -> bool {
+    let ends_with = |head: u32| {
+        let size = MESSAGE_HEAD + u64::from(head >> 24);
+        // SAFETY: an integer.
+        len >= size && unsafe { user::read::<u32>(plain + len - size) } == Some(head)
+    };
+    ends_with(FINISHED_32) || ends_with(FINISHED_48) || len == MESSAGE_HEAD + 1 && ends_with(KEY_UPDATE)
 }
 
 /// The number that stands for a record, by its payload.
@@ -275,24 +321,55 @@ pub fn rustls_encrypt(ctx: ProbeContext) -> u32 {
         refuse();
         return 0;
     }
-    let Some(half) = half_at(tgid, pointer, number) else { return 0 };
+    let Some(half) = half_at(tgid, pointer, number, true) else { return 0 };
     half.next = number.wrapping_add(1);
+    if half.socket.key == 0
+        && let Some(line) = line_of(half.line)
+    {
+        half.socket = line.socket;
+        half.missed |= line.missed;
+    }
     if half.socket.key == 0 {
-        let half = HalfName { pointer, born_ns: half.born_ns };
-        let call = RustlsCall { half, result, at: 0, len, number };
+        let call = RustlsCall { half: half.line, result, at: 0, len, number };
         if RUSTLS_CALLS.insert(pid_tgid, call, 0).is_err() {
             count(counter::CALL_FULL, 1);
         }
     }
     if !is_data {
         may_change(half, direction::OUT);
-    } else if len != 0
-        && let Some((key, session)) = session_of(tgid, half, direction::OUT)
-    {
-        // SAFETY: a helper without pointers.
-        let now = unsafe { bpf_ktime_get_boot_ns() };
-        let source = if is_single { Source::buffer(second) } else { Source::part(slices, second, third) };
-        plaintext(key, session, direction::OUT, len as u32, now, &source);
+        if content == content::HANDSHAKE && is_single && changes_keys(second, len) {
+            let next = Half { next: 0, ..*half };
+            let _ = NEXT_HALVES.insert(pid_tgid, next, 0);
+        } else {
+            let _ = NEXT_HALVES.remove(pid_tgid);
+        }
+    } else if len != 0 {
+        if let Some((key, session)) = session_of(tgid, half, direction::OUT) {
+            // SAFETY: a helper without pointers.
+            let now = unsafe { bpf_ktime_get_boot_ns() };
+            let source = if is_single { Source::buffer(second) } else { Source::part(slices, second, third) };
+            plaintext(key, session, direction::OUT, len as u32, now, &source);
+        } else {
+            half.missed = 1;
+            count(counter::RECORD_UNTIED, 1);
+        }
+    }
+    0
+}
+
+/// `Tls13AeadAlgorithm::encrypter(..) -> Box<dyn MessageEncrypter>` returned a half.
+#[uretprobe]
+pub fn rustls_encrypter(ctx: RetProbeContext) -> u32 {
+    let Some((pid_tgid, tgid)) = current() else { return 0 };
+    let key = SessionKey::new(tgid, ctx.ret::<u64>());
+    // SAFETY: the value is copied at once.
+    if let Some(half) = unsafe { NEXT_HALVES.get(pid_tgid) }.copied() {
+        let _ = NEXT_HALVES.remove(pid_tgid);
+        if HALVES.insert(key, half, 0).is_err() {
+            count(counter::SESSION_FULL, 1);
+        }
+    } else {
+        let _ = HALVES.remove(key);
     }
     0
 }
@@ -351,7 +428,7 @@ pub fn rustls_decrypt(ctx: ProbeContext) -> u32 {
         refuse();
         return 0;
     }
-    let Some(half) = half_at(tgid, pointer, number) else { return 0 };
+    let Some(half) = half_at(tgid, pointer, number, false) else { return 0 };
     if half.socket.key == 0
         && let Some(print) = print_of(at, len as u32)
     {
@@ -365,8 +442,7 @@ pub fn rustls_decrypt(ctx: ProbeContext) -> u32 {
             carrier.halves |= half::RUSTLS;
         }
     }
-    let half = HalfName { pointer, born_ns: half.born_ns };
-    let call = RustlsCall { half, result, at, len, number };
+    let call = RustlsCall { half: half.line, result, at, len, number };
     if RUSTLS_CALLS.insert(pid_tgid, call, 0).is_err() {
         count(counter::CALL_FULL, 1);
     }
@@ -467,23 +543,23 @@ pub extern "C" fn rustls_record(tgid: u32, print: u64, socket: u64, direction: u
     // SAFETY: the value is copied at once.
     let Some(name) = (unsafe { ENCRYPTED.get(record) }).copied() else { return 0 };
     let _ = ENCRYPTED.remove(record);
-    let Some(half) = named(tgid, name) else { return 0 };
-    if half.socket.key != 0 {
+    let Some(line) = line_of(name) else { return 0 };
+    if line.socket.key != 0 {
         return 0;
     }
-    half.socket = socket;
+    line.socket = socket;
     carrier.halves |= half::RUSTLS;
-    if half.session != 0 {
+    if line.session != 0 {
         if carrier.other == 0 {
-            bind(half.session, socket.key, carrier);
-        } else if carrier.other != half.session {
-            // The socket has its session, by the other half: what this one sent before is missing there.
-            half.missed = 1;
-            if let Some(session) = get(half.session) {
-                conn::forget(half.session, session);
+            bind(line.session, socket.key, carrier);
+        } else if carrier.other != line.session {
+            // The socket has its session, by the half that receives: what was sent before is missing there.
+            line.missed = 1;
+            if let Some(session) = get(line.session) {
+                conn::forget(line.session, session);
             }
         }
-        half.session = 0;
+        line.session = 0;
     }
     0
 }

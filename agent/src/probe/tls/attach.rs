@@ -83,6 +83,7 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
         F::GoTlsConnClose => ("go_close", ""),
         F::GoTlsConnClientHandshake | F::GoTlsConnServerHandshake => ("go_handshake", ""),
         F::RustlsEncrypt => ("rustls_encrypt", "rustls_encrypted"),
+        F::RustlsEncrypter => ("", "rustls_encrypter"),
         F::RustlsDecrypt => ("rustls_decrypt", "rustls_decrypted"),
         _ => return None,
     };
