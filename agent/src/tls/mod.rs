@@ -54,7 +54,11 @@ pub fn analyse_source(source: &dyn Source) -> Result<Vec<Analysis>, Refusal> {
     }
     // A Go program's own text may name any library; only what has symbols counts there.
     let is_go = !matches!(go, Ok(None));
-    let evidence = if symbols.is_empty() && is_go { Evidence::default() } else { Evidence::collect(&image)? };
+    let evidence = if symbols.is_empty() && is_go {
+        Evidence::default()
+    } else {
+        Evidence::collect(&image, symbols.is_openssl_alone())?
+    };
     found.extend(symbols.analyses(&image, &evidence));
     match (found.is_empty(), go) {
         (false, _) => Ok(found),

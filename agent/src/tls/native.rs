@@ -48,8 +48,23 @@ impl Symbols {
             symbols.openssl_version = evidence::newest(&names, b"OPENSSL_");
             symbols.gnutls_version = evidence::newest(&names, b"GNUTLS_");
         }
-        image.symbols(Table::Full, |symbol| symbols.take(&symbol, How::SymbolTable))?;
+        // A program that lets others use its OpenSSL (Node.js) has tens of megabytes of further symbols, and no other library.
+        if !symbols.has_openssl() {
+            image.symbols(Table::Full, |symbol| symbols.take(&symbol, How::SymbolTable))?;
+        }
         Ok(symbols)
+    }
+
+    /// Whether OpenSSL's ways in and out are both named.
+    fn has_openssl(&self) -> bool {
+        [Function::SslRead, Function::SslWrite]
+            .iter()
+            .all(|function| self.openssl.iter().any(|located| located.function == *function))
+    }
+
+    /// Whether nothing but OpenSSL was named.
+    pub(super) fn is_openssl_alone(&self) -> bool {
+        self.has_openssl() && !self.is_boringssl && self.gnutls.is_empty() && self.rustls.is_empty()
     }
 
     /// Whether no library but Go's was named.

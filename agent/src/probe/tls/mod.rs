@@ -24,17 +24,19 @@ use std::{
     thread::JoinHandle,
 };
 
-use aya::Ebpf;
 use rustix::event::{EventfdFlags, eventfd};
 
 use self::{
-    attach::{Attached, Attacher, detach},
+    attach::{Attached, Attacher},
     mappings::{Mappings, News},
 };
-use crate::tls::{
-    Function, Library, Refusal, analyse,
-    cache::{Cache, FileKey, Outcome},
-    maps::{self, Mapped, Reason},
+use crate::{
+    probe::relocated::Relocated,
+    tls::{
+        Function, Library, Refusal, analyse,
+        cache::{Cache, FileKey, Outcome},
+        maps::{self, Mapped, Reason},
+    },
 };
 
 /// Files that hooks are attached to at one time; more are left alone, and counted.
@@ -101,15 +103,15 @@ impl Watch {
     /// Starts watching; returns when the processes that run already have been looked through, or the time is over.
     ///
     /// # Errors
-    /// One line that says why mappings can't be watched here.
-    pub fn start(ebpf: Arc<Mutex<Ebpf>>, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
+    /// One line that says why mappings can't be watched, or uprobes not be attached here.
+    pub(super) fn start(programs: Relocated, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
         let mappings = Mappings::open().map_err(|e| format!("mappings can't be watched: {e}"))?;
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| e.to_string())?);
         let (orders, receiver) = mpsc::channel();
         let (ready, is_ready) = mpsc::channel();
         let counts = Arc::new(Mutex::new(Counts::default()));
         let mut watcher = Watcher {
-            attacher: Attacher::new(ebpf),
+            attacher: Attacher::new(programs).map_err(|e| format!("uprobes can't be attached: {e}"))?,
             admits,
             cache: Cache::default(),
             files: HashMap::new(),
@@ -197,7 +199,7 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         let files = std::mem::take(&mut self.files).into_values().map(|hooked| hooked.attached);
         let processes = std::mem::take(&mut self.known).into_values().filter_map(|known| known.ciphertext);
-        detach(files.chain(processes));
+        self.attacher.detach(files.chain(processes));
     }
 }
 
@@ -377,7 +379,7 @@ impl Watcher {
     fn ended(&mut self, pid: u32) {
         let Some(known) = self.known.remove(&pid) else { return };
         if let Some(attached) = known.ciphertext {
-            detach([attached]);
+            self.attacher.detach([attached]);
         }
         for file in known.files {
             if let Some(hooked) = self.files.get_mut(&file) {
@@ -393,7 +395,7 @@ impl Watcher {
             if self.files.get(&file).is_some_and(|hooked| hooked.users.is_empty())
                 && let Some(hooked) = self.files.remove(&file)
             {
-                detach([hooked.attached]);
+                self.attacher.detach([hooked.attached]);
             }
         }
     }
@@ -439,9 +441,9 @@ impl Watcher {
     }
 }
 
-/// Why a library has no hooks whose functions were located.
 /// Why rustls is recognised and not read.
 const RUSTLS: &str = "rustls is not read yet: which of its functions compilers leave differs from build to build";
+/// Why a library has no hooks whose functions were located.
 const NOTHING_TO_READ: &str = "netspan reads plaintext from none of the functions that were located in it";
 
 /// What a file holds, by an analysis if it has to be.
