@@ -108,8 +108,9 @@ impl GoFacts {
 pub struct Analysis {
     /// Which.
     pub library: Library,
-    /// What the file says of its version: "OpenSSL 3.0.19 27 Jan 2026", or where there is no such text the newest symbol
-    /// version, `OPENSSL_3.0.0`; "go1.27.3"; "0.23.46".
+    /// What the file says of its version, if that was found on the way (see [`openssl_version`](super::openssl_version)):
+    /// "OpenSSL 3.0.19 27 Jan 2026", or where there is no such text the newest symbol version, `OPENSSL_3.0.0`;
+    /// "go1.27.3"; "0.23.46".
     pub version: Option<String>,
     /// How its functions were located.
     pub how: How,

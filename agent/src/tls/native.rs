@@ -12,6 +12,9 @@ use super::{
 /// connection) is no library's.
 const FUNCTIONS_MAX: usize = 256;
 
+/// A function that only `BoringSSL` has.
+const CUSTOM_VERIFY: &str = "SSL_CTX_set_custom_verify";
+
 /// A function that a symbol names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Located {
@@ -34,24 +37,30 @@ pub(super) struct Symbols {
     /// Address where Go's code begins.
     pub(super) go_text: Option<u64>,
     is_boringssl: bool,
+    /// All that is to be hooked was found by name.
+    pub(super) is_complete: bool,
     /// The newest symbol versions of OpenSSL and `GnuTLS` that the dynamic table's names tell.
     openssl_version: Option<String>,
     gnutls_version: Option<String>,
 }
 
 impl Symbols {
-    /// Goes through both tables.
+    /// Looks into both tables.
     pub(super) fn collect(image: &Image<'_>) -> Result<Self, Refusal> {
         let mut symbols = Self::default();
+        let wanted = Function::ALL.iter().map(|function| function.name()).chain([CUSTOM_VERIFY]);
+        image.named(wanted, |symbol| symbols.take(&symbol, How::DynamicSymbols))?;
+        // A program that lets others use its OpenSSL (Node.js) has tens of megabytes of further symbols, and no other library.
+        if symbols.has_openssl() {
+            symbols.is_complete = true;
+            return Ok(symbols);
+        }
         let names = image.symbols(Table::Dynamic, |symbol| symbols.take(&symbol, How::DynamicSymbols))?;
         if let Some(names) = names {
             symbols.openssl_version = evidence::newest(&names, b"OPENSSL_");
             symbols.gnutls_version = evidence::newest(&names, b"GNUTLS_");
         }
-        // A program that lets others use its OpenSSL (Node.js) has tens of megabytes of further symbols, and no other library.
-        if !symbols.has_openssl() {
-            image.symbols(Table::Full, |symbol| symbols.take(&symbol, How::SymbolTable))?;
-        }
+        image.symbols(Table::Full, |symbol| symbols.take(&symbol, How::SymbolTable))?;
         Ok(symbols)
     }
 
@@ -60,11 +69,6 @@ impl Symbols {
         [Function::SslRead, Function::SslWrite]
             .iter()
             .all(|function| self.openssl.iter().any(|located| located.function == *function))
-    }
-
-    /// Whether nothing but OpenSSL was named.
-    pub(super) fn is_openssl_alone(&self) -> bool {
-        self.has_openssl() && !self.is_boringssl && self.gnutls.is_empty() && self.rustls.is_empty()
     }
 
     /// Whether no library but Go's was named.
@@ -79,7 +83,7 @@ impl Symbols {
                 return;
             }
             (b"runtime.text", _) => self.go_text = Some(symbol.address),
-            (b"SSL_CTX_set_custom_verify", Kind::Function) => self.is_boringssl = true,
+            (name, Kind::Function) if name == CUSTOM_VERIFY.as_bytes() => self.is_boringssl = true,
             _ => {}
         }
         if symbol.kind != Kind::Function {

@@ -22,6 +22,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
     thread::JoinHandle,
+    time::Instant,
 };
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -320,8 +321,10 @@ impl Watcher {
 
     /// Attaches to what moves plaintext in a file; says whether there is such a thing.
     fn hook(&mut self, key: FileKey, file: &File, path: &Path) -> bool {
+        let begin = Instant::now();
         let outcome = self.analyse(key, file);
         let Ok(analyses) = &*outcome else { return false };
+        let analysed = begin.elapsed();
         if self.files.len() >= FILES_MAX {
             self.counts.full += 1;
             return false;
@@ -333,7 +336,8 @@ impl Watcher {
             self.attacher.attach(analysis, &path, None, |function| function != Function::BioWrite, &mut attached);
         }
         self.counts.failed += attached.failed.len() as u64;
-        log::debug!("{}: {} places hooked", path.display(), attached.places());
+        let (all, places) = (begin.elapsed(), attached.places());
+        log::debug!("{}: {places} places hooked in {all:?}, {analysed:?} of that to find them", path.display());
         self.files.insert(key, Hooked { attached, users: HashSet::new() });
         true
     }
@@ -426,7 +430,8 @@ impl Watcher {
         let Self { cache, counts, files, .. } = self;
         report::libraries(
             pid,
-            |key, file| counted(cache, counts, key, file),
+            cache,
+            |cache, key, file| counted(cache, counts, key, file),
             |key, analysis| {
                 let Some(Hooked { attached, .. }) = files.get(&key) else {
                     return Err("no hook is attached".to_owned());

@@ -1,6 +1,7 @@
 //! An ELF file, read piece by piece within bounds: where its segments and sections are, and what lies at an address. It
 //! trusts no number in the file.
 
+mod lookup;
 mod scan;
 mod source;
 mod symbols;
