@@ -24,7 +24,7 @@ mod rustls;
 #[cfg(test)]
 mod tests;
 
-pub use analysis::{Analysis, GoFacts, Hook, How, Library, Moment};
+pub use analysis::{Analysis, Hook, How, Library, Moment};
 pub use function::Function;
 pub use image::{FILE_MAX, READ_MAX, SEARCH_MAX, SECTIONS_MAX, STRINGS_MAX, SYMBOLS_MAX, Source};
 pub use refusal::Refusal;

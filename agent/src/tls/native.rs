@@ -12,6 +12,8 @@ use super::{
 /// connection) is no library's.
 const FUNCTIONS_MAX: usize = 256;
 
+/// Bytes of names in which a version is looked for while hooks are urgent.
+const NAMES_MAX: u64 = 1 << 20;
 /// A function that only `BoringSSL` has.
 const CUSTOM_VERIFY: &str = "SSL_CTX_set_custom_verify";
 
@@ -32,8 +34,6 @@ pub(super) struct Symbols {
     gnutls: Vec<Located>,
     rustls: Vec<Located>,
     pub(super) go: Vec<Located>,
-    /// Address of the itab of `*net.TCPConn` as `net.Conn`.
-    pub(super) tcp_conn_itab: Option<u64>,
     /// Address where Go's code begins.
     pub(super) go_text: Option<u64>,
     is_boringssl: bool,
@@ -53,6 +53,9 @@ impl Symbols {
         // A program that lets others use its OpenSSL (Node.js) has tens of megabytes of further symbols, and no other library.
         if symbols.has_openssl() {
             symbols.is_complete = true;
+            // A library's own names are few.
+            let names = image.dynamic_names(NAMES_MAX);
+            symbols.openssl_version = names.and_then(|names| evidence::newest(&names, b"OPENSSL_"));
             return Ok(symbols);
         }
         let names = image.symbols(Table::Dynamic, |symbol| symbols.take(&symbol, How::DynamicSymbols))?;
@@ -78,10 +81,6 @@ impl Symbols {
 
     fn take(&mut self, symbol: &Symbol<'_>, how: How) {
         match (symbol.name, symbol.kind) {
-            (b"go:itab.*net.TCPConn,net.Conn" | b"go.itab.*net.TCPConn,net.Conn", _) => {
-                self.tcp_conn_itab = Some(symbol.address);
-                return;
-            }
             (b"runtime.text", _) => self.go_text = Some(symbol.address),
             (name, Kind::Function) if name == CUSTOM_VERIFY.as_bytes() => self.is_boringssl = true,
             _ => {}
@@ -138,5 +137,5 @@ fn analysis(image: &Image<'_>, library: Library, located: &[Located], version: O
     hooks.dedup();
     let is_dynamic = located.iter().any(|located| located.how == How::DynamicSymbols);
     let how = if is_dynamic { How::DynamicSymbols } else { How::SymbolTable };
-    (!hooks.is_empty()).then_some(Analysis { library, version, how, hooks, go: None })
+    (!hooks.is_empty()).then_some(Analysis { library, version, how, hooks })
 }

@@ -1,11 +1,11 @@
 //! Attaches the programs for TLS to the places that an analysis names.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
-    thread,
+    thread::{self, ScopedJoinHandle},
 };
 
 use super::uprobe::{Detacher, Links, Places, Way};
@@ -91,24 +91,36 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
     Some(name).filter(|name| !name.is_empty())
 }
 
-/// Attaches and detaches. Programs are loaded when they are first needed.
+/// Attaches and detaches.
 pub struct Attacher {
     way: Way,
-    object: Relocated,
-    /// Those that were asked for so far.
-    programs: HashMap<&'static str, Result<OwnedFd, String>>,
+    /// Those that some library needs, or why one could not be loaded.
+    programs: BTreeMap<&'static str, Result<OwnedFd, String>>,
     detacher: Detacher,
 }
 
 impl Attacher {
-    /// Of the object's programs.
-    pub fn new(object: Relocated) -> io::Result<Self> {
-        Ok(Self { way: Way::find()?, object, programs: HashMap::new(), detacher: Detacher::start()? })
+    /// Loads the object's programs: a process that begins would not wait for that.
+    pub fn new(object: &Relocated) -> io::Result<Self> {
+        let way = Way::find()?;
+        let kind = As { kind: bpf::KPROBE, attach_type: way.attach_type(), attach_to: 0 };
+        let names: BTreeSet<&str> = Function::ALL
+            .iter()
+            .flat_map(|function| function.moments().iter().filter_map(|moment| program(*function, *moment)))
+            .collect();
+        let programs = thread::scope(|scope| {
+            let load = |name| (name, scope.spawn(move || object.load(name, kind, None)));
+            let loading: Vec<_> = names.into_iter().map(load).collect();
+            let loaded =
+                |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|_| Err("loading it failed".into()));
+            loading.into_iter().map(|(name, thread)| (name, loaded(thread))).collect()
+        });
+        Ok(Self { way, programs, detacher: Detacher::start()? })
     }
 
     /// Attaches to the places of an analysis that `wants` picks, for one process or for all.
     pub fn attach(
-        &mut self,
+        &self,
         analysis: &Analysis,
         path: &Path,
         pid: Option<u32>,
@@ -125,15 +137,14 @@ impl Attacher {
             let mut groups: BTreeMap<(&'static str, bool), Vec<Hook>> = BTreeMap::new();
             for hook in hooks {
                 let Some(name) = program(hook.function, hook.moment) else { continue };
-                match self.load(name) {
+                match self.programs.get(name).map_or(Ok(()), |program| program.as_ref().map(drop)) {
                     Ok(()) => groups.entry((name, hook.moment == Moment::Return)).or_default().push(*hook),
-                    Err(why) => attached.failed.push((hook.function, why)),
+                    Err(why) => attached.failed.push((hook.function, why.clone())),
                 }
             }
-            let this = &*self;
             let parts: Vec<Attached> = thread::scope(|scope| {
                 let attach =
-                    |((name, at_return), hooks)| scope.spawn(move || this.group(name, at_return, hooks, path, pid));
+                    |((name, at_return), hooks)| scope.spawn(move || self.group(name, at_return, hooks, path, pid));
                 let parts: Vec<_> = groups.into_iter().map(attach).collect();
                 parts.into_iter().filter_map(|part| part.join().ok()).collect()
             });
@@ -175,12 +186,5 @@ impl Attacher {
             }
         }
         attached
-    }
-
-    /// Loads the program of that name, if it is not.
-    fn load(&mut self, name: &'static str) -> Result<(), String> {
-        let kind = As { kind: bpf::KPROBE, attach_type: self.way.attach_type(), attach_to: 0 };
-        let loaded = self.programs.entry(name).or_insert_with(|| self.object.load(name, kind, None));
-        loaded.as_ref().map(drop).map_err(Clone::clone)
     }
 }

@@ -105,7 +105,7 @@ impl Watch {
     ///
     /// # Errors
     /// One line that says why mappings can't be watched, or uprobes not be attached here.
-    pub(super) fn start(programs: Relocated, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
+    pub(super) fn start(programs: &Relocated, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
         let mappings = Mappings::open().map_err(|e| format!("mappings can't be watched: {e}"))?;
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| e.to_string())?);
         let (orders, receiver) = mpsc::channel();

@@ -29,7 +29,7 @@ pub struct Found {
 
 impl Found {
     fn analysed(path: &Path, analysis: &Analysis, version: Option<String>, state: Result<usize, String>) -> Self {
-        let Analysis { library, how, version: _, hooks: _, go: _ } = analysis;
+        let Analysis { library, how, version: _, hooks: _ } = analysis;
         Self { path: path.to_owned(), library: Some(*library), version, how: Some(*how), state }
     }
 

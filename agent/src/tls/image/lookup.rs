@@ -26,6 +26,13 @@ impl Image<'_> {
         Ok(true)
     }
 
+    /// The dynamic symbols' names, unless they are longer than that.
+    pub(in crate::tls) fn dynamic_names(&self, most: u64) -> Option<Vec<u8>> {
+        let symbols = self.sections.iter().find(|section| section.kind == elf::SHT_DYNSYM)?;
+        let names = self.sections.get(symbols.link as usize).filter(|names| names.size <= most)?;
+        self.read(names.offset, names.size).ok()
+    }
+
     fn u32_at(&self, offset: u64) -> Result<u32, Refusal> {
         let bytes = self.read(offset, WORD)?;
         Ok(bytes.first_chunk().map_or(0, |word| u32::from_le_bytes(*word)))

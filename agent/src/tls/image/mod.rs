@@ -150,12 +150,6 @@ impl<'s> Image<'s> {
         self.offset(address)
     }
 
-    /// An address as bytes from where the file's first byte is mapped.
-    pub(super) fn relative(&self, address: u64) -> Option<u64> {
-        let first = self.segments.iter().min_by_key(|segment| segment.address)?;
-        address.checked_sub(first.address.checked_sub(first.offset)?)
-    }
-
     /// `size` bytes from an offset.
     pub(super) fn read(&self, offset: u64, size: u64) -> Result<Vec<u8>, Refusal> {
         let left = self.left.get().checked_sub(size).ok_or(Refusal::TooLarge("what has to be read of it"))?;

@@ -25,7 +25,7 @@ fn the_libraries_of_a_distribution_are_understood() {
                 [(library, How::DynamicSymbols)]
             );
             let version = found[0].version.clone().or_else(|| openssl_version(&file));
-            assert!(version.is_some_and(|version| version.contains('.')), "{name}");
+            assert!(version.is_some(), "{name}");
             for function in functions {
                 let entry =
                     found[0].hooks.iter().filter(|hook| (hook.function, hook.moment) == (*function, Moment::Entry));
@@ -49,7 +49,7 @@ fn files_by_hand() {
             Err(refusal) => println!("  {refusal} ({refusal:?})"),
             Ok(found) => {
                 for analysis in found {
-                    println!("  {:?} {:?} {:?} {:x?}", analysis.library, analysis.version, analysis.how, analysis.go);
+                    println!("  {:?} {:?} {:?}", analysis.library, analysis.version, analysis.how);
                     for hook in analysis.hooks {
                         println!("    {:#x} {:?} {}", hook.offset, hook.moment, hook.function.name());
                     }
