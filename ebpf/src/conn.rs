@@ -172,7 +172,7 @@ pub struct Conn {
     pub tls: u8,
     /// Calls in which the session of a socket was looked for.
     pub tries: u8,
-    /// Bits of `tls::rustls::half`.
+    /// See `tls::rustls::RUSTLS`.
     pub halves: u8,
     /// Explicit padding.
     pub pad: [u8; 5],

@@ -2,6 +2,7 @@
 //! and everything that falls out of it is counted and told.
 
 use super::{
+    broken::Broken,
     lru::Lru,
     reader::{Reader, Sums},
     socket::{Role, Socket},
@@ -108,6 +109,7 @@ pub struct Counts {
 /// The connection table. See the [module](self).
 pub struct Table {
     conns: Lru<Conn>,
+    broken: Broken,
     redaction: Arc<Redaction>,
     counts: Counts,
     /// Sums of the parsers that are gone.
@@ -135,7 +137,8 @@ struct Conn {
 impl Table {
     /// A table for at most `capacity` connections. `redaction` says what may be kept of heads.
     pub fn new(capacity: usize, redaction: Arc<Redaction>) -> Self {
-        Self { conns: Lru::new(capacity), redaction, counts: Counts::default(), sums: Sums::default(), expired_ns: 0 }
+        let (conns, broken) = (Lru::new(capacity), Broken::default());
+        Self { conns, broken, redaction, counts: Counts::default(), sums: Sums::default(), expired_ns: 0 }
     }
 
     /// What happened so far.
@@ -185,6 +188,10 @@ impl Table {
                 self.data(event, payload, out);
             }
             Event::Close(event) => {
+                if self.broken.remove(event.head.conn) && !self.conns.contains(event.head.conn) {
+                    // The process lets go of what was told to be over.
+                    return;
+                }
                 if !matches!(event.how, close::SHUT_WRITE | close::PEER_END) {
                     self.total(&event.head, out);
                 }
@@ -344,6 +351,9 @@ impl Table {
             && let Some(conn) = self.conns.remove(head.conn)
         {
             self.counts.closed += 1;
+            if matches!(end, End::Error(_)) {
+                self.broken.note(head.conn);
+            }
             conn.reader.add_counts(&mut self.sums);
             out.push(Report::Closed(closed(&conn, head.time_ns, end)));
         }

@@ -171,22 +171,23 @@ fn leave(caller: u64, result: u64) {
             None => return count(counter::READ_FAULT, 1),
         }
     };
-    let Some(conn) = conn::get(call.session) else { return count(counter::CONN_FULL, 1) };
-    let direction = if call.op == u64::from(op::WRITE) { direction::OUT } else { direction::IN };
-    plaintext(call.session, conn, direction, len, call.start_ns, &Source::buffer(call.buffer));
+    let is_write = call.op == u64::from(op::WRITE);
+    let direction = if is_write { direction::OUT } else { direction::IN };
+    let start_ns = if is_write { call.start_ns } else { 0 };
+    moved(call.session, direction, &Source::buffer(call.buffer), len, start_ns);
 }
 
-/// Plaintext of a session was moved by the current thread; `start_ns` counts for what was sent.
+/// Walks over plaintext that a session's application sent or got. `start_ns`: when the call was entered, 0 where it just
+/// was, or where that does not matter.
 #[inline(always)]
-fn plaintext(key: u64, conn: &mut Conn, direction: u8, len: u32, start_ns: u64, source: &Source) {
-    if len == 0 || !ports_pass(conn) {
+fn moved(session: u64, direction: u8, source: &Source, len: u32, start_ns: u64) {
+    let Some(conn) = conn::get(session) else { return count(counter::CONN_FULL, 1) };
+    if len == 0 || len >> 31 != 0 || !ports_pass(conn) {
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
     conn.tgid = (pid_tgid >> 32) as u32;
     carrier::refresh(conn);
-    let is_write = direction == direction::OUT;
-    let arrived_ns = if is_write { 0 } else { core::mem::take(&mut conn.arrived_ns) };
-    let start_ns = if is_write { start_ns } else { 0 };
-    walk(&Moved { key, direction, len, start_ns, arrived_ns, pid_tgid }, conn, source);
+    let arrived_ns = if direction == direction::OUT { 0 } else { core::mem::take(&mut conn.arrived_ns) };
+    walk(&Moved { key: session, direction, len, start_ns, arrived_ns, pid_tgid }, conn, source);
 }

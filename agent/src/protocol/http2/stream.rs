@@ -100,9 +100,12 @@ impl Stream {
         self.exchange.incomplete.get_or_insert(why);
     }
 
-    /// Its response will not be known.
+    /// No more of its response will be known. A client that counted the body's bytes may not wait for the stream's end,
+    /// and has lost nothing.
     pub(super) fn give_up(&mut self, why: Incomplete) {
-        if matches!(self.answer, Answer::Awaited | Answer::Coming) {
+        if self.has_whole_body() {
+            self.finish(Flow::Responses);
+        } else if matches!(self.answer, Answer::Awaited | Answer::Coming) {
             self.mark(why);
             self.answer = Answer::Never;
         }
@@ -112,7 +115,7 @@ impl Stream {
     pub(super) fn end(&mut self, flow: Flow, why: Incomplete) {
         match flow {
             Flow::Requests if self.ask == Ask::Coming => {
-                if self.answer != Answer::Complete {
+                if self.answer != Answer::Complete && !self.has_whole_body() {
                     self.mark(why);
                 }
                 self.ask = Ask::Over;
@@ -209,16 +212,12 @@ impl Stream {
         self.answer == Answer::Coming && length.is_some() && length == self.exchange.answered.map(|a| a.size.body)
     }
 
-    /// Its stream was reset. A client that counted the response's bytes may do so without waiting for the stream's end,
-    /// and has lost nothing.
+    /// Its stream was reset.
     pub(super) fn reset(&mut self, code: Option<u32>) {
         const CANCEL: u32 = 8;
-        if self.has_whole_body() {
-            self.finish(Flow::Responses);
-        }
         self.exchange.reset = self.exchange.reset.or(code);
-        self.rpc.cancelled |= code == Some(CANCEL) && self.answer != Answer::Complete;
         self.give_up(Incomplete::Reset);
+        self.rpc.cancelled |= code == Some(CANCEL) && self.answer != Answer::Complete;
         self.is_reset = true;
         if self.ask == Ask::Coming {
             self.ask = Ask::Over;

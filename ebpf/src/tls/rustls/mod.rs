@@ -1,0 +1,166 @@
+//! rustls 0.23, by what no build inlines because it is called through a table: the functions behind `dyn MessageEncrypter`
+//! and `dyn MessageDecrypter`. Each sees every record of its direction once, with the record's number.
+//!
+//! [`half`] says whose records they are, [`record`] recognises them on sockets, [`message`] knows what they look like in
+//! memory. Registers are those of the System V order on x86-64: a place for the result, the half, the message, the record's
+//! number. The agent attaches these programs on x86-64 only.
+
+mod half;
+mod message;
+mod record;
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{uprobe, uretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use netspan_ebpf::{counter, direction};
+
+use self::{
+    half::{adopt, expect_next, half_at, may_change, named, session_of, take_next},
+    message::{Cipher, Plain, Shape, changes_keys},
+    record::{received, remember},
+};
+pub use self::{
+    half::{Half, HalfName, Line, RUSTLS, SocketName},
+    record::{is_used, rustls_records},
+};
+use super::{current, moved};
+use crate::{emit::count, maps::RUSTLS_CALLS, walk::Source};
+
+/// A call that a thread is in.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RustlsCall {
+    /// The half that decrypts, or the line that encrypts.
+    pub half: HalfName,
+    /// Where the result will be.
+    pub result: u64,
+    /// The ciphertext, or 0 where the call encrypts.
+    pub at: u64,
+    /// Bytes of it; where the call encrypts, of the plaintext.
+    pub len: u64,
+    /// The record's number.
+    pub number: u64,
+}
+
+/// An argument.
+#[inline(always)]
+fn arg(ctx: &ProbeContext, n: usize) -> u64 {
+    ctx.arg::<u64>(n).unwrap_or(0)
+}
+
+/// Notes a call by its thread.
+#[inline(always)]
+fn note(pid_tgid: u64, call: RustlsCall) {
+    if RUSTLS_CALLS.insert(pid_tgid, call, 0).is_err() {
+        count(counter::CALL_FULL, 1);
+    }
+}
+
+/// The call that the thread returns from, if it is one that decrypts or encrypts.
+#[inline(always)]
+fn noted(pid_tgid: u64, decrypts: bool) -> Option<RustlsCall> {
+    // SAFETY: the value is copied at once.
+    let call = unsafe { RUSTLS_CALLS.get(pid_tgid) }.copied()?;
+    if (call.at != 0) != decrypts {
+        return None;
+    }
+    let _ = RUSTLS_CALLS.remove(pid_tgid);
+    Some(call)
+}
+
+/// `MessageEncrypter::encrypt(&mut self, OutboundPlainMessage, u64) -> Result<OutboundOpaqueMessage, Error>`
+#[uprobe]
+pub fn rustls_encrypt(ctx: ProbeContext) -> u32 {
+    let Some((pid_tgid, tgid)) = current() else { return 0 };
+    let (result, pointer, message, number) = (arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 2), arg(&ctx, 3));
+    let Some(plain) = Plain::read(message) else { return 0 };
+    let Some(half) = half_at(tgid, pointer, number, true) else { return 0 };
+    half.next = number.wrapping_add(1);
+    adopt(half);
+    if half.socket.key == 0 {
+        note(pid_tgid, RustlsCall { half: half.line, result, at: 0, len: plain.len, number });
+    }
+    if plain.shape != Shape::DATA {
+        may_change(half, direction::OUT);
+        let changes = plain.shape == Shape::HANDSHAKE && plain.slices == 0 && changes_keys(plain.at, plain.len);
+        expect_next(pid_tgid, half, changes);
+        return 0;
+    }
+    if plain.len == 0 {
+        return 0;
+    }
+    let Some(session) = session_of(tgid, half, direction::OUT) else {
+        half.missed = 1;
+        count(counter::RECORD_UNTIED, 1);
+        return 0;
+    };
+    let source = if plain.slices == 0 {
+        Source::buffer(plain.at)
+    } else {
+        Source::part(plain.slices, plain.at, plain.skipped)
+    };
+    moved(session, direction::OUT, &source, plain.len as u32, 0);
+    0
+}
+
+/// The return of `encrypt`: only where the line's socket is not known yet, the call was noted.
+#[uretprobe]
+pub fn rustls_encrypted(_ctx: RetProbeContext) -> u32 {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    if let Some(call) = noted(pid_tgid, false)
+        && let Some((payload, len)) = message::encrypted(call.result, call.len)
+    {
+        remember((pid_tgid >> 32) as u32, call.half, payload, len);
+    }
+    0
+}
+
+/// `Tls13AeadAlgorithm::encrypter(..) -> Box<dyn MessageEncrypter>` returned a half.
+#[uretprobe]
+pub fn rustls_encrypter(ctx: RetProbeContext) -> u32 {
+    if let Some((pid_tgid, tgid)) = current() {
+        take_next(pid_tgid, tgid, ctx.ret::<u64>());
+    }
+    0
+}
+
+/// `MessageDecrypter::decrypt(&mut self, InboundOpaqueMessage, u64) -> Result<InboundPlainMessage, Error>`
+#[uprobe]
+pub fn rustls_decrypt(ctx: ProbeContext) -> u32 {
+    let Some((pid_tgid, tgid)) = current() else { return 0 };
+    let (result, pointer, message, number) = (arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 2), arg(&ctx, 3));
+    let Some(Cipher { at, len }) = Cipher::read(message) else { return 0 };
+    let Some(half) = half_at(tgid, pointer, number, false) else { return 0 };
+    if half.socket.key == 0 {
+        received(tgid, half, at, len);
+    }
+    note(pid_tgid, RustlsCall { half: half.line, result, at, len, number });
+    0
+}
+
+/// The return of `decrypt`.
+#[uretprobe]
+pub fn rustls_decrypted(_ctx: RetProbeContext) -> u32 {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let tgid = (pid_tgid >> 32) as u32;
+    let Some(call) = noted(pid_tgid, true) else { return 0 };
+    let Some(half) = named(tgid, call.half) else { return 0 };
+    let Some(plain) = Plain::decrypted(call.result, call.at, call.len) else { return 0 };
+    half.next = call.number.wrapping_add(1);
+    if plain.shape != Shape::DATA {
+        may_change(half, direction::IN);
+        return 0;
+    }
+    if plain.len == 0 {
+        return 0;
+    }
+    let Some(session) = session_of(tgid, half, direction::IN) else {
+        half.missed = 1;
+        count(counter::RECORD_UNTIED, 1);
+        return 0;
+    };
+    moved(session, direction::IN, &Source::buffer(plain.at), plain.len as u32, 0);
+    0
+}
