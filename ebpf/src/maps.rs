@@ -6,7 +6,13 @@ use aya_ebpf::{
 };
 use netspan_ebpf::{CGROUP_RULES_MAX, COMM_LEN, FdKey, FilterConfig, Layout, SCRATCH_CELLS, counter};
 
-use crate::{conn::Conn, scratch::Scratch, socket::SocketCall, syscall::Thread, tls::{Half, HalfName, Line, RustlsCall, SocketName, TlsCall}};
+use crate::{
+    conn::Conn,
+    scratch::Scratch,
+    socket::SocketCall,
+    syscall::Thread,
+    tls::{Half, HalfName, Line, RustlsCall, SocketName, TlsCall},
+};
 
 /// Size of each ring before the agent sets it.
 const RING_BYTES: u32 = 1 << 20;
@@ -59,12 +65,12 @@ pub static CIPHERTEXTS: LruHashMap<CiphertextKey, u64> = LruHashMap::with_max_en
 /// Halves of rustls' sessions by their address.
 #[map]
 pub static HALVES: LruHashMap<SessionKey, Half> = LruHashMap::with_max_entries(32_768, 0);
-/// Lines of rustls' halves that send.
+/// Lines of rustls that send.
 #[map]
 pub static LINES: LruHashMap<HalfName, Line> = LruHashMap::with_max_entries(16_384, 0);
-/// What the next half will be that a thread (by `pid_tgid`) makes.
+/// What the next half will be that a thread makes.
 #[map]
-pub static NEXT_HALVES: LruHashMap<u64, Half> = LruHashMap::with_max_entries(4_096, 0);
+pub static NEXT_HALVES: LruHashMap<NextKey, Half> = LruHashMap::with_max_entries(4_096, 0);
 /// Calls of rustls that threads (by `pid_tgid`) are in.
 #[map]
 pub static RUSTLS_CALLS: LruHashMap<u64, RustlsCall> = LruHashMap::with_max_entries(8_192, 0);
@@ -152,6 +158,19 @@ impl CiphertextKey {
     #[inline(always)]
     pub fn new(tgid: u32, print: u64) -> Self {
         Self([u64::from(tgid), print])
+    }
+}
+
+/// Key of [`NEXT_HALVES`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct NextKey([u64; 2]);
+
+impl NextKey {
+    /// A thread (`pid_tgid`), and one of [`netspan_ebpf::direction`].
+    #[inline(always)]
+    pub fn new(pid_tgid: u64, direction: u8) -> Self {
+        Self([pid_tgid, u64::from(direction)])
     }
 }
 

@@ -76,6 +76,7 @@ functions! {
     GoTlsConnServerHandshake "crypto/tls.(*Conn).serverHandshake" ENTRY "(c, context) -> error: a server's session begins.",
     RustlsEncrypt "rustls MessageEncrypter::encrypt" BOTH "(result, encrypter, message, number): plaintext out, one record.",
     RustlsEncrypter "rustls Tls13AeadAlgorithm::encrypter" RETURN "(algorithm, key, iv) -> encrypter: keys to send with.",
+    RustlsDecrypter "rustls Tls13AeadAlgorithm::decrypter" RETURN "(algorithm, key, iv) -> decrypter: keys to receive with.",
     RustlsDecrypt "rustls MessageDecrypter::decrypt" BOTH "(result, decrypter, message, number): plaintext in, one record.",
 }
 

@@ -18,10 +18,11 @@ const NAME_MAX: usize = 1024;
 const SAID_MAX: usize = 512;
 
 /// The functions: how their names end, after the type.
-const METHODS: [(Function, &str); 3] = [
+const METHODS: [(Function, &str); 4] = [
     (Function::RustlsEncrypt, " as rustls::crypto::cipher::MessageEncrypter>::encrypt"),
     (Function::RustlsDecrypt, " as rustls::crypto::cipher::MessageDecrypter>::decrypt"),
     (Function::RustlsEncrypter, " as rustls::crypto::cipher::Tls13AeadAlgorithm>::encrypter"),
+    (Function::RustlsDecrypter, " as rustls::crypto::cipher::Tls13AeadAlgorithm>::decrypter"),
 ];
 
 /// The types that stand for keys while there are none.
@@ -86,6 +87,10 @@ mod tests {
             (
                 "_ZN96_$LT$rustls..crypto..ring..tls13..Aes256GcmAead$u20$as$u20$rustls..crypto..cipher..Tls13AeadAlgorithm$GT$9encrypter17h0123456789abcdefE",
                 Some(Function::RustlsEncrypter),
+            ),
+            (
+                "_RNvXs1_NtNtNtCs1234_6rustls6crypto4ring5tls13NtB5_13Aes256GcmAeadNtNtB9_6cipher18Tls13AeadAlgorithm9decrypter",
+                Some(Function::RustlsDecrypter),
             ),
             // A provider from elsewhere.
             (

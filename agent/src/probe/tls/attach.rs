@@ -88,6 +88,7 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
         F::GoTlsConnClientHandshake | F::GoTlsConnServerHandshake => ("go_handshake", ""),
         F::RustlsEncrypt => ("rustls_encrypt", "rustls_encrypted"),
         F::RustlsEncrypter => ("", "rustls_encrypter"),
+        F::RustlsDecrypter => ("", "rustls_decrypter"),
         F::RustlsDecrypt => ("rustls_decrypt", "rustls_decrypted"),
         _ => return None,
     };

@@ -5,12 +5,13 @@
 //! own was sent to, or received from: the record's ciphertext is recognised, and nothing else counts. Both halves of a
 //! socket are of its session.
 //!
-//! A *line* is the halves that send, one after another. In TLS 1.3 a server's first answer may be the first record of its
-//! half, and is read before it is sent; but its line is known by then, by the handshake. The next half of a line is the one
-//! that a thread makes after it encrypted what changes the keys: a `Finished` or a `KeyUpdate` (RFC 8446 section 4). rustls
-//! does so at once, in one call (`into_traffic`, `into_traffic_with_client_finished_pending`, `set_encrypter`), or it
-//! encrypts an alert. What a line encrypts before its first record is sent is a session without a socket until then. What
-//! is decrypted by a half whose socket was not found is not read, and counted.
+//! A *line* is halves of one direction, one after another. In TLS 1.3 a server's first answer may be the first record of
+//! its half, and is read before it is sent; but its line is known by then, by the handshake. The next half of a line is the
+//! one that a thread makes after the line's last one worked on what changes the keys: a `Finished` or a `KeyUpdate`
+//! (RFC 8446 section 4). rustls does so at once, in one call (`into_traffic`, `into_traffic_with_client_finished_pending`,
+//! `update_decrypter`, `update_encrypter_and_notify`), or it encrypts an alert. What a line encrypts before its first record
+//! is sent is a session without a socket until then. What is decrypted by a half whose socket was not found is not read, and
+//! counted.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use netspan_ebpf::{counter, direction, origin};
@@ -18,7 +19,7 @@ use netspan_ebpf::{counter, direction, origin};
 use crate::{
     conn::{Conn, get, ordinal},
     emit::count,
-    maps::{HALVES, LINES, NEXT_HALVES, RUSTLS_PROCESSES, SessionKey},
+    maps::{HALVES, LINES, NEXT_HALVES, NextKey, RUSTLS_PROCESSES, SessionKey},
     tls::{carrier::bind, tls_make},
     walk::mode,
 };
@@ -53,7 +54,7 @@ const NO_SOCKET: SocketName = SocketName { key: 0, id: 0 };
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Half {
-    /// Its line; where it receives, itself.
+    /// Its line.
     pub line: HalfName,
     /// Number of the first record that was seen.
     pub first: u64,
@@ -61,11 +62,11 @@ pub struct Half {
     pub next: u64,
     /// Its socket.
     pub socket: SocketName,
-    /// Non-zero: data passed that was not read.
+    /// Bytes of data that passed and were not read.
     pub missed: u64,
 }
 
-/// What is known of a line while its halves have no socket.
+/// What is known of a line that sends while its halves have no socket.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Line {
@@ -101,7 +102,7 @@ pub fn half_at(tgid: u32, pointer: u64, number: u64, sends: bool) -> Option<&'st
     HALVES.get_ptr_mut(key).map(|half| unsafe { &mut *half })
 }
 
-/// The half of that name, which receives.
+/// The half at that address, of the line that began then.
 #[inline(always)]
 pub fn named(tgid: u32, name: HalfName) -> Option<&'static mut Half> {
     // SAFETY: as in `half_at`.
@@ -130,7 +131,7 @@ pub fn adopt(half: &mut Half) {
         && let Some(line) = line_of(half.line)
     {
         half.socket = line.socket;
-        half.missed |= line.missed;
+        half.missed += core::mem::take(&mut line.missed);
     }
 }
 
@@ -142,27 +143,29 @@ pub fn may_change(half: &Half, towards: u8) {
     }
 }
 
-/// Whether the thread will make the line's next half.
+/// The thread will make the next half of this one's line.
 #[inline(always)]
-pub fn expect_next(pid_tgid: u64, half: &Half, is_expected: bool) {
-    if is_expected {
-        let next = Half { next: 0, ..*half };
-        let _ = NEXT_HALVES.insert(pid_tgid, next, 0);
-    } else {
-        let _ = NEXT_HALVES.remove(pid_tgid);
-    }
+pub fn expect_next(pid_tgid: u64, towards: u8, half: &Half) {
+    let next = Half { next: 0, ..*half };
+    let _ = NEXT_HALVES.insert(NextKey::new(pid_tgid, towards), next, 0);
 }
 
-/// A half that sends was made.
+/// What the thread makes next will be the first half of a line.
 #[inline(always)]
-pub fn take_next(pid_tgid: u64, tgid: u32, pointer: u64) {
-    let key = SessionKey::new(tgid, pointer);
+pub fn expect_first(pid_tgid: u64, towards: u8) {
+    let _ = NEXT_HALVES.remove(NextKey::new(pid_tgid, towards));
+}
+
+/// A half was made.
+#[inline(always)]
+pub fn made(pid_tgid: u64, towards: u8, tgid: u32, pointer: u64) {
+    let (key, next) = (SessionKey::new(tgid, pointer), NextKey::new(pid_tgid, towards));
     // SAFETY: the value is copied at once.
-    let Some(half) = (unsafe { NEXT_HALVES.get(pid_tgid) }).copied() else {
+    let Some(half) = (unsafe { NEXT_HALVES.get(next) }).copied() else {
         let _ = HALVES.remove(key);
         return;
     };
-    let _ = NEXT_HALVES.remove(pid_tgid);
+    let _ = NEXT_HALVES.remove(next);
     if HALVES.insert(key, half, 0).is_err() {
         count(counter::SESSION_FULL, 1);
     }
@@ -194,10 +197,11 @@ pub fn session_of(tgid: u32, half: &mut Half, towards: u8) -> Option<u64> {
     }
     let session = get(carrier.other)?;
     if half.missed != 0 {
-        // The next event's ordinal tells that something is missing.
-        half.missed = 0;
+        // The next event's ordinal tells that something is missing, and its position how much.
         ordinal(session, usize::from(towards));
-        session.ways[usize::from(towards & 1)].mode = mode::START;
+        let way = &mut session.ways[usize::from(towards & 1)];
+        way.pos += core::mem::take(&mut half.missed);
+        way.mode = mode::START;
     }
     Some(carrier.other)
 }

@@ -45,6 +45,8 @@ mod version {
 pub struct Shape;
 
 impl Shape {
+    /// `Alert`
+    pub const ALERT: u8 = 1;
     /// `Handshake`
     pub const HANDSHAKE: u8 = 2;
     /// `ApplicationData`
@@ -178,13 +180,17 @@ pub fn encrypted(result: u64, plain: u64) -> Option<(u64, u32)> {
     Some((pointer + u64::from(HEAD), len as u32 - HEAD))
 }
 
-/// Whether what a half encrypts ends with a message after which its keys change.
+/// Whether a record is a handshake's that ends with a message after which keys change.
 #[inline(always)]
-pub fn changes_keys(plain: u64, len: u64) -> bool {
+pub fn changes_keys(plain: &Plain) -> bool {
+    let Plain { shape, at, len, slices, .. } = *plain;
     let ends_with = |head: u32| {
         let size = MESSAGE_HEAD + u64::from(head >> 24);
         // SAFETY: an integer.
-        len >= size && unsafe { user::read::<u32>(plain + len - size) } == Some(head)
+        len >= size && unsafe { user::read::<u32>(at + len - size) } == Some(head)
     };
+    if shape != Shape::HANDSHAKE || slices != 0 {
+        return false;
+    }
     ends_with(FINISHED_32) || ends_with(FINISHED_48) || len == MESSAGE_HEAD + 1 && ends_with(KEY_UPDATE)
 }

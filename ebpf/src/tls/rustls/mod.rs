@@ -16,14 +16,14 @@ use aya_ebpf::{
 };
 use netspan_ebpf::{counter, direction};
 
-use self::{
-    half::{adopt, expect_next, half_at, may_change, named, session_of, take_next},
-    message::{Cipher, Plain, Shape, changes_keys},
-    record::{received, remember},
-};
 pub use self::{
     half::{Half, HalfName, Line, RUSTLS, SocketName},
     record::{is_used, rustls_records},
+};
+use self::{
+    half::{adopt, expect_first, expect_next, half_at, made, may_change, named, session_of},
+    message::{Cipher, Plain, Shape, changes_keys},
+    record::{received, remember},
 };
 use super::{current, moved};
 use crate::{emit::count, maps::RUSTLS_CALLS, walk::Source};
@@ -32,7 +32,7 @@ use crate::{emit::count, maps::RUSTLS_CALLS, walk::Source};
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct RustlsCall {
-    /// The half that decrypts, or the line that encrypts.
+    /// The half that decrypts, with its line's begin; or the line that encrypts.
     pub half: HalfName,
     /// Where the result will be.
     pub result: u64,
@@ -84,23 +84,25 @@ pub fn rustls_encrypt(ctx: ProbeContext) -> u32 {
     }
     if plain.shape != Shape::DATA {
         may_change(half, direction::OUT);
-        let changes = plain.shape == Shape::HANDSHAKE && plain.slices == 0 && changes_keys(plain.at, plain.len);
-        expect_next(pid_tgid, half, changes);
+        if changes_keys(&plain) {
+            expect_next(pid_tgid, direction::OUT, half);
+        } else if plain.shape == Shape::ALERT {
+            // No keys change any more.
+            expect_first(pid_tgid, direction::OUT);
+            expect_first(pid_tgid, direction::IN);
+        }
         return 0;
     }
     if plain.len == 0 {
         return 0;
     }
     let Some(session) = session_of(tgid, half, direction::OUT) else {
-        half.missed = 1;
+        half.missed += plain.len;
         count(counter::RECORD_UNTIED, 1);
         return 0;
     };
-    let source = if plain.slices == 0 {
-        Source::buffer(plain.at)
-    } else {
-        Source::part(plain.slices, plain.at, plain.skipped)
-    };
+    let source =
+        if plain.slices == 0 { Source::buffer(plain.at) } else { Source::part(plain.slices, plain.at, plain.skipped) };
     moved(session, direction::OUT, &source, plain.len as u32, 0);
     0
 }
@@ -121,7 +123,16 @@ pub fn rustls_encrypted(_ctx: RetProbeContext) -> u32 {
 #[uretprobe]
 pub fn rustls_encrypter(ctx: RetProbeContext) -> u32 {
     if let Some((pid_tgid, tgid)) = current() {
-        take_next(pid_tgid, tgid, ctx.ret::<u64>());
+        made(pid_tgid, direction::OUT, tgid, ctx.ret::<u64>());
+    }
+    0
+}
+
+/// `Tls13AeadAlgorithm::decrypter(..) -> Box<dyn MessageDecrypter>` returned a half.
+#[uretprobe]
+pub fn rustls_decrypter(ctx: RetProbeContext) -> u32 {
+    if let Some((pid_tgid, tgid)) = current() {
+        made(pid_tgid, direction::IN, tgid, ctx.ret::<u64>());
     }
     0
 }
@@ -133,10 +144,11 @@ pub fn rustls_decrypt(ctx: ProbeContext) -> u32 {
     let (result, pointer, message, number) = (arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 2), arg(&ctx, 3));
     let Some(Cipher { at, len }) = Cipher::read(message) else { return 0 };
     let Some(half) = half_at(tgid, pointer, number, false) else { return 0 };
-    if half.socket.key == 0 {
+    if half.socket.key == 0 || number == 0 {
         received(tgid, half, at, len);
     }
-    note(pid_tgid, RustlsCall { half: half.line, result, at, len, number });
+    let half = HalfName { pointer, born_ns: half.line.born_ns };
+    note(pid_tgid, RustlsCall { half, result, at, len, number });
     0
 }
 
@@ -151,13 +163,16 @@ pub fn rustls_decrypted(_ctx: RetProbeContext) -> u32 {
     half.next = call.number.wrapping_add(1);
     if plain.shape != Shape::DATA {
         may_change(half, direction::IN);
+        if changes_keys(&plain) {
+            expect_next(pid_tgid, direction::IN, half);
+        }
         return 0;
     }
     if plain.len == 0 {
         return 0;
     }
     let Some(session) = session_of(tgid, half, direction::IN) else {
-        half.missed = 1;
+        half.missed += plain.len;
         count(counter::RECORD_UNTIED, 1);
         return 0;
     };

@@ -50,7 +50,7 @@ pub fn remember(tgid: u32, line: HalfName, payload: u64, len: u32) {
     }
 }
 
-/// Ties a half to the socket that what it decrypts was received from, if that is known.
+/// Ties a half to the socket that what it decrypts was received from, if that is known; whatever its line says.
 #[inline(always)]
 pub fn received(tgid: u32, half: &mut Half, at: u64, len: u64) {
     let Some(print) = print_of(at, len as u32) else { return };
@@ -119,8 +119,8 @@ pub extern "C" fn rustls_record(tgid: u32, print: u64, socket: u64, direction: u
             bind(line.session, socket.key, carrier);
         } else if carrier.other != line.session {
             // The socket has its session, by the half that receives: what was sent before is missing there.
-            line.missed = 1;
             if let Some(session) = get(line.session) {
+                line.missed = session.ways[1].pos;
                 conn::forget(line.session, session);
             }
         }
