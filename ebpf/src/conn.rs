@@ -174,8 +174,10 @@ pub struct Conn {
     pub tries: u8,
     /// See `tls::rustls::RUSTLS`.
     pub halves: u8,
+    /// Calls in which records of rustls were looked for since the last one was found.
+    pub looks: u8,
     /// Explicit padding.
-    pub pad: [u8; 5],
+    pub pad: [u8; 4],
 }
 
 /// Addresses of a socket as an event of the kernel tells them.

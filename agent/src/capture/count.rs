@@ -31,7 +31,7 @@ const KERNEL: [(u32, &str, &str); 22] = [
     (counter::KERNEL_FAULT, "kernel_faults", "reads of kernel memory that failed"),
     (counter::RUN_MISSED, "runs_missed", "runs of a program that the kernel skipped: it was running on that CPU"),
     (counter::SESSION_FULL, "sessions_full", "sessions of TLS that could not be remembered"),
-    (counter::RECORD_UNTIED, "records_untied", "records of rustls that came from no socket that is known"),
+    (counter::RECORD_UNTIED, "records_untied", "records of rustls whose socket was not found"),
     (counter::RECORD_UNREAD, "records_unread", "records of rustls that are not laid out as netspan knows it"),
 ];
 

@@ -7,7 +7,7 @@
 //!
 //! In each case the socket's bytes must be records of TLS, and a socket has one session.
 
-use netspan_ebpf::{counter, direction, known};
+use netspan_ebpf::{counter, direction, known, origin};
 
 use super::{layer, rustls};
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     walk::{Moved, load_lead},
 };
 
-/// Calls of a socket after which its session is not looked for any more: those that send, for rustls all.
+/// Sending calls of a socket after which its session is not looked for any more; and calls after which none of rustls is.
 const TRIES_MAX: u8 = 200;
 /// Bytes of ciphertext that are looked at.
 pub const LOOK: usize = 48;
@@ -50,20 +50,22 @@ pub fn wants_carrier(moved: &Moved, conn: &mut Conn) -> bool {
             }
             is_carrier(conn, moved.direction)
         }
-        layer::CARRIER => is_carrier(conn, moved.direction),
-        _ => false,
+        _ => is_carrier(conn, moved.direction),
     }
 }
 
 /// Whether bytes that are moved on a socket have to be looked at: they are TLS of which it is not known whose it is.
 #[inline(always)]
 pub fn is_carrier(conn: &Conn, direction: u8) -> bool {
-    let is_wanted = match conn.tls {
-        layer::CARRIER => true,
+    let may_be_rustls = match conn.tls {
+        layer::CARRIER if conn.tries < TRIES_MAX => return true,
         layer::CARRIES => conn.halves & rustls::RUSTLS != 0 && conn.halves & 1 << (direction & 1) == 0,
+        layer::CARRIER => true,
+        // Joined late, it may have been in the middle of a record, which is as long as several calls of rustls.
+        layer::NONE => conn.origin == origin::FOUND,
         _ => false,
     };
-    is_wanted && conn.tries < TRIES_MAX
+    may_be_rustls && conn.looks < TRIES_MAX && rustls::uses_rustls(conn.tgid)
 }
 
 /// Looks for the session of the socket whose call is entered in a cell. Global: the verifier checks it once per program.
@@ -97,11 +99,11 @@ pub extern "C" fn carried(slot: u32) -> u32 {
             }
         }
     }
-    let is_rustls = rustls::is_used(tgid);
-    if is_rustls || is_record && direction == u32::from(direction::OUT) {
+    if is_record && direction == u32::from(direction::OUT) && conn.tries < TRIES_MAX {
         conn.tries += 1;
     }
-    if is_rustls {
+    if conn.looks < TRIES_MAX && rustls::uses_rustls(tgid) {
+        conn.looks += 1;
         rustls::rustls_records(slot);
     }
     0

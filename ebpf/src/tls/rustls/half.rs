@@ -28,6 +28,9 @@ use crate::{
 /// to the socket, and moved data.
 pub const RUSTLS: u8 = 4;
 
+/// Records of a line without a socket that are read.
+const UNTIED_MAX: u64 = 64;
+
 /// What names a half; a line is named by its first half.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -176,7 +179,7 @@ pub fn made(pid_tgid: u64, towards: u8, tgid: u32, pointer: u64) {
 pub fn session_of(tgid: u32, half: &mut Half, towards: u8) -> Option<u64> {
     let bit = 1 << (towards & 1);
     if half.socket.key == 0 {
-        if towards == direction::IN {
+        if towards == direction::IN || half.next.wrapping_sub(half.first) > UNTIED_MAX {
             return None;
         }
         let line = line_of(half.line)?;
@@ -192,7 +195,7 @@ pub fn session_of(tgid: u32, half: &mut Half, towards: u8) -> Option<u64> {
     }
     if carrier.halves & bit == 0 {
         carrier.halves |= bit;
-        carrier.tries = 0;
+        carrier.looks = 0;
         carrier.ways[usize::from(towards & 1)].left = 0;
     }
     let session = get(carrier.other)?;

@@ -18,7 +18,7 @@ use netspan_ebpf::{counter, direction};
 
 pub use self::{
     half::{Half, HalfName, Line, RUSTLS, SocketName},
-    record::{is_used, rustls_records},
+    record::{rustls_records, uses_rustls},
 };
 use self::{
     half::{adopt, expect_first, expect_next, half_at, made, may_change, named, session_of},

@@ -20,9 +20,9 @@ use crate::{
 /// Records of one call that are looked at.
 const RECORDS_MAX: u32 = 16;
 
-/// Whether a process has used rustls.
+/// Whether a process has used rustls. What it means for a socket is decided by ciphertext.
 #[inline(always)]
-pub fn is_used(tgid: u32) -> bool {
+pub fn uses_rustls(tgid: u32) -> bool {
     // SAFETY: nothing is kept.
     unsafe { RUSTLS_PROCESSES.get(tgid) }.is_some()
 }
