@@ -68,16 +68,16 @@ mod tests {
     fn functions_are_known_in_both_manglings() {
         for (name, expected) in [
             (
-                "_ZN100_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$7encrypt17h0123456789abcdefE",
+                "_ZN111_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$7encrypt17h0123456789abcdefE",
                 Some(Function::RustlsEncrypt),
             ),
             (
-                "_ZN98_$LT$rustls..crypto..ring..tls12..GcmMessageDecrypter$u20$as$u20$rustls..crypto..cipher..MessageDecrypter$GT$7decrypt17h0123456789abcdefE",
+                "_ZN109_$LT$rustls..crypto..ring..tls12..GcmMessageDecrypter$u20$as$u20$rustls..crypto..cipher..MessageDecrypter$GT$7decrypt17h0123456789abcdefE",
                 Some(Function::RustlsDecrypt),
             ),
             // A compiler that splits a crate makes its private functions unique so.
             (
-                "_ZN98_$LT$rustls..crypto..ring..tls12..GcmMessageDecrypter$u20$as$u20$rustls..crypto..cipher..MessageDecrypter$GT$7decrypt17h0123456789abcdefE.llvm.16479193251924067688",
+                "_ZN109_$LT$rustls..crypto..ring..tls12..GcmMessageDecrypter$u20$as$u20$rustls..crypto..cipher..MessageDecrypter$GT$7decrypt17h0123456789abcdefE.llvm.16479193251924067688",
                 Some(Function::RustlsDecrypt),
             ),
             (
@@ -85,7 +85,7 @@ mod tests {
                 Some(Function::RustlsEncrypt),
             ),
             (
-                "_ZN96_$LT$rustls..crypto..ring..tls13..Aes256GcmAead$u20$as$u20$rustls..crypto..cipher..Tls13AeadAlgorithm$GT$9encrypter17h0123456789abcdefE",
+                "_ZN105_$LT$rustls..crypto..ring..tls13..Aes256GcmAead$u20$as$u20$rustls..crypto..cipher..Tls13AeadAlgorithm$GT$9encrypter17h0123456789abcdefE",
                 Some(Function::RustlsEncrypter),
             ),
             (
@@ -98,25 +98,25 @@ mod tests {
                 Some(Function::RustlsEncrypt),
             ),
             (
-                "_ZN98_$LT$rustls..crypto..ring..tls12..GcmMessageDecrypter$u20$as$u20$rustls..crypto..cipher..MessageDecrypter$GT$7decrypt17h0123456789abcdefE.cold",
+                "_ZN109_$LT$rustls..crypto..ring..tls12..GcmMessageDecrypter$u20$as$u20$rustls..crypto..cipher..MessageDecrypter$GT$7decrypt17h0123456789abcdefE.cold",
                 None,
             ),
             (
-                "_ZN98_$LT$rustls..crypto..cipher..InvalidMessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$7encrypt17h0123456789abcdefE",
+                "_ZN108_$LT$rustls..crypto..cipher..InvalidMessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$7encrypt17h0123456789abcdefE",
                 None,
             ),
             (
-                "_ZN100_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$21encrypted_payload_len17h0123456789abcdefE",
+                "_ZN111_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$21encrypted_payload_len17h0123456789abcdefE",
                 None,
             ),
             // What is inside of a function is not the function.
             (
-                "_ZN100_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$7encrypt28_$u7b$$u7b$closure$u7d$$u7d$17h0123456789abcdefE",
+                "_ZN111_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$7encrypt28_$u7b$$u7b$closure$u7d$$u7d$17h0123456789abcdefE",
                 None,
             ),
             // rustls 0.21 has it elsewhere.
             (
-                "_ZN100_$LT$rustls..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..cipher..MessageEncrypter$GT$7encrypt17h0123456789abcdefE",
+                "_ZN89_$LT$rustls..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..cipher..MessageEncrypter$GT$7encrypt17h0123456789abcdefE",
                 None,
             ),
             ("_ZN6rustls12common_state11CommonState16buffer_plaintext17h0123456789abcdefE", None),

@@ -69,7 +69,7 @@ fn texts_tell_version_and_fork() {
 
 #[test]
 fn one_file_may_hold_several_libraries() {
-    let name = "_ZN100_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$7encrypt17h0123456789abcdefE";
+    let name = "_ZN111_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$7encrypt17h0123456789abcdefE";
     let file = Forged::new().full(&[("gnutls_bye", 0x10), ("BIO_write", 0x20), (name, 0x30), (name, 0x40)]);
     let found = analyse_source(&file.constants(b"/rustls-0.23.46/src/conn.rs\0").bytes()).unwrap();
     let shown: Vec<_> =
