@@ -16,8 +16,7 @@ const PLAIN_MAX: u64 = 1 << 14;
 const CIPHER_MAX: u64 = PLAIN_MAX + 2048;
 /// Bytes that a cipher adds to a record's plaintext: a tag of 16; in TLS 1.3 the type, in TLS 1.2 a nonce of up to 8. One
 /// that pads adds more, and is not recognised.
-const ADDED_MIN: u64 = 16;
-const ADDED_MAX: u64 = 24;
+const ADDED: core::ops::RangeInclusive<u64> = 16..=24;
 /// Chunks of one message at most.
 const CHUNKS_MAX: u64 = 1024;
 /// No memory of a process lies below, and no length is above.
@@ -103,7 +102,7 @@ impl Plain {
         let is_placed = if slices == 0 {
             len == 0 || at >= POINTER_MIN
         } else {
-            slices >= POINTER_MIN && at <= CHUNKS_MAX && skipped <= u64::from(u32::MAX)
+            slices >= POINTER_MIN && at <= CHUNKS_MAX && skipped >> 32 == 0
         };
         // Data goes as of TLS 1.2, whatever the version.
         let is_data = shape != Shape::DATA || (kind >> 16) as u16 == version::TLS12;
@@ -174,7 +173,7 @@ pub fn encrypted(result: u64, plain: u64) -> Option<(u64, u32)> {
     let len = if one < other { one } else { other };
     let added = len.wrapping_sub(u64::from(HEAD)).wrapping_sub(plain);
     let is_large = pointer >= POINTER_MIN && one < POINTER_MIN && other < POINTER_MIN;
-    if !is_large || added < ADDED_MIN || added > ADDED_MAX {
+    if !is_large || !ADDED.contains(&added) {
         return refuse();
     }
     Some((pointer + u64::from(HEAD), len as u32 - HEAD))
