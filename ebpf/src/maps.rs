@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, CgroupArray, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, CgroupArray, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use netspan_ebpf::{CGROUP_RULES_MAX, COMM_LEN, FdKey, FilterConfig, Layout, SCRATCH_CELLS, counter};
 
@@ -55,6 +55,10 @@ pub static TLS_CALLS: LruHashMap<u64, TlsCall> = LruHashMap::with_max_entries(16
 /// What was encrypted for sessions whose socket is not known yet.
 #[map]
 pub static CIPHERTEXTS: LruHashMap<CiphertextKey, u64> = LruHashMap::with_max_entries(8_192, 0);
+
+/// Programs that uprobes may go on with: none, ever. See `tls::keep_stack`.
+#[map]
+pub static NO_PROGRAMS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// When sockets that nobody accepted yet were established.
 #[map]
@@ -203,6 +207,10 @@ pub static LAYOUT: Layout = unsafe { core::mem::zeroed() };
 /// Bytes in a ring from which on a wake-up is sent.
 #[unsafe(no_mangle)]
 pub static WAKE_BYTES: u64 = 65_536;
+
+/// Never anything but 0.
+#[unsafe(no_mangle)]
+pub static NEVER: u32 = 0;
 
 /// Reads a constant in such a way that the compiler does not take the value above for granted.
 #[inline(always)]

@@ -10,7 +10,7 @@ use core::arch::asm;
 use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid, macros::uprobe, programs::ProbeContext};
 use netspan_ebpf::{FdKey, direction, origin, role};
 
-use super::{carrier, current, free, known_session, layer, leave, moved, note, op, open, session};
+use super::{carrier, current, free, keep_stack, known_session, layer, leave, moved, note, op, open, session};
 use crate::{
     conn::{self, Conn},
     maps::FDS,
@@ -114,6 +114,7 @@ fn entered(ctx: &ProbeContext) -> Option<(u32, u64, &'static mut Conn)> {
 /// known yet, which the call itself will show, they are walked over then.
 #[uprobe]
 pub fn go_write(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     if let Some((tgid, key, conn)) = entered(&ctx) {
         let buffer = register::<RBX>(&ctx);
         if conn.other == 0 {
@@ -129,6 +130,7 @@ pub fn go_write(ctx: ProbeContext) -> u32 {
 /// `crypto/tls.(*Conn).Read(buffer)`
 #[uprobe]
 pub fn go_read(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     if let Some((tgid, key, _)) = entered(&ctx) {
         note(goroutine(&ctx, tgid), op::READ, key, register::<RBX>(&ctx), 0);
     }
@@ -138,6 +140,7 @@ pub fn go_read(ctx: ProbeContext) -> u32 {
 /// `crypto/tls.(*Conn).clientHandshake` or `serverHandshake`: a session begins.
 #[uprobe]
 pub fn go_handshake(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     if let Some((_, tgid)) = current() {
         let pointer = register::<RAX>(&ctx);
         if known_session(tgid, pointer).is_none() {
@@ -150,6 +153,7 @@ pub fn go_handshake(ctx: ProbeContext) -> u32 {
 /// `crypto/tls.(*Conn).Close`
 #[uprobe]
 pub fn go_close(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     if let Some((pid_tgid, _)) = current() {
         free(pid_tgid, register::<RAX>(&ctx));
     }
@@ -159,6 +163,7 @@ pub fn go_close(ctx: ProbeContext) -> u32 {
 /// A return instruction of `Read` or `Write`.
 #[uprobe]
 pub fn go_return(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     leave(goroutine(&ctx, tgid), register::<RAX>(&ctx));
     0

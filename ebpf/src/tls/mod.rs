@@ -8,7 +8,10 @@ mod carrier;
 mod golang;
 mod library;
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns};
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns},
+};
 use netspan_ebpf::{close, counter, direction, family, known, origin, role};
 
 pub use self::carrier::{carried, is_record, wants_carrier};
@@ -16,7 +19,7 @@ use crate::{
     conn::{self, Conn, flag},
     emit::count,
     filter::{ports_pass, seen},
-    maps::{SESSIONS, SessionKey, TLS_CALLS},
+    maps::{NEVER, NO_PROGRAMS, SESSIONS, SessionKey, TLS_CALLS, constant},
     user,
     walk::{Moved, Source, walk},
 };
@@ -59,6 +62,22 @@ pub struct TlsCall {
     pub len_at: u64,
     /// One of [`op`].
     pub op: u64,
+}
+
+/// Must be in each program on a uprobe, else the host may crash.
+///
+/// From Linux 6.13 on (x86-64, `bpf_enable_priv_stack`), programs of the type that uprobes have may get a stack per CPU
+/// instead of the thread's, since kprobes are never entered twice on a CPU. Uprobes are: a kernel that preempts may take the
+/// CPU from a thread in the middle of a program, and give it to one that comes to the same program, which then writes over
+/// the first one's stack (seen: 7.2, preemption model lazy, a wild pointer in `walk_frames`). A program that may go on with
+/// another one, by a tail call, keeps the thread's stack (`check_max_stack_depth`). This one never does, and the verifier
+/// removes it.
+#[inline(always)]
+fn keep_stack(ctx: &impl EbpfContext) {
+    if constant(&NEVER) != 0 {
+        // SAFETY: the context is the program's own.
+        unsafe { NO_PROGRAMS.tail_call(ctx, 0) };
+    }
 }
 
 /// The session that a library knows by a pointer, if it is known.
