@@ -37,6 +37,15 @@ pub fn tls_read(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// `SSL_sendfile(ssl, fd, offset, size, flags)`, `gnutls_record_send_file(session, fd, *offset, size)`: the kernel encrypts,
+/// and the plaintext is in no memory of the process. Where it does not, the latter calls `gnutls_record_send`.
+#[uprobe]
+pub fn tls_send_file(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
+    enter(op::WRITE, arg(&ctx, 0), 0, 0);
+    0
+}
+
 /// `SSL_write_ex(ssl, buffer, size, *written)`
 #[uprobe]
 pub fn tls_write_ex(ctx: ProbeContext) -> u32 {

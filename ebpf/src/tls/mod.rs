@@ -56,7 +56,7 @@ pub struct TlsCall {
     pub start_ns: u64,
     /// Key of the session in the connection table.
     pub session: u64,
-    /// The plaintext.
+    /// The plaintext, or 0.
     pub buffer: u64,
     /// Where the number of bytes is stored at the return, or 0 where the return value is the number.
     pub len_at: u64,
@@ -182,7 +182,7 @@ fn leave(caller: u64, result: u64) {
     moved(call.session, direction, call.buffer, len, if is_write { call.start_ns } else { 0 });
 }
 
-/// Walks over plaintext that a session's application sent or got. `start_ns`: when the call was entered, 0 where it just
+/// Walks over plaintext that a session's application sent or got; `buffer` is 0 where it is in no memory. `start_ns`: when the call was entered, 0 where it just
 /// was, or where that does not matter.
 #[inline(always)]
 fn moved(session: u64, direction: u8, buffer: u64, len: u32, start_ns: u64) {
@@ -194,5 +194,6 @@ fn moved(session: u64, direction: u8, buffer: u64, len: u32, start_ns: u64) {
     conn.tgid = (pid_tgid >> 32) as u32;
     carrier::refresh(conn);
     let arrived_ns = if direction == direction::OUT { 0 } else { core::mem::take(&mut conn.arrived_ns) };
-    walk(&Moved { key: session, direction, len, start_ns, arrived_ns, pid_tgid }, conn, &Source::buffer(buffer));
+    let source = if buffer == 0 { Source::nowhere() } else { Source::buffer(buffer) };
+    walk(&Moved { key: session, direction, len, start_ns, arrived_ns, pid_tgid }, conn, &source);
 }

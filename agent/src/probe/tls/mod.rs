@@ -7,6 +7,7 @@
 
 mod attach;
 mod mappings;
+mod programs;
 mod report;
 mod uprobe;
 
@@ -105,7 +106,7 @@ impl Watch {
     ///
     /// # Errors
     /// One line that says why mappings can't be watched, or uprobes not be attached here.
-    pub(super) fn start(programs: &Relocated, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
+    pub(super) fn start(programs: Relocated, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
         let mappings = Mappings::open().map_err(|e| format!("mappings can't be watched: {e}"))?;
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| e.to_string())?);
         let (orders, receiver) = mpsc::channel();
@@ -129,6 +130,9 @@ impl Watch {
                 watcher.expect();
                 watcher.publish();
                 let _ = ready.send(());
+                if let Err(error) = watcher.attacher.prepare() {
+                    log::debug!("programs are loaded when they are needed: {error}");
+                }
                 watcher.run(mappings, &ring, &receiver);
             })
             .map_err(|e| e.to_string())?;
