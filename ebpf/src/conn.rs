@@ -173,7 +173,9 @@ pub struct Conn {
     /// Calls in which the session of a socket was looked for.
     pub tries: u8,
     /// Explicit padding.
-    pub pad: [u8; 6],
+    pub pad: [u8; 2],
+    /// How far the bytes of a direction that carries TLS are copied, from its first one on; 0: not at all.
+    pub hellos: [u16; 2],
 }
 
 /// Addresses of a socket as an event of the kernel tells them.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod choice;
+mod hellos;
 mod lru;
 mod reader;
 mod socket;
@@ -10,6 +11,7 @@ mod stream;
 mod table;
 
 pub(crate) use choice::{Choice, Undecided};
+pub use hellos::HELLOS_MAX;
 pub(crate) use lru::Lru;
 pub use socket::{Family, Origin, Role, Socket, SocketEnd};
 pub(crate) use stream::Stream;

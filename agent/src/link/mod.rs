@@ -26,6 +26,7 @@ mod resolve;
 mod rpc;
 mod target;
 mod timing;
+mod tls;
 
 use crate::{
     conn::{Role, Socket},
