@@ -2,7 +2,8 @@
 //! the version and the protocol that were chosen. The parser reads the same from it.
 
 use super::hello::{
-    CLIENT_HELLO, HANDSHAKE, PROTOCOL_NEGOTIATION, RANDOM, SERVER_HELLO, SERVER_NAME, SUPPORTED_VERSIONS, is_of_host_name,
+    CLIENT_HELLO, HANDSHAKE, PROTOCOL_NEGOTIATION, RANDOM, SERVER_HELLO, SERVER_NAME, SUPPORTED_VERSIONS,
+    is_of_host_name,
 };
 
 /// What stands in the place of a masked byte. An extension type with it is none that the parser looks at.
