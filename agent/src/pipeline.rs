@@ -269,6 +269,7 @@ impl<I: Identities> Pipeline<I> {
                     self.linker.finished(conn, exchange, at_ns, resource);
                 }
                 Report::Notice { notice: Notice::Opaque, .. } => {}
+                Report::Hellos { conn, hellos } => self.linker.hellos(conn, hellos),
                 Report::Lost { tgid, at_ns } => self.linker.lost(tgid, at_ns),
                 Report::Closed(closed) => {
                     self.linker.closed(closed.socket.id, closed.at_ns);

@@ -159,6 +159,12 @@ impl Socket {
         }
     }
 
+    /// The same with what was said in the clear when it began.
+    #[must_use]
+    pub fn with_hellos(&self, hellos: Arc<Hellos>) -> Self {
+        Self { hellos: Some(hellos), ..self.clone() }
+    }
+
     /// How long establishing took, for the end that connected.
     pub fn connect_ns(&self) -> Option<u64> {
         let begun = self.role == Role::Client && self.syn_ns != 0;

@@ -30,6 +30,13 @@ const EXPIRE_EVERY_NS: u64 = 5_000_000_000;
 pub enum Report {
     /// A connection is known, or known better.
     Socket(Arc<Socket>),
+    /// What was said when a session of TLS began. It may come when the session is over: another connection told it.
+    Hellos {
+        /// Id of the session's connection.
+        conn: u64,
+        /// What was said so far.
+        hellos: Arc<tls::Hellos>,
+    },
     /// A protocol's notice about a connection, at the time of the event that gave rise to it.
     Notice {
         /// Id of the connection.
@@ -198,7 +205,7 @@ impl Table {
             Event::Conn(event) => self.update(event, out),
             Event::Data(event, payload) if event.flags & data_flag::HELLO != 0 => {
                 if let Some((session, hellos)) = self.hellos.data(event, payload) {
-                    self.learn(session, &hellos, out);
+                    self.learn(session, hellos, out);
                 }
             }
             Event::Data(event, payload) => {
@@ -232,11 +239,11 @@ impl Table {
     }
 
     /// More is known of how a session began.
-    fn learn(&mut self, session: u64, hellos: &Arc<tls::Hellos>, out: &mut Vec<Report>) {
+    fn learn(&mut self, session: u64, hellos: Arc<tls::Hellos>, out: &mut Vec<Report>) {
         if let Some(conn) = self.conns.touch(session) {
-            conn.socket = Arc::new(Socket { hellos: Some(Arc::clone(hellos)), ..Socket::clone(&conn.socket) });
-            out.push(Report::Socket(Arc::clone(&conn.socket)));
+            conn.socket = Arc::new(conn.socket.with_hellos(Arc::clone(&hellos)));
         }
+        out.push(Report::Hellos { conn: session, hellos });
     }
 
     /// Ends exchanges and connections that were silent for too long at `now_ns`.

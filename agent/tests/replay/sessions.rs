@@ -50,34 +50,25 @@ const SERVER: &[u8] = b"\x16\x03\x03\x00\x46\x02\x00\x00\x42\x03\x03hunter2.hunt
 
 #[test]
 fn spans_of_a_session_say_what_its_hellos_said_and_a_recording_keeps_no_more_of_them() {
-    for carrier_first in [true, false] {
-        let mut play = Play::new();
-        let nginx = play.process(10, "nginx");
-        let carrier = play.accept(nginx);
-        let hellos = |play: &mut Play| {
-            play.hello(carrier, direction::IN, &CLIENT[..5]);
-            play.hello(carrier, direction::IN, &CLIENT[5..]);
-            play.hello(carrier, direction::OUT, SERVER);
-        };
-        if carrier_first {
-            hellos(&mut play);
-        }
-        let session = play.session(carrier, role::SERVER);
-        play.receive(session, 10, &get("/shop", ""), 0);
-        if !carrier_first {
-            hellos(&mut play);
-        }
-        play.answer(session, 10);
-        play.end(session, close::CLOSED, 0);
-        play.close(carrier);
-        let spans = play.spans();
-        let told = ["tls.protocol.name", "tls.protocol.version", "tls.next_protocol", "tls.client.server_name"]
-            .map(|name| attribute(&spans[0], name));
-        assert_eq!(told, ["tls", "1.2", "http/1.1", "shop.example"].map(|value| Some(value.to_owned())));
-        let file = recorded(&play);
-        assert_eq!(replayed(&play, &file).0, play.run(0.95), "carrier first: {carrier_first}");
-        let mut plain = Vec::new();
-        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&file[..]), &mut plain).unwrap();
-        assert!(!plain.windows(7).any(|window| window == b"hunter2"));
-    }
+    let mut play = Play::new();
+    let nginx = play.process(10, "nginx");
+    let carrier = play.accept(nginx);
+    play.hello(carrier, direction::IN, &CLIENT[..5]);
+    play.hello(carrier, direction::IN, &CLIENT[5..]);
+    play.hello(carrier, direction::OUT, SERVER);
+    let session = play.session(carrier, role::SERVER);
+    play.receive(session, 10, &get("/shop", ""), 0);
+    play.answer(session, 10);
+    play.end(session, close::CLOSED, 0);
+    play.close(carrier);
+    // The rings may give the session's events before its carrier's, its end included: the play tries both.
+    let spans = play.spans();
+    let told = ["tls.protocol.name", "tls.protocol.version", "tls.next_protocol", "tls.client.server_name"]
+        .map(|name| attribute(&spans[0], name));
+    assert_eq!(told, ["tls", "1.2", "http/1.1", "shop.example"].map(|value| Some(value.to_owned())));
+    let file = recorded(&play);
+    assert_eq!(replayed(&play, &file).0, play.run(0.95));
+    let mut plain = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&file[..]), &mut plain).unwrap();
+    assert!(!plain.windows(7).any(|window| window == b"hunter2"));
 }
