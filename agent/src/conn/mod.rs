@@ -2,6 +2,7 @@
 //! gaps. It knows no protocol but for asking which one a connection speaks.
 #![forbid(unsafe_code)]
 
+mod broken;
 mod choice;
 mod hellos;
 mod lru;

@@ -2,6 +2,7 @@
 //! and everything that falls out of it is counted and told.
 
 use super::{
+    broken::Broken,
     hellos::Hellos,
     lru::Lru,
     reader::{Reader, Sums},
@@ -122,6 +123,7 @@ pub struct Counts {
 /// The connection table. See the [module](self).
 pub struct Table {
     conns: Lru<Conn>,
+    broken: Broken,
     hellos: Hellos,
     redaction: Arc<Redaction>,
     counts: Counts,
@@ -153,6 +155,7 @@ impl Table {
         Self {
             conns: Lru::new(capacity),
             hellos: Hellos::default(),
+            broken: Broken::default(),
             redaction,
             counts: Counts::default(),
             sums: Sums::default(),
@@ -213,6 +216,10 @@ impl Table {
                 self.data(event, payload, out);
             }
             Event::Close(event) => {
+                if self.broken.remove(event.head.conn) && !self.conns.contains(event.head.conn) {
+                    // The process lets go of what was told to be over.
+                    return;
+                }
                 if !matches!(event.how, close::SHUT_WRITE | close::PEER_END) {
                     self.total(&event.head, out);
                 }
@@ -383,6 +390,9 @@ impl Table {
             && let Some(conn) = self.conns.remove(head.conn)
         {
             self.counts.closed += 1;
+            if matches!(end, End::Error(_)) {
+                self.broken.note(head.conn);
+            }
             conn.reader.add_counts(&mut self.sums);
             out.push(Report::Closed(closed(&conn, head.time_ns, end)));
         }

@@ -2,7 +2,7 @@
 //! link is made only if nothing contradicts it; no parent is better than a wrong one.
 
 use super::{
-    ADDRESS_WAIT_NS, Key, Linker,
+    ADDRESS_WAIT_NS, CALL_WAIT_NS, Key, Linker,
     node::{Decision, Node, Parent},
     process::Cause,
 };
@@ -23,6 +23,8 @@ enum Mirror {
     Found(Key),
     /// It may be this one, which is not finished.
     Open(Key),
+    /// The other end is known, and a request of it is not: the call that sent it may not have returned yet.
+    Missing,
     None,
 }
 
@@ -42,9 +44,11 @@ impl Linker {
                     Decision::local(client, Link { method: Method::Socket, confidence: 1.0 })
                 }
                 Mirror::Open(client) => return Verdict::After(client),
-                Mirror::None => {
-                    let until = end_ns.map_or(0, |end_ns| end_ns.saturating_add(ADDRESS_WAIT_NS));
-                    if !now_or_never && self.now_ns <= until && self.may_mirror(key) {
+                none @ (Mirror::Missing | Mirror::None) => {
+                    let is_missing = matches!(none, Mirror::Missing);
+                    let at_most = if is_missing { CALL_WAIT_NS } else { ADDRESS_WAIT_NS };
+                    let until = end_ns.map_or(0, |end_ns| end_ns.saturating_add(at_most));
+                    if !now_or_never && self.now_ns <= until && (is_missing || self.may_mirror(key)) {
                         return Verdict::At(until);
                     }
                     by_header
@@ -117,9 +121,15 @@ impl Linker {
             }
         }
         self.counts.contradicted += u64::from(contradicted);
+        // Calls on one connection return in their order, but for threads that write to it at once: what came later tells
+        // that nothing is missing.
+        let later =
+            conn.exchanges.iter().filter_map(|ordinal| self.nodes.get(&Key { conn: client_conn, ordinal: *ordinal }));
+        let is_passed = contradicted || later.into_iter().any(|client| client.start_ns > server.start_ns);
         match (&found[..], open) {
             ([client], _) => Mirror::Found(*client),
             ([], Some(client)) => Mirror::Open(client),
+            ([], None) if !is_passed => Mirror::Missing,
             _ => Mirror::None,
         }
     }

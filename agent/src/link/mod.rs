@@ -63,6 +63,9 @@ pub const NODES_MAX: usize = 131_072;
 pub const PROCESSES_MAX: usize = 8192;
 /// How long a finished server exchange waits for addresses that may yet show that its client is on this host.
 pub const ADDRESS_WAIT_NS: u64 = 100_000_000;
+/// How long it waits for its client's exchange where the client's connection is known: the thread that sent the request may
+/// lose its CPU before the call returns, and be told of after it was answered.
+pub const CALL_WAIT_NS: u64 = 500_000_000;
 
 /// The default of `--min-confidence`: a link below it is not made, but told of as a span link.
 pub const DEFAULT_MIN_CONFIDENCE: f64 = 0.95;

@@ -1,11 +1,14 @@
 //! `bpf(2)`, as far as aya does not do it.
 
 use std::{
+    ffi::CStr,
     io,
     mem::offset_of,
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
+/// `BPF_PROG_TYPE_KPROBE`
+pub const KPROBE: u32 = 2;
 /// `BPF_PROG_TYPE_RAW_TRACEPOINT`
 pub const RAW_TRACEPOINT: u32 = 17;
 /// `BPF_PROG_TYPE_TRACING`
@@ -14,21 +17,26 @@ pub const TRACING: u32 = 26;
 pub const FENTRY: u32 = 24;
 /// `BPF_TRACE_FEXIT`
 pub const FEXIT: u32 = 25;
+/// `BPF_TRACE_UPROBE_MULTI`
+pub const UPROBE_MULTI: u32 = 48;
 
 const PROG_LOAD: libc::c_long = 5;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BTF_GET_FD_BY_ID: libc::c_long = 19;
+const LINK_CREATE: libc::c_long = 28;
 /// `BPF_LOG_STATS`
 const LOG_STATS: u32 = 4;
 
 /// A program to load.
 #[derive(Clone, Copy, Default)]
 pub struct Program<'a> {
+    /// What the kernel calls it: at most 15 bytes, letters, digits, `_` and `.`; longer names are cut.
+    pub name: &'a str,
     /// `BPF_PROG_TYPE_*`
     pub kind: u32,
     /// Its instructions, of 64 bits each.
     pub code: &'a [u64],
-    /// `BPF_TRACE_*`, for [`TRACING`].
+    /// `BPF_TRACE_*`, for [`TRACING`] and for uprobes that are attached many at a time.
     pub attach_type: u32,
     /// The function's number among the kernel's types, for [`TRACING`].
     pub attach_to: u32,
@@ -37,7 +45,7 @@ pub struct Program<'a> {
 }
 
 /// What a program's functions are.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Functions<'a> {
     /// The types.
     pub btf: BorrowedFd<'a>,
@@ -75,8 +83,12 @@ struct LoadAttributes {
 
 /// Loads a program. The log, where one is given, gets the verifier's statistics (from Linux 5.2).
 pub fn load(program: &Program<'_>, log: Option<&mut [u8]>) -> io::Result<OwnedFd> {
-    let &Program { kind, code, attach_type, attach_to, functions } = program;
+    let &Program { name: given, kind, code, attach_type, attach_to, functions } = program;
+    let mut name = [0; 16];
+    // The last byte stays 0.
+    name.iter_mut().take(15).zip(given.bytes()).for_each(|(to, from)| *to = from);
     let mut attributes = LoadAttributes {
+        name,
         kind,
         instructions: code.len() as u32,
         code: code.as_ptr().addr() as u64,
@@ -99,6 +111,50 @@ pub fn load(program: &Program<'_>, log: Option<&mut [u8]>) -> io::Result<OwnedFd
     // SAFETY: what the attributes point to outlives the call and has as many bytes as they say; the kernel writes to the
     // log alone, which is borrowed as mutable.
     unsafe { new_descriptor(PROG_LOAD, &mut attributes) }
+}
+
+/// Attaches a program that was loaded for [`UPROBE_MULTI`] to places of a file, in bytes from its beginning: at these
+/// instructions, or at the returns of the functions that begin there. For one process, or for all. From Linux 6.6.
+pub fn attach_uprobes(
+    program: BorrowedFd<'_>,
+    path: &CStr,
+    offsets: &[u64],
+    at_return: bool,
+    pid: Option<u32>,
+) -> io::Result<OwnedFd> {
+    /// `union bpf_attr` for `BPF_LINK_CREATE`.
+    #[repr(C)]
+    struct Attributes {
+        program: u32,
+        target: u32,
+        attach_type: u32,
+        flags: u32,
+        path: u64,
+        offsets: u64,
+        reference_counters: u64,
+        cookies: u64,
+        count: u32,
+        /// `BPF_F_UPROBE_MULTI_RETURN`
+        at_return: u32,
+        pid: u32,
+        padding: u32,
+    }
+    let mut attributes = Attributes {
+        program: program.as_raw_fd().cast_unsigned(),
+        target: 0,
+        attach_type: UPROBE_MULTI,
+        flags: 0,
+        path: path.as_ptr().addr() as u64,
+        offsets: offsets.as_ptr().addr() as u64,
+        reference_counters: 0,
+        cookies: 0,
+        count: offsets.len() as u32,
+        at_return: u32::from(at_return),
+        pid: pid.unwrap_or(0),
+        padding: 0,
+    };
+    // SAFETY: what the attributes point to outlives the call and has as many elements as they say; it is only read.
+    unsafe { new_descriptor(LINK_CREATE, &mut attributes) }
 }
 
 /// The types of that number, which a program's information names.

@@ -16,6 +16,7 @@ mod object;
 mod perf;
 mod preemption;
 mod raw_tracepoint;
+mod relocated;
 mod socket;
 mod syscall;
 pub mod tls;
@@ -30,14 +31,7 @@ pub use descriptor::{Descriptor, inspect};
 pub use kernel::Kernel;
 pub use unix_diag::UnixDiag;
 
-use std::{
-    fmt,
-    fs::File,
-    os::fd::AsRawFd as _,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{fmt, fs::File, os::fd::AsRawFd as _, path::PathBuf, time::Duration};
 
 use aya::{
     Ebpf,
@@ -46,7 +40,10 @@ use aya::{
 };
 use netspan_ebpf::{CGROUP_RULES_MAX, FdKey, FilterConfig, Layout, RING_SHARDS};
 
-use self::kretprobe::ReturnProbes;
+use self::{
+    kretprobe::ReturnProbes,
+    relocated::{Maps, Relocated},
+};
 
 /// A family of hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,7 +170,9 @@ pub struct Probes {
     pub hooks: Vec<Hook>,
     /// Why a preferred family does not run.
     pub fallbacks: Vec<(Family, String)>,
-    ebpf: Arc<Mutex<Ebpf>>,
+    ebpf: Ebpf,
+    /// All of them, or why not.
+    maps: Result<Maps, String>,
     tls: Option<tls::Watch>,
     /// Keeps what aya does not.
     _returns: Option<ReturnProbes>,
@@ -209,7 +208,8 @@ impl Probes {
         ebpf: Ebpf,
         returns: Option<ReturnProbes>,
     ) -> Self {
-        Self { family, hooks, fallbacks, ebpf: Arc::new(Mutex::new(ebpf)), tls: None, _returns: returns }
+        let maps = Maps::of(&ebpf);
+        Self { family, hooks, fallbacks, ebpf, maps, tls: None, _returns: returns }
     }
 
     /// Keeps the hooks on TLS libraries attached from now on, in processes that `admits` lets pass. Those that run
@@ -218,7 +218,8 @@ impl Probes {
     /// # Errors
     /// One line that says why not; everything else works without.
     pub fn watch_tls(&mut self, admits: tls::Admits) -> Result<(), String> {
-        self.tls = Some(tls::Watch::start(Arc::clone(&self.ebpf), admits, TLS_START)?);
+        let programs = Relocated::of(&self.ebpf, self.maps.as_ref()?)?;
+        self.tls = Some(tls::Watch::start(&programs, admits, TLS_START)?);
         Ok(())
     }
 
@@ -230,12 +231,7 @@ impl Probes {
     /// Finds out how many instructions the verifier went through where the kernel does not tell; it takes about as long as
     /// loading did.
     pub fn count_verified(&mut self) {
-        let ebpf = self.ebpf.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        verified::count(&ebpf, &mut self.hooks);
-    }
-
-    fn object(&self) -> MutexGuard<'_, Ebpf> {
-        self.ebpf.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        verified::count(&self.ebpf, &mut self.hooks);
     }
 
     /// Takes the rings; can be done once.
@@ -244,7 +240,7 @@ impl Probes {
         NAMES
             .into_iter()
             .map(|name| {
-                let map = self.object().take_map(name).ok_or(ProbeError::Map(name, "absent".into()))?;
+                let map = self.ebpf.take_map(name).ok_or(ProbeError::Map(name, "absent".into()))?;
                 RingBuf::try_from(map).map_err(|e| ProbeError::Map(name, e.to_string()))
             })
             .collect()
@@ -252,18 +248,18 @@ impl Probes {
 
     /// Takes the reader of the kernel side's counters; can be done once.
     pub fn counters(&mut self) -> Result<Counters, ProbeError> {
-        Counters::new(&mut self.object())
+        Counters::new(&mut self.ebpf)
     }
 
     /// Takes the writer of the descriptor table; can be done once.
     pub fn descriptors(&mut self) -> Result<Descriptors, ProbeError> {
-        let map = self.object().take_map("FDS").ok_or(ProbeError::Map("FDS", "absent".into()))?;
+        let map = self.ebpf.take_map("FDS").ok_or(ProbeError::Map("FDS", "absent".into()))?;
         Ok(Descriptors { map: HashMap::try_from(map).map_err(|e| ProbeError::Map("FDS", e.to_string()))? })
     }
 
     /// Takes the filters' maps; can be done once.
     pub fn filters(&mut self) -> Result<Filters, ProbeError> {
-        Filters::new(&mut self.object())
+        Filters::new(&mut self.ebpf)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The family `syscall`: its hooks, and how they are loaded.
 
+use std::path::Path;
+
 use aya::{Ebpf, EbpfLoader, maps::Array};
 use netspan_ebpf::syscall;
 
@@ -11,7 +13,7 @@ use super::{
     permission,
     preemption::Model,
     raw_tracepoint, tracefs,
-    tracepoint::{attach, require},
+    tracepoint::{self, attach, require},
 };
 
 /// A system call: its name as the tracepoints have it, its number, which of [`syscall`] it is, need.
@@ -106,8 +108,8 @@ pub fn load(options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
         hooks.push(hook);
     }
     hooks.push(arrival(&mut ebpf, &tracefs));
-    if let Err(why) = raw(&mut ebpf, &mut hooks) {
-        log::debug!("raw tracepoints don't work here ({why}): single ones are used");
+    if let Err(why) = every(&mut ebpf, &tracefs, &mut hooks) {
+        log::debug!("the tracepoints of all calls don't work here ({why}): single ones are used");
         hooks.push(Hook {
             program: "raw_sys_enter",
             target: raw_tracepoint::target("sys_enter"),
@@ -127,20 +129,15 @@ pub fn load(options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
     Ok((ebpf, hooks))
 }
 
-/// The two programs that all system calls pass, and their raw tracepoints. The entry is attached last, since a return
-/// without an entry is nothing.
-const PAIR: [(&str, &str); 2] = [("raw_sys_exit", "sys_exit"), ("raw_sys_enter", "sys_enter")];
-/// The same twice more, where the kernel may skip a program.
-const AGAIN: [(&str, &str); 4] = [
-    ("raw_sys_exit_again", "sys_exit"),
-    ("raw_sys_exit_third", "sys_exit"),
-    ("raw_sys_enter_again", "sys_enter"),
-    ("raw_sys_enter_third", "sys_enter"),
-];
+/// The two programs that all system calls pass, and their tracepoints. The entry is attached last, since a return without
+/// an entry is nothing.
+const RAW: [(&str, &str); 2] = [("raw_sys_exit", "sys_exit"), ("raw_sys_enter", "sys_enter")];
+/// The same by perf.
+const PERF: [(&str, &str); 2] = [("perf_sys_exit", "sys_exit"), ("perf_sys_enter", "sys_enter")];
 
 /// Attaches the two hooks that all system calls pass. Both are loaded before one is attached: half of them would be worse
 /// than none.
-fn raw(ebpf: &mut Ebpf, hooks: &mut Vec<Hook>) -> Result<(), String> {
+fn every(ebpf: &mut Ebpf, tracefs: &Path, hooks: &mut Vec<Hook>) -> Result<(), String> {
     if cfg!(not(target_arch = "x86_64")) {
         return Err("the registers are known on x86-64 only".into());
     }
@@ -150,21 +147,30 @@ fn raw(ebpf: &mut Ebpf, hooks: &mut Vec<Hook>) -> Result<(), String> {
         let index = u32::try_from(number).map_err(|e| e.to_string())?;
         numbers.set(index, which, 0).map_err(|e| format!("SYSCALLS: {e}"))?;
     }
-    let mut pairs = PAIR.to_vec();
     if Model::of_kernel().skips_raw_tracepoints() {
-        pairs.extend(AGAIN);
+        for (name, _) in PERF {
+            tracepoint::load(ebpf, name)?;
+        }
+        for (name, event) in PERF {
+            let hook = attach(ebpf, tracefs, name, "raw_syscalls", event, Must);
+            if let HookState::Failed(why) = hook.state {
+                return Err(why);
+            }
+            hooks.push(hook);
+        }
+        return Ok(());
     }
-    for (name, _) in &pairs {
+    for (name, _) in RAW {
         raw_tracepoint::load(ebpf, name)?;
     }
-    for (name, event) in pairs {
+    for (name, event) in RAW {
         hooks.push(raw_tracepoint::attach(ebpf, name, event)?);
     }
     Ok(())
 }
 
 /// Attaches to the arrival of data, where the kernel tells it.
-fn arrival(ebpf: &mut Ebpf, tracefs: &std::path::Path) -> Hook {
+fn arrival(ebpf: &mut Ebpf, tracefs: &Path) -> Hook {
     const NAME: &str = "sk_data_ready";
     if tracefs::format(tracefs, "sock", NAME).is_none() {
         let target = raw_tracepoint::target(NAME);

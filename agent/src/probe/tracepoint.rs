@@ -34,12 +34,18 @@ pub fn attach(ebpf: &mut Ebpf, tracefs: &Path, name: &'static str, category: &st
     hook
 }
 
-fn try_attach(ebpf: &mut Ebpf, name: &str, category: &str, event: &str) -> Result<Option<u32>, String> {
+/// Loads a program, if it is not.
+pub fn load<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut TracePoint, String> {
     let program: &mut TracePoint =
         ebpf.program_mut(name).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))?;
     if program.fd().is_err() {
         program.load().map_err(|e| reason(&e))?;
     }
+    Ok(program)
+}
+
+fn try_attach(ebpf: &mut Ebpf, name: &str, category: &str, event: &str) -> Result<Option<u32>, String> {
+    let program = load(ebpf, name)?;
     program.attach(category, event).map_err(|e| reason(&e))?;
     Ok(program.info().ok().and_then(|info| info.verified_instruction_count()))
 }

@@ -2,20 +2,15 @@
 //! 5.16): the program is loaded once more, for the statistics in the verifier's log (from 5.2), and let go at once. aya
 //! asks for a log only when loading failed.
 
-use std::{
-    cell::OnceCell,
-    collections::{HashMap, HashSet},
-    os::fd::{AsFd as _, AsRawFd as _},
-};
+use std::{cell::OnceCell, collections::HashMap};
 
-use aya::{
-    Btf, Ebpf,
-    maps::{Map, MapData},
-    programs::Program,
-};
-use aya_obj::{Object, btf::BtfKind, generated::bpf_insn};
+use aya::{Btf, Ebpf, programs::Program};
+use aya_obj::btf::BtfKind;
 
-use super::{Hook, HookState, bpf, object::OBJECT};
+use super::{
+    Hook, HookState, bpf,
+    relocated::{As, Maps, Relocated},
+};
 
 /// Bytes of the verifier's log. The statistics are some lines, but the kernel (seen: 6.18) wants room for what it writes
 /// on the way and takes back; before 5.16 no kernel takes more than this (`bpf_check`).
@@ -44,51 +39,23 @@ pub fn count(ebpf: &Ebpf, hooks: &mut [Hook]) {
 /// The programs of an object that is loaded, to be loaded again.
 struct Again<'a> {
     ebpf: &'a Ebpf,
-    object: Object,
+    object: Relocated,
     /// The kernel's types; read when they are first needed.
     types: OnceCell<Btf>,
 }
 
 impl<'a> Again<'a> {
-    /// Puts in the maps' descriptors and the functions that are called, as aya did.
     fn of(ebpf: &'a Ebpf) -> Result<Self, String> {
-        let mut object = Object::parse(OBJECT).map_err(|e| e.to_string())?;
-        let features = aya::features();
-        if let Some(features) = features.btf() {
-            object.fixup_and_sanitize_btf(features).map_err(|e| e.to_string())?;
-        }
-        let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
-        let maps = std::mem::take(&mut object.maps);
-        let descriptors = maps.iter().filter_map(|(name, map)| {
-            let descriptor = data(ebpf.map(name)?)?.fd().as_fd().as_raw_fd();
-            Some((name.as_str(), descriptor, map))
-        });
-        object.relocate_maps(descriptors, &sections).map_err(|e| e.to_string())?;
-        object.relocate_calls(&sections).map_err(|e| e.to_string())?;
-        object.sanitize_functions(features);
-        Ok(Self { ebpf, object, types: OnceCell::new() })
+        Ok(Self { ebpf, object: Relocated::of(ebpf, &Maps::of(ebpf)?)?, types: OnceCell::new() })
     }
 
     /// Loads the program of a hook as it was loaded before, and gives what the log says.
     fn load(&self, hook: &Hook) -> Result<u32, String> {
         let loaded = self.ebpf.program(hook.program).ok_or("not in the object")?;
-        let info = loaded.info().map_err(|e| e.to_string())?;
-        let program = self.object.programs.get(hook.program).ok_or("not in the object")?;
-        let function = self.object.functions.get(&program.function_key()).ok_or("it has no function")?;
-        let btf = info.btf_id().map(bpf::btf_by_id).transpose().map_err(|e| format!("its types: {e}"))?;
-        let records = function.func_info.func_info_bytes();
-        let record_size = function.func_info_rec_size as u32;
-        let code: Vec<u64> = function.instructions.iter().copied().map(word).collect();
+        let kind = loaded.info().map_err(|e| e.to_string())?.program_type() as u32;
         let (attach_type, attach_to) = self.trampoline(loaded, hook)?;
-        let again = bpf::Program {
-            kind: info.program_type() as u32,
-            code: &code,
-            attach_type,
-            attach_to,
-            functions: btf.as_ref().map(|btf| bpf::Functions { btf: btf.as_fd(), records: &records, record_size }),
-        };
         let mut log = vec![0; LOG_BYTES];
-        bpf::load(&again, Some(&mut log)).map_err(|e| format!("it does not load again: {e}"))?;
+        self.object.load(hook.program, As { kind, attach_type, attach_to }, Some(&mut log))?;
         processed(&log).ok_or_else(|| "the verifier's log does not tell".to_owned())
     }
 
@@ -106,29 +73,6 @@ impl<'a> Again<'a> {
         let types = self.types.get().ok_or("no BTF")?;
         Ok((kind, types.id_by_type_name_kind(function, BtfKind::Func).map_err(|e| e.to_string())?))
     }
-}
-
-/// A map of one of the types that the programs use.
-fn data(map: &Map) -> Option<&MapData> {
-    match map {
-        Map::Array(data)
-        | Map::CgroupArray(data)
-        | Map::HashMap(data)
-        | Map::LruHashMap(data)
-        | Map::PerCpuArray(data)
-        | Map::PerCpuHashMap(data)
-        | Map::PerCpuLruHashMap(data)
-        | Map::RingBuf(data) => Some(data),
-        _ => None,
-    }
-}
-
-/// An instruction as a number: code, registers, offset, immediate value (`struct bpf_insn`, little-endian).
-fn word(instruction: bpf_insn) -> u64 {
-    let registers = u64::from(instruction.dst_reg()) | u64::from(instruction.src_reg()) << 4;
-    let offset = u64::from(instruction.off.cast_unsigned());
-    let immediate = u64::from(instruction.imm.cast_unsigned());
-    u64::from(instruction.code) | registers << 8 | offset << 16 | immediate << 32
 }
 
 /// N of "processed N insns (limit 1000000) ...".

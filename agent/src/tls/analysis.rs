@@ -75,46 +75,17 @@ impl How {
     }
 }
 
-/// What the BPF side has to know of a Go program.
-///
-/// Registers (Go's `ABIInternal`, <https://go.dev/s/regabi>): a method's receiver is in RAX (x0 on `AArch64`), the bytes of
-/// `Read` and `Write` in RBX (x1) with their length in RCX (x2). At a return instruction, n is in RAX (x0) and the
-/// error's type in RBX (x1), zero where there is none. The receiver is not kept until then; the goroutine is, in R14
-/// (x28), and a goroutine can change its thread in between: calls are keyed by process and goroutine.
-///
-/// The descriptor: a `tls.Conn` begins with `conn net.Conn`, a pointer to an itab and a pointer to the value. If the itab
-/// is that of [`tcp_conn_itab`](Self::tcp_conn_itab), the value is a `net.TCPConn`, which begins with a pointer to a
-/// `netFD`, which begins with a `poll.FD`, whose `Sysfd` (an `int`) is at [`SYSFD`](Self::SYSFD). This holds from Go
-/// 1.9, where `internal/poll` began, to 1.27, by their sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GoFacts {
-    /// Go's minor version: 21 of "go1.21.3".
-    pub minor: u32,
-    /// Where the itab of `*net.TCPConn` as a `net.Conn` lies, in bytes from where the file's first byte is mapped (the
-    /// start of the mapping with offset 0 in `/proc/PID/maps`). Nothing where it was not found: then what a `tls.Conn`
-    /// stands on can't be told.
-    pub tcp_conn_itab: Option<u64>,
-}
-
-impl GoFacts {
-    /// Where in a `tls.Conn` its `net.Conn` is, in bytes.
-    pub const CONN: u64 = 0;
-    /// Where in a `poll.FD` the descriptor is, in bytes.
-    pub const SYSFD: u64 = 16;
-}
-
 /// One library in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Analysis {
     /// Which.
     pub library: Library,
-    /// What the file says of its version: "OpenSSL 3.0.19 27 Jan 2026", or where there is no such text the newest symbol
-    /// version, `OPENSSL_3.0.0`; "go1.27.3"; "0.23.46".
+    /// What the file says of its version, if that was found on the way (see [`openssl_version`](super::openssl_version)):
+    /// "OpenSSL 3.0.19 27 Jan 2026", or where there is no such text the newest symbol version, `OPENSSL_3.0.0`;
+    /// "go1.27.3"; "0.23.46".
     pub version: Option<String>,
     /// How its functions were located.
     pub how: How,
     /// Where to hook; sorted, no two alike, never empty.
     pub hooks: Vec<Hook>,
-    /// For [`Library::Go`].
-    pub go: Option<GoFacts>,
 }

@@ -53,6 +53,8 @@ pub struct Cache {
     known: FxHashMap<FileKey, (Outcome, u64)>,
     /// Uses in their order; one that is not its file's last means nothing.
     uses: VecDeque<(FileKey, u64)>,
+    /// Versions that had to be searched for.
+    versions: FxHashMap<FileKey, Option<String>>,
     now: u64,
     capacity: usize,
     counts: Counts,
@@ -68,7 +70,8 @@ impl Cache {
     /// At least one file, at most [`FILES_MAX`].
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, FILES_MAX);
-        Self { known: FxHashMap::default(), uses: VecDeque::new(), now: 0, capacity, counts: Counts::default() }
+        let (known, versions) = (FxHashMap::default(), FxHashMap::default());
+        Self { known, uses: VecDeque::new(), versions, now: 0, capacity, counts: Counts::default() }
     }
 
     /// What is known of a file, else what `analyse` says of it, which is remembered. What failed to be read is not.
@@ -93,6 +96,14 @@ impl Cache {
         self.known.insert(key, (Arc::clone(&outcome), self.now));
         self.used(key);
         outcome
+    }
+
+    /// The version of a file's library as `search` finds it, which is remembered.
+    pub fn version_or(&mut self, key: FileKey, search: impl FnOnce() -> Option<String>) -> Option<String> {
+        if self.versions.len() >= self.capacity {
+            self.versions.clear();
+        }
+        self.versions.entry(key).or_insert_with(search).clone()
     }
 
     /// What happened.

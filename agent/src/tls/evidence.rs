@@ -24,8 +24,8 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    /// Goes through the constants.
-    pub(super) fn collect(image: &Image<'_>) -> Result<Self, Refusal> {
+    /// Goes through the constants; with `version_only` until OpenSSL's version is found.
+    pub(super) fn collect(image: &Image<'_>, version_only: bool) -> Result<Self, Refusal> {
         let mut evidence = Self::default();
         let finders = NEEDLES.map(Finder::new);
         image.scan(&image.constants(), TEXT_MAX as u64 * 2, |_, piece| {
@@ -35,7 +35,7 @@ impl Evidence {
                     evidence.take(needle, text);
                 }
             }
-            ControlFlow::Continue(())
+            if version_only && evidence.openssl.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(evidence)
     }

@@ -24,7 +24,7 @@ mod rustls;
 #[cfg(test)]
 mod tests;
 
-pub use analysis::{Analysis, GoFacts, Hook, How, Library, Moment};
+pub use analysis::{Analysis, Hook, How, Library, Moment};
 pub use function::Function;
 pub use image::{FILE_MAX, READ_MAX, SEARCH_MAX, SECTIONS_MAX, STRINGS_MAX, SYMBOLS_MAX, Source};
 pub use refusal::Refusal;
@@ -38,6 +38,13 @@ use image::Image;
 /// The [`Refusal`] that says why there is nothing to hook.
 pub fn analyse(file: &std::fs::File) -> Result<Vec<Analysis>, Refusal> {
     analyse_source(file)
+}
+
+/// What the OpenSSL in a file says of its version, "OpenSSL 3.0.19 27 Jan 2026": [`analyse`] leaves that out where it
+/// would have to be searched for.
+pub fn openssl_version(source: &dyn Source) -> Option<String> {
+    let image = Image::open(source).ok()?;
+    Evidence::collect(&image, true).ok()?.openssl_version()
 }
 
 /// As [`analyse`], of anything that has bytes.
@@ -54,7 +61,9 @@ pub fn analyse_source(source: &dyn Source) -> Result<Vec<Analysis>, Refusal> {
     }
     // A Go program's own text may name any library; only what has symbols counts there.
     let is_go = !matches!(go, Ok(None));
-    let evidence = if symbols.is_empty() && is_go { Evidence::default() } else { Evidence::collect(&image)? };
+    // What OpenSSL says of its version is megabytes away, and hooks are urgent: see `openssl_version`.
+    let is_clear = symbols.is_empty() && is_go || symbols.is_complete;
+    let evidence = if is_clear { Evidence::default() } else { Evidence::collect(&image, false)? };
     found.extend(symbols.analyses(&image, &evidence));
     match (found.is_empty(), go) {
         (false, _) => Ok(found),

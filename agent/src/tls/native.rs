@@ -12,6 +12,11 @@ use super::{
 /// connection) is no library's.
 const FUNCTIONS_MAX: usize = 256;
 
+/// Bytes of names in which a version is looked for while hooks are urgent.
+const NAMES_MAX: u64 = 1 << 20;
+/// A function that only `BoringSSL` has.
+const CUSTOM_VERIFY: &str = "SSL_CTX_set_custom_verify";
+
 /// A function that a symbol names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Located {
@@ -29,20 +34,30 @@ pub(super) struct Symbols {
     gnutls: Vec<Located>,
     rustls: Vec<Located>,
     pub(super) go: Vec<Located>,
-    /// Address of the itab of `*net.TCPConn` as `net.Conn`.
-    pub(super) tcp_conn_itab: Option<u64>,
     /// Address where Go's code begins.
     pub(super) go_text: Option<u64>,
     is_boringssl: bool,
+    /// All that is to be hooked was found by name.
+    pub(super) is_complete: bool,
     /// The newest symbol versions of OpenSSL and `GnuTLS` that the dynamic table's names tell.
     openssl_version: Option<String>,
     gnutls_version: Option<String>,
 }
 
 impl Symbols {
-    /// Goes through both tables.
+    /// Looks into both tables.
     pub(super) fn collect(image: &Image<'_>) -> Result<Self, Refusal> {
         let mut symbols = Self::default();
+        let wanted = Function::ALL.iter().map(|function| function.name()).chain([CUSTOM_VERIFY]);
+        image.named(wanted, |symbol| symbols.take(&symbol, How::DynamicSymbols))?;
+        // A program that lets others use its OpenSSL (Node.js) has tens of megabytes of further symbols, and no other library.
+        if symbols.has_openssl() {
+            symbols.is_complete = true;
+            // A library's own names are few.
+            let names = image.dynamic_names(NAMES_MAX);
+            symbols.openssl_version = names.and_then(|names| evidence::newest(&names, b"OPENSSL_"));
+            return Ok(symbols);
+        }
         let names = image.symbols(Table::Dynamic, |symbol| symbols.take(&symbol, How::DynamicSymbols))?;
         if let Some(names) = names {
             symbols.openssl_version = evidence::newest(&names, b"OPENSSL_");
@@ -52,6 +67,13 @@ impl Symbols {
         Ok(symbols)
     }
 
+    /// Whether OpenSSL's ways in and out are both named.
+    fn has_openssl(&self) -> bool {
+        [Function::SslRead, Function::SslWrite]
+            .iter()
+            .all(|function| self.openssl.iter().any(|located| located.function == *function))
+    }
+
     /// Whether no library but Go's was named.
     pub(super) fn is_empty(&self) -> bool {
         self.openssl.is_empty() && self.gnutls.is_empty() && self.rustls.is_empty()
@@ -59,12 +81,8 @@ impl Symbols {
 
     fn take(&mut self, symbol: &Symbol<'_>, how: How) {
         match (symbol.name, symbol.kind) {
-            (b"go:itab.*net.TCPConn,net.Conn" | b"go.itab.*net.TCPConn,net.Conn", _) => {
-                self.tcp_conn_itab = Some(symbol.address);
-                return;
-            }
             (b"runtime.text", _) => self.go_text = Some(symbol.address),
-            (b"SSL_CTX_set_custom_verify", Kind::Function) => self.is_boringssl = true,
+            (name, Kind::Function) if name == CUSTOM_VERIFY.as_bytes() => self.is_boringssl = true,
             _ => {}
         }
         if symbol.kind != Kind::Function {
@@ -119,5 +137,5 @@ fn analysis(image: &Image<'_>, library: Library, located: &[Located], version: O
     hooks.dedup();
     let is_dynamic = located.iter().any(|located| located.how == How::DynamicSymbols);
     let how = if is_dynamic { How::DynamicSymbols } else { How::SymbolTable };
-    (!hooks.is_empty()).then_some(Analysis { library, version, how, hooks, go: None })
+    (!hooks.is_empty()).then_some(Analysis { library, version, how, hooks })
 }

@@ -20,8 +20,12 @@ use crate::{
 
 /// Sending calls of a socket after which its session is not looked for any more.
 const TRIES_MAX: u8 = 200;
-/// Bytes by which ciphertext is recognised: those of its first record, at most.
-const PRINT: usize = 48;
+/// Bytes of ciphertext that are looked at.
+const LOOK: usize = 48;
+/// Bytes of them by which it is recognised: those of its first record that has something to tell, at most.
+const PRINT: usize = 40;
+/// Bytes of a record that changes ciphers, which may stand before that one.
+const CHANGE: usize = 6;
 /// Bytes that a record's payload has at least: shorter ones (a change of ciphers) are the same on all connections.
 const PAYLOAD_MIN: u32 = 16;
 
@@ -62,7 +66,7 @@ pub fn wants_carrier(moved: &Moved, conn: &mut Conn) -> bool {
 pub extern "C" fn carried(slot: u32) -> u32 {
     let Some(Scratch { work, .. }) = cell_at(slot) else { return 0 };
     let (key, pid_tgid, direction) = (work.key(), work.pid_tgid(), work.direction());
-    if !load_lead(work, PRINT as u32) {
+    if !load_lead(work, LOOK as u32) {
         return 0;
     }
     let Some(conn) = get(key) else { return 0 };
@@ -82,7 +86,7 @@ pub extern "C" fn carried(slot: u32) -> u32 {
             return 0;
         }
         conn.tries += 1;
-        if let Some(print) = print(work.lead::<PRINT>(), work.loaded())
+        if let Some(print) = print(work.lead::<LOOK>(), work.loaded())
             && let Some(&session) = CIPHERTEXTS.get(CiphertextKey::new((pid_tgid >> 32) as u32, print))
         {
             bind(session, key, conn);
@@ -99,7 +103,7 @@ pub fn ciphertext(pid_tgid: u64, session: u64, data: u64, len: u32) {
         return;
     }
     // SAFETY: integers. What lies behind the data is not used.
-    let Some(bytes) = (unsafe { user::read_up_to::<PRINT>(data, len) }) else { return };
+    let Some(bytes) = (unsafe { user::read_up_to::<LOOK>(data, len) }) else { return };
     if let Some(print) = print(&bytes, len)
         && CIPHERTEXTS.insert(CiphertextKey::new((pid_tgid >> 32) as u32, print), session, 0).is_err()
     {
@@ -109,7 +113,14 @@ pub fn ciphertext(pid_tgid: u64, session: u64, data: u64, len: u32) {
 
 /// A number that stands for the first record of ciphertext: what follows it in a buffer does not matter.
 #[inline(always)]
-fn print(bytes: &[u8; PRINT], len: u32) -> Option<u64> {
+fn print(bytes: &[u8; LOOK], len: u32) -> Option<u64> {
+    let changes = bytes[0] == 0x14 && bytes[3] == 0 && bytes[4] == 1;
+    // `first_chunk` of what is left: both are long enough.
+    let (bytes, len): (&[u8; PRINT], u32) = if changes {
+        (bytes[CHANGE..].first_chunk()?, len.saturating_sub(CHANGE as u32))
+    } else {
+        (bytes.first_chunk()?, len)
+    };
     let size = u32::from_be_bytes([0, 0, bytes[3], bytes[4]]);
     if bytes[0] < 0x14 || bytes[0] > 0x17 || bytes[1] != 3 || size < PAYLOAD_MIN || len < 5 + PAYLOAD_MIN {
         return None;

@@ -8,9 +8,9 @@
 use core::arch::asm;
 
 use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid, macros::uprobe, programs::ProbeContext};
-use netspan_ebpf::{FdKey, origin, role};
+use netspan_ebpf::{FdKey, direction, origin, role};
 
-use super::{carrier, current, free, known_session, layer, leave, note, op, open, session};
+use super::{carrier, current, free, known_session, layer, leave, moved, note, op, open, session};
 use crate::{
     conn::{self, Conn},
     maps::FDS,
@@ -30,10 +30,11 @@ const AF_UNIX: u64 = 1;
 const AF_INET: u64 = 2;
 const AF_INET6: u64 = 10;
 
-/// Offsets in `struct pt_regs` of x86-64 of the first two integer arguments, which are results at the return, and of the
-/// goroutine. The agent attaches these programs on x86-64 only.
+/// Offsets in `struct pt_regs` of x86-64 of the first three integer arguments, the first of which is a result at the
+/// return, and of the goroutine. The agent attaches these programs on x86-64 only.
 const RAX: i32 = 80;
 const RBX: i32 = 40;
+const RCX: i32 = 88;
 const R14: i32 = 8;
 
 /// A register. The verifier wants the offset in the instruction itself.
@@ -95,29 +96,42 @@ fn find_carrier(tgid: u32, key: u64, conn: &mut Conn, pointer: u64) {
     }
 }
 
+/// The session that a method is called on, tied to its socket as far as that is known by now.
 #[inline(always)]
-fn go_enter(ctx: &ProbeContext, op: u8) {
-    let Some((_, tgid)) = current() else { return };
+fn entered(ctx: &ProbeContext) -> Option<(u32, u64, &'static mut Conn)> {
+    let (_, tgid) = current()?;
     let pointer = register::<RAX>(ctx);
-    let Some((key, conn)) = session(tgid, pointer) else { return };
+    let (key, conn) = session(tgid, pointer)?;
     if conn.role == role::UNKNOWN {
         conn.role = role_of(pointer);
     }
     find_carrier(tgid, key, conn, pointer);
-    note(goroutine(ctx, tgid), op, key, register::<RBX>(ctx), 0);
+    Some((tgid, key, conn))
 }
 
-/// `crypto/tls.(*Conn).Write(buffer)`
+/// `crypto/tls.(*Conn).Write(buffer)`. It writes all or fails, so the bytes are known now, and are walked over now: another
+/// goroutine may have read the answer by the time this one comes to its return. Only where the session's socket is not
+/// known yet, which the call itself will show, they are walked over then.
 #[uprobe]
 pub fn go_write(ctx: ProbeContext) -> u32 {
-    go_enter(&ctx, op::WRITE);
+    if let Some((tgid, key, conn)) = entered(&ctx) {
+        let buffer = register::<RBX>(&ctx);
+        if conn.other == 0 {
+            note(goroutine(&ctx, tgid), op::WRITE, key, buffer, 0);
+        } else {
+            // A slice is at most so long as a call's length here.
+            moved(key, direction::OUT, buffer, register::<RCX>(&ctx) as u32, 0);
+        }
+    }
     0
 }
 
 /// `crypto/tls.(*Conn).Read(buffer)`
 #[uprobe]
 pub fn go_read(ctx: ProbeContext) -> u32 {
-    go_enter(&ctx, op::READ);
+    if let Some((tgid, key, _)) = entered(&ctx) {
+        note(goroutine(&ctx, tgid), op::READ, key, register::<RBX>(&ctx), 0);
+    }
     0
 }
 

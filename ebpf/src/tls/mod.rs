@@ -158,22 +158,22 @@ fn leave(caller: u64, result: u64) {
             None => return count(counter::READ_FAULT, 1),
         }
     };
-    let Some(conn) = conn::get(call.session) else { return count(counter::CONN_FULL, 1) };
-    if len == 0 || !ports_pass(conn) {
+    let is_write = call.op == u64::from(op::WRITE);
+    let direction = if is_write { direction::OUT } else { direction::IN };
+    moved(call.session, direction, call.buffer, len, if is_write { call.start_ns } else { 0 });
+}
+
+/// Walks over plaintext that a session's application sent or got. `start_ns`: when the call was entered, 0 where it just
+/// was, or where that does not matter.
+#[inline(always)]
+fn moved(session: u64, direction: u8, buffer: u64, len: u32, start_ns: u64) {
+    let Some(conn) = conn::get(session) else { return count(counter::CONN_FULL, 1) };
+    if len == 0 || len >> 31 != 0 || !ports_pass(conn) {
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
     conn.tgid = (pid_tgid >> 32) as u32;
     carrier::refresh(conn);
-    let is_write = call.op == u64::from(op::WRITE);
-    let arrived_ns = if is_write { 0 } else { core::mem::take(&mut conn.arrived_ns) };
-    let moved = Moved {
-        key: call.session,
-        direction: if is_write { direction::OUT } else { direction::IN },
-        len,
-        start_ns: if is_write { call.start_ns } else { 0 },
-        arrived_ns,
-        pid_tgid,
-    };
-    walk(&moved, conn, &Source::buffer(call.buffer));
+    let arrived_ns = if direction == direction::OUT { 0 } else { core::mem::take(&mut conn.arrived_ns) };
+    walk(&Moved { key: session, direction, len, start_ns, arrived_ns, pid_tgid }, conn, &Source::buffer(buffer));
 }

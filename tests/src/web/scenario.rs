@@ -58,7 +58,10 @@ impl Case {
                 ensure!(port == u64::from(*expected), "port {expected} has a span of port {port}: {span:?}");
             }
             if span.is_server() {
-                let parent = span.parent().with_context(|| format!("a SERVER span without parent: {span:?}"))?;
+                let parent = span.parent().with_context(|| {
+                    let other = spans.iter().find(|other| other.is_client() && other.path() == span.path());
+                    format!("a SERVER span without parent: {span:?}; the CLIENT span is {other:?}")
+                })?;
                 ensure!(clients.contains(parent), "a parent that is no CLIENT span: {span:?}");
             }
             let version = span.text("network.protocol.version");

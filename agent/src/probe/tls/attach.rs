@@ -1,23 +1,27 @@
 //! Attaches the programs for TLS to the places that an analysis names.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    thread::{self, ScopedJoinHandle},
 };
 
-use aya::{Ebpf, programs::UProbe};
-
-use super::uprobe;
+use super::uprobe::{Detacher, Links, Places, Way};
 use crate::{
-    probe::reason,
+    probe::{
+        bpf,
+        relocated::{As, Relocated},
+    },
     tls::{Analysis, Function, Hook, Moment},
 };
 
 /// What is attached to one file.
 #[derive(Default)]
 pub struct Attached {
-    events: Vec<(Hook, OwnedFd)>,
+    hooks: Vec<Hook>,
+    links: Links,
     /// What could not be attached, and why.
     pub failed: Vec<(Function, String)>,
 }
@@ -25,12 +29,12 @@ pub struct Attached {
 impl Attached {
     /// How many places are hooked.
     pub fn places(&self) -> usize {
-        self.events.len()
+        self.hooks.len()
     }
 
     /// How many of one library's places are hooked.
     pub fn places_of(&self, analysis: &Analysis) -> usize {
-        self.events.iter().filter(|(hook, _)| analysis.hooks.contains(hook)).count()
+        self.hooks.iter().filter(|hook| analysis.hooks.contains(hook)).count()
     }
 
     /// Why a place of the library could not be hooked, if one could not.
@@ -87,15 +91,31 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
     Some(name).filter(|name| !name.is_empty())
 }
 
-/// Attaches and detaches. Programs are loaded when they are first needed.
+/// Attaches and detaches.
 pub struct Attacher {
-    ebpf: Arc<Mutex<Ebpf>>,
+    way: Way,
+    /// Those that some library needs, or why one could not be loaded.
+    programs: BTreeMap<&'static str, Result<OwnedFd, String>>,
+    detacher: Detacher,
 }
 
 impl Attacher {
-    /// Of the object's programs.
-    pub const fn new(ebpf: Arc<Mutex<Ebpf>>) -> Self {
-        Self { ebpf }
+    /// Loads the object's programs: a process that begins would not wait for that.
+    pub fn new(object: &Relocated) -> io::Result<Self> {
+        let way = Way::find()?;
+        let kind = As { kind: bpf::KPROBE, attach_type: way.attach_type(), attach_to: 0 };
+        let names: BTreeSet<&str> = Function::ALL
+            .iter()
+            .flat_map(|function| function.moments().iter().filter_map(|moment| program(*function, *moment)))
+            .collect();
+        let programs = thread::scope(|scope| {
+            let load = |name| (name, scope.spawn(move || object.load(name, kind, None)));
+            let loading: Vec<_> = names.into_iter().map(load).collect();
+            let loaded =
+                |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|_| Err("loading it failed".into()));
+            loading.into_iter().map(|(name, thread)| (name, loaded(thread))).collect()
+        });
+        Ok(Self { way, programs, detacher: Detacher::start()? })
     }
 
     /// Attaches to the places of an analysis that `wants` picks, for one process or for all.
@@ -114,40 +134,57 @@ impl Attacher {
             .filter(|hook| wants(hook.function) && is_needed(hook.function, analysis))
             .partition(|hook| hook.moment == Moment::Entry);
         for hooks in [returns, entries] {
-            let mut places = Vec::new();
+            let mut groups: BTreeMap<(&'static str, bool), Vec<Hook>> = BTreeMap::new();
             for hook in hooks {
                 let Some(name) = program(hook.function, hook.moment) else { continue };
-                match self.program(name) {
-                    Ok(program) => places.push((*hook, program)),
-                    Err(why) => attached.failed.push((hook.function, why)),
+                match self.programs.get(name).map_or(Ok(()), |program| program.as_ref().map(drop)) {
+                    Ok(()) => groups.entry((name, hook.moment == Moment::Return)).or_default().push(*hook),
+                    Err(why) => attached.failed.push((hook.function, why.clone())),
                 }
             }
-            for ((hook, _), event) in places.iter().zip(uprobe::attach(path, pid, &places)) {
-                match event {
-                    Ok(event) => attached.events.push((*hook, event)),
-                    Err(error) => {
-                        log::debug!("{} of {}: {error}", hook.function.name(), path.display());
-                        attached.failed.push((hook.function, error.to_string()));
-                    }
-                }
+            let parts: Vec<Attached> = thread::scope(|scope| {
+                let attach =
+                    |((name, at_return), hooks)| scope.spawn(move || self.group(name, at_return, hooks, path, pid));
+                let parts: Vec<_> = groups.into_iter().map(attach).collect();
+                parts.into_iter().filter_map(|part| part.join().ok()).collect()
+            });
+            for part in parts {
+                attached.hooks.extend(part.hooks);
+                attached.links.extend(part.links);
+                attached.failed.extend(part.failed);
             }
         }
     }
 
-    /// The program of that name, loaded.
-    fn program(&self, name: &str) -> Result<OwnedFd, String> {
-        let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
-        let program: &mut UProbe =
-            ebpf.program_mut(name).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))?;
-        if program.fd().is_err() {
-            program.load().map_err(|e| reason(&e))?;
-        }
-        let program = program.fd().map_err(|e| reason(&e))?;
-        program.as_fd().try_clone_to_owned().map_err(|e| e.to_string())
+    /// Detaches soon.
+    pub fn detach(&self, attached: impl IntoIterator<Item = Attached>) {
+        self.detacher.detach(attached.into_iter().flat_map(|attached| attached.links).collect());
     }
-}
 
-/// Detaches from all places at once.
-pub fn detach(attached: impl IntoIterator<Item = Attached>) {
-    uprobe::detach(attached.into_iter().flat_map(|attached| attached.events).map(|(_, event)| event).collect());
+    /// Attaches one program.
+    fn group(&self, name: &str, at_return: bool, hooks: Vec<Hook>, path: &Path, pid: Option<u32>) -> Attached {
+        let mut attached = Attached::default();
+        let Some(Ok(program)) = self.programs.get(name) else { return attached };
+        let attach = |hooks: &[Hook]| {
+            let offsets = hooks.iter().map(|hook| hook.offset).collect();
+            self.way.attach(path, pid, &Places { program: program.as_fd(), at_return, offsets })
+        };
+        if let Ok(links) = attach(&hooks) {
+            return Attached { hooks, links, failed: Vec::new() };
+        }
+        // One that is refused costs the others nothing.
+        for hook in hooks {
+            match attach(&[hook]) {
+                Ok(links) => {
+                    attached.hooks.push(hook);
+                    attached.links.extend(links);
+                }
+                Err(error) => {
+                    log::debug!("{} of {}: {error}", hook.function.name(), path.display());
+                    attached.failed.push((hook.function, error.to_string()));
+                }
+            }
+        }
+        attached
+    }
 }

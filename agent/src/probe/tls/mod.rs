@@ -22,19 +22,22 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
     thread::JoinHandle,
+    time::Instant,
 };
 
-use aya::Ebpf;
 use rustix::event::{EventfdFlags, eventfd};
 
 use self::{
-    attach::{Attached, Attacher, detach},
+    attach::{Attached, Attacher},
     mappings::{Mappings, News},
 };
-use crate::tls::{
-    Function, Library, Refusal, analyse,
-    cache::{Cache, FileKey, Outcome},
-    maps::{self, Mapped, Reason},
+use crate::{
+    probe::relocated::Relocated,
+    tls::{
+        Function, Library, Refusal, analyse,
+        cache::{Cache, FileKey, Outcome},
+        maps::{self, Mapped, Reason},
+    },
 };
 
 /// Files that hooks are attached to at one time; more are left alone, and counted.
@@ -101,15 +104,15 @@ impl Watch {
     /// Starts watching; returns when the processes that run already have been looked through, or the time is over.
     ///
     /// # Errors
-    /// One line that says why mappings can't be watched here.
-    pub fn start(ebpf: Arc<Mutex<Ebpf>>, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
+    /// One line that says why mappings can't be watched, or uprobes not be attached here.
+    pub(super) fn start(programs: &Relocated, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
         let mappings = Mappings::open().map_err(|e| format!("mappings can't be watched: {e}"))?;
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| e.to_string())?);
         let (orders, receiver) = mpsc::channel();
         let (ready, is_ready) = mpsc::channel();
         let counts = Arc::new(Mutex::new(Counts::default()));
         let mut watcher = Watcher {
-            attacher: Attacher::new(ebpf),
+            attacher: Attacher::new(programs).map_err(|e| format!("uprobes can't be attached: {e}"))?,
             admits,
             cache: Cache::default(),
             files: HashMap::new(),
@@ -197,7 +200,7 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         let files = std::mem::take(&mut self.files).into_values().map(|hooked| hooked.attached);
         let processes = std::mem::take(&mut self.known).into_values().filter_map(|known| known.ciphertext);
-        detach(files.chain(processes));
+        self.attacher.detach(files.chain(processes));
     }
 }
 
@@ -318,8 +321,10 @@ impl Watcher {
 
     /// Attaches to what moves plaintext in a file; says whether there is such a thing.
     fn hook(&mut self, key: FileKey, file: &File, path: &Path) -> bool {
+        let begin = Instant::now();
         let outcome = self.analyse(key, file);
         let Ok(analyses) = &*outcome else { return false };
+        let analysed = begin.elapsed();
         if self.files.len() >= FILES_MAX {
             self.counts.full += 1;
             return false;
@@ -331,7 +336,8 @@ impl Watcher {
             self.attacher.attach(analysis, &path, None, |function| function != Function::BioWrite, &mut attached);
         }
         self.counts.failed += attached.failed.len() as u64;
-        log::debug!("{}: {} places hooked", path.display(), attached.places());
+        let (all, places) = (begin.elapsed(), attached.places());
+        log::debug!("{}: {places} places hooked in {all:?}, {analysed:?} of that to find them", path.display());
         self.files.insert(key, Hooked { attached, users: HashSet::new() });
         true
     }
@@ -377,7 +383,7 @@ impl Watcher {
     fn ended(&mut self, pid: u32) {
         let Some(known) = self.known.remove(&pid) else { return };
         if let Some(attached) = known.ciphertext {
-            detach([attached]);
+            self.attacher.detach([attached]);
         }
         for file in known.files {
             if let Some(hooked) = self.files.get_mut(&file) {
@@ -393,7 +399,7 @@ impl Watcher {
             if self.files.get(&file).is_some_and(|hooked| hooked.users.is_empty())
                 && let Some(hooked) = self.files.remove(&file)
             {
-                detach([hooked.attached]);
+                self.attacher.detach([hooked.attached]);
             }
         }
     }
@@ -424,7 +430,8 @@ impl Watcher {
         let Self { cache, counts, files, .. } = self;
         report::libraries(
             pid,
-            |key, file| counted(cache, counts, key, file),
+            cache,
+            |cache, key, file| counted(cache, counts, key, file),
             |key, analysis| {
                 let Some(Hooked { attached, .. }) = files.get(&key) else {
                     return Err("no hook is attached".to_owned());
@@ -439,9 +446,9 @@ impl Watcher {
     }
 }
 
-/// Why a library has no hooks whose functions were located.
 /// Why rustls is recognised and not read.
 const RUSTLS: &str = "rustls is not read yet: which of its functions compilers leave differs from build to build";
+/// Why a library has no hooks whose functions were located.
 const NOTHING_TO_READ: &str = "netspan reads plaintext from none of the functions that were located in it";
 
 /// What a file holds, by an analysis if it has to be.

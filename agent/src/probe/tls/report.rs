@@ -9,6 +9,7 @@ use crate::tls::{
     Analysis, Function, How, Library, Refusal, analyse,
     cache::{Cache, FileKey, Outcome},
     maps::{Mapped, Reason},
+    openssl_version,
 };
 
 /// A library in a process.
@@ -27,9 +28,9 @@ pub struct Found {
 }
 
 impl Found {
-    fn analysed(path: &Path, analysis: &Analysis, state: Result<usize, String>) -> Self {
-        let Analysis { library, version, how, hooks: _, go: _ } = analysis;
-        Self { path: path.to_owned(), library: Some(*library), version: version.clone(), how: Some(*how), state }
+    fn analysed(path: &Path, analysis: &Analysis, version: Option<String>, state: Result<usize, String>) -> Self {
+        let Analysis { library, how, version: _, hooks: _ } = analysis;
+        Self { path: path.to_owned(), library: Some(*library), version, how: Some(*how), state }
     }
 
     fn refused(path: &Path, refusal: &Refusal) -> Self {
@@ -45,13 +46,14 @@ impl Found {
 
 /// The libraries of a process where nothing is hooked, because of `why`. `cache` is for files of more than one process.
 pub fn unattached(pid: u32, why: &str, cache: &mut Cache) -> Vec<Found> {
-    libraries(pid, |key, file| cache.get_or(key, || analyse(file)), |_, _| Err(why.to_owned()))
+    libraries(pid, cache, |cache, key, file| cache.get_or(key, || analyse(file)), |_, _| Err(why.to_owned()))
 }
 
 /// The libraries of a process. `analyse` says what a file holds, `state` what became of the hooks of a library in it.
 pub(super) fn libraries(
     pid: u32,
-    mut analyse: impl FnMut(FileKey, &File) -> Outcome,
+    cache: &mut Cache,
+    mut analyse: impl FnMut(&mut Cache, FileKey, &File) -> Outcome,
     state: impl Fn(FileKey, &Analysis) -> Result<usize, String>,
 ) -> Vec<Found> {
     let mut found = Vec::new();
@@ -59,10 +61,15 @@ pub(super) fn libraries(
         let path = &mapped.path;
         let opened = File::open(mapped.open_path(pid)).and_then(|file| Ok((FileKey::of(&file.metadata()?), file)));
         match opened {
-            Ok((key, file)) => match &*analyse(key, &file) {
+            Ok((key, file)) => match &*analyse(cache, key, &file) {
                 Ok(analyses) => {
-                    let libraries = analyses.iter().filter(|analysis| !is_cipher_alone(analysis));
-                    found.extend(libraries.map(|analysis| Found::analysed(path, analysis, state(key, analysis))));
+                    for analysis in analyses.iter().filter(|analysis| !is_cipher_alone(analysis)) {
+                        let version = match (&analysis.version, analysis.library) {
+                            (None, Library::OpenSsl) => cache.version_or(key, || openssl_version(&file)),
+                            (version, _) => version.clone(),
+                        };
+                        found.push(Found::analysed(path, analysis, version, state(key, analysis)));
+                    }
                 }
                 Err(Refusal::NoTls | Refusal::NotElf) => {}
                 Err(refusal) => found.push(Found::refused(path, refusal)),

@@ -1,6 +1,7 @@
 //! An ELF file, read piece by piece within bounds: where its segments and sections are, and what lies at an address. It
 //! trusts no number in the file.
 
+mod lookup;
 mod scan;
 mod source;
 mod symbols;
@@ -147,12 +148,6 @@ impl<'s> Image<'s> {
     pub(super) fn code(&self, address: u64) -> Option<u64> {
         self.segment(address).filter(|segment| segment.executable)?;
         self.offset(address)
-    }
-
-    /// An address as bytes from where the file's first byte is mapped.
-    pub(super) fn relative(&self, address: u64) -> Option<u64> {
-        let first = self.segments.iter().min_by_key(|segment| segment.address)?;
-        address.checked_sub(first.address.checked_sub(first.offset)?)
     }
 
     /// `size` bytes from an offset.

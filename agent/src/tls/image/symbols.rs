@@ -9,7 +9,7 @@ pub const SYMBOLS_MAX: u64 = 8 << 20;
 /// Bytes of one table's names at most.
 pub const STRINGS_MAX: u64 = 256 << 20;
 /// Bytes of a symbol (`Elf64_Sym`).
-const SYMBOL: usize = 24;
+pub(super) const SYMBOL: usize = 24;
 /// Symbols that are read at once.
 const PIECE: u64 = 1 << 15;
 
@@ -75,18 +75,40 @@ impl Image<'_> {
     }
 }
 
-fn symbol<'n>(raw: &[u8; SYMBOL], names: &'n [u8]) -> Option<Symbol<'n>> {
-    let [n0, n1, n2, n3, info, _other, s0, s1, rest @ ..] = *raw;
-    let kind = match info & 0xf {
-        elf::STT_FUNC => Kind::Function,
-        elf::STT_OBJECT | elf::STT_NOTYPE => Kind::Other,
-        _ => return None,
-    };
-    if u16::from_le_bytes([s0, s1]) == elf::SHN_UNDEF {
-        return None;
+/// A symbol that this file defines, without its name.
+pub(super) struct Entry {
+    /// Where among the names it begins.
+    pub(super) name: u64,
+    kind: Kind,
+    address: u64,
+    size: u64,
+}
+
+impl Entry {
+    pub(super) fn of(raw: &[u8; SYMBOL]) -> Option<Self> {
+        let [n0, n1, n2, n3, info, _other, s0, s1, rest @ ..] = *raw;
+        let kind = match info & 0xf {
+            elf::STT_FUNC => Kind::Function,
+            elf::STT_OBJECT | elf::STT_NOTYPE => Kind::Other,
+            _ => return None,
+        };
+        if u16::from_le_bytes([s0, s1]) == elf::SHN_UNDEF {
+            return None;
+        }
+        let ([address, size], _) = rest.as_chunks::<8>() else { return None };
+        let name = u64::from(u32::from_le_bytes([n0, n1, n2, n3]));
+        Some(Self { name, kind, address: u64::from_le_bytes(*address), size: u64::from_le_bytes(*size) })
     }
-    let ([address, size], _) = rest.as_chunks::<8>() else { return None };
-    let name = names.get(u32::from_le_bytes([n0, n1, n2, n3]) as usize..)?;
+
+    pub(super) fn named(self, name: &[u8]) -> Symbol<'_> {
+        let Self { name: _, kind, address, size } = self;
+        Symbol { name, kind, address, size }
+    }
+}
+
+fn symbol<'n>(raw: &[u8; SYMBOL], names: &'n [u8]) -> Option<Symbol<'n>> {
+    let entry = Entry::of(raw)?;
+    let name = names.get(usize::try_from(entry.name).ok()?..)?;
     let name = name.get(..memchr::memchr2(0, b'@', name)?)?;
-    Some(Symbol { name, kind, address: u64::from_le_bytes(*address), size: u64::from_le_bytes(*size) })
+    Some(entry.named(name))
 }

@@ -1,7 +1,7 @@
 //! Files made here, of which everything is known.
 
 use super::forged::{CODE, CODE_OFFSET, CONSTANTS, Forged};
-use crate::tls::{Analysis, Function, GoFacts, How, Library, Moment, Refusal, analyse_source};
+use crate::tls::{Analysis, Function, How, Library, Moment, Refusal, analyse_source};
 
 /// How the first library is found, and the places of its hooks from the code's beginning.
 fn only(forged: &Forged) -> Analysis {
@@ -157,12 +157,7 @@ pub(super) fn go(version: &str, has_text: bool) -> Forged {
     // The table is the first of the constants.
     let mut module = [0; 24];
     (module[0], module[20], module[22]) = (CONSTANTS, CODE, CODE);
-    let mut itab = [0; 11];
-    (itab[3], itab[5], itab[10]) = (CODE + 3 * 0x40, CODE + 4 * 0x40, CODE + 5 * 0x40);
-    // A table of another type with one method in common.
-    let mut other = [0; 11];
-    other[5] = CODE + 4 * 0x40;
-    forged.data(&module).data(&itab).data(&other)
+    forged.data(&module)
 }
 
 #[test]
@@ -181,26 +176,15 @@ fn a_stripped_go_program_is_found_by_its_line_table() {
             (Function::GoTlsConnClose, Moment::Entry, 0x180),
         ];
         assert_eq!(hooks(&found), expected);
-        let itab = program.data_address() + 24 * 8 - (CODE - CODE_OFFSET);
-        assert_eq!(found.go.unwrap().tcp_conn_itab, Some(itab));
     }
-}
-
-#[test]
-fn two_itabs_alike_are_none() {
-    let mut itab = [0; 11];
-    (itab[3], itab[5], itab[10]) = (CODE + 3 * 0x40, CODE + 4 * 0x40, CODE + 5 * 0x40);
-    assert_eq!(only(&go("go1.22.1", true).data(&itab)).go, Some(GoFacts { minor: 22, tcp_conn_itab: None }));
 }
 
 #[test]
 fn symbols_spare_the_line_table() {
     let read = [("crypto/tls.(*Conn).Read", 0)];
-    let program = Forged::new().code(0, &BODY).full(&read).object("go:itab.*net.TCPConn,net.Conn", CONSTANTS + 8);
+    let program = Forged::new().code(0, &BODY).full(&read);
     let found = only(&program.section(".go.buildinfo", &build_info("go1.21")));
     assert_eq!((found.how, hooks(&found).len()), (How::SymbolTable, 3));
-    let itab = Some(CONSTANTS + 8 - (CODE - CODE_OFFSET));
-    assert_eq!(found.go, Some(GoFacts { minor: 21, tcp_conn_itab: itab }));
 }
 
 #[test]

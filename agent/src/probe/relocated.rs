@@ -1,0 +1,104 @@
+//! The object's programs, ready to be loaded where aya has no way for it: with a log though nothing failed, or to be
+//! attached to many places at one time.
+
+use std::{
+    collections::HashSet,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData},
+};
+use aya_obj::{Object, generated::bpf_insn};
+
+use super::{bpf, object::OBJECT};
+
+/// The maps of an object that aya loaded. Who takes maps from aya takes these before.
+pub struct Maps(Vec<(String, OwnedFd)>);
+
+impl Maps {
+    /// All that are there.
+    pub fn of(ebpf: &Ebpf) -> Result<Self, String> {
+        let maps = ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), data(map)?)));
+        let maps = maps.map(|(name, map)| Ok((name, map.fd().as_fd().try_clone_to_owned()?)));
+        Ok(Self(maps.collect::<Result<_, std::io::Error>>().map_err(|e| format!("maps: {e}"))?))
+    }
+}
+
+/// The programs, with the maps of an object that aya loaded.
+pub struct Relocated {
+    object: Object,
+    /// The programs' types, as aya loaded them.
+    btf: Option<OwnedFd>,
+}
+
+/// As what a program is loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct As {
+    /// `BPF_PROG_TYPE_*`
+    pub kind: u32,
+    /// `BPF_TRACE_*`, or 0.
+    pub attach_type: u32,
+    /// The function's number among the kernel's types, or 0.
+    pub attach_to: u32,
+}
+
+impl Relocated {
+    /// Puts in the maps' descriptors and the functions that are called, as aya did. At least one program must be loaded.
+    pub fn of(ebpf: &Ebpf, Maps(descriptors): &Maps) -> Result<Self, String> {
+        let mut object = Object::parse(OBJECT).map_err(|e| e.to_string())?;
+        let features = aya::features();
+        if let Some(features) = features.btf() {
+            object.fixup_and_sanitize_btf(features).map_err(|e| e.to_string())?;
+        }
+        let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+        let maps = std::mem::take(&mut object.maps);
+        let descriptors = descriptors
+            .iter()
+            .filter_map(|(name, descriptor)| Some((name.as_str(), descriptor.as_raw_fd(), maps.get(name)?)));
+        object.relocate_maps(descriptors, &sections).map_err(|e| e.to_string())?;
+        object.relocate_calls(&sections).map_err(|e| e.to_string())?;
+        object.sanitize_functions(features);
+        let loaded = ebpf.programs().find_map(|(_, program)| program.info().ok()).ok_or("no program is loaded")?;
+        let btf = loaded.btf_id().map(bpf::btf_by_id).transpose().map_err(|e| format!("its types: {e}"))?;
+        Ok(Self { object, btf })
+    }
+
+    /// Loads a program. The log, where one is given, gets the verifier's statistics (from Linux 5.2).
+    pub fn load(&self, name: &str, kind: As, log: Option<&mut [u8]>) -> Result<OwnedFd, String> {
+        let program = self.object.programs.get(name).ok_or("not in the object")?;
+        let function = self.object.functions.get(&program.function_key()).ok_or("it has no function")?;
+        let records = function.func_info.func_info_bytes();
+        let record_size = function.func_info_rec_size as u32;
+        let code: Vec<u64> = function.instructions.iter().copied().map(word).collect();
+        let As { kind, attach_type, attach_to } = kind;
+        let functions =
+            self.btf.as_ref().map(|btf| bpf::Functions { btf: btf.as_fd(), records: &records, record_size });
+        let program = bpf::Program { name, kind, code: &code, attach_type, attach_to, functions };
+        bpf::load(&program, log).map_err(|e| format!("it does not load: {e}"))
+    }
+}
+
+/// A map of one of the types that the programs use.
+fn data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data)
+        | Map::CgroupArray(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::PerCpuHashMap(data)
+        | Map::PerCpuLruHashMap(data)
+        | Map::RingBuf(data) => Some(data),
+        _ => None,
+    }
+}
+
+/// An instruction as a number: code, registers, offset, immediate value (`struct bpf_insn`, little-endian).
+fn word(instruction: bpf_insn) -> u64 {
+    let registers = u64::from(instruction.dst_reg()) | u64::from(instruction.src_reg()) << 4;
+    let offset = u64::from(instruction.off.cast_unsigned());
+    let immediate = u64::from(instruction.imm.cast_unsigned());
+    u64::from(instruction.code) | registers << 8 | offset << 16 | immediate << 32
+}
