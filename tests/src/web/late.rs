@@ -99,7 +99,7 @@ fn known(truth: &[Exchange], mut spans: Vec<&JsonSpan>) -> Result<Known> {
     let mut known = Known { seen: Vec::new(), method: Vec::new(), path: Vec::new(), status: Vec::new() };
     let of = |ordinal: usize| ordinal.checked_sub(missing).and_then(|at| spans.get(at));
     for (part, asked) in truth.chunks(PART).enumerate() {
-        let mut counts = [0_usize; 4];
+        let mut counts = [0_u32; 4];
         for (n, exchange) in asked.iter().enumerate() {
             let Some(span) = of(part * PART + n) else { continue };
             let is = [
@@ -114,11 +114,11 @@ fn known(truth: &[Exchange], mut spans: Vec<&JsonSpan>) -> Result<Known> {
                 port.is_none_or(|port| port == u64::from(exchange.port)),
                 "{exchange:?} has another port: {span:?}"
             );
-            counts.iter_mut().zip(is).for_each(|(count, is)| *count += usize::from(is.is_some()));
+            counts.iter_mut().zip(is).for_each(|(count, is)| *count += u32::from(is.is_some()));
         }
         let shares = [&mut known.seen, &mut known.method, &mut known.path, &mut known.status];
         for (share, count) in shares.into_iter().zip(counts) {
-            share.push(count as f64 / asked.len() as f64);
+            share.push(f64::from(count) / f64::from(u32::try_from(asked.len())?));
         }
     }
     Ok(known)

@@ -60,7 +60,7 @@ impl Https {
             version: Version::H1,
             authority: Some(self.certificate.authority()),
             in_flight: 1,
-            connections: (0..connections).map(|connection| requests(connection)).collect(),
+            connections: (0..connections).map(requests).collect(),
             gate: None,
         };
         let driven = Client::Hyper.send(scope, &plan);
@@ -141,7 +141,7 @@ fn workers_of_a_new_server_are_seen(server: Server) -> Result<()> {
     let scope = Scope::new()?;
     let agent = Agent::watch(&scope)?;
     let running = server.start(&scope, Wire { version: Version::H1, tls: true })?;
-    let plan = running.plan((0..4).map(|connection| requests(connection)).collect(), 1)?;
+    let plan = running.plan((0..4).map(requests).collect(), 1)?;
     let asked = Client::Hyper.send(&scope, &plan)?.exchanges;
     agent.await_spans(asked.len(), LAST_SPAN);
     are_exact(&asked, &agent.stop()?)
