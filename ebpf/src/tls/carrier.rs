@@ -41,13 +41,19 @@ pub fn is_record(lead: u64) -> bool {
 pub fn wants_carrier(moved: &Moved, conn: &mut Conn) -> bool {
     match conn.tls {
         layer::CARRIES => {
-            if moved.arrived_ns != 0
-                && let Some(session) = get(conn.other)
-                && session.arrived_ns == 0
-            {
-                session.arrived_ns = moved.arrived_ns;
+            if moved.arrived_ns == 0 {
+                return false;
             }
-            false
+            match get(conn.other) {
+                Some(session) if session.tgid == (moved.pid_tgid >> 32) as u32 => {
+                    if session.arrived_ns == 0 {
+                        session.arrived_ns = moved.arrived_ns;
+                    }
+                    false
+                }
+                // A child goes on with its parent's session, or the session gave way to others.
+                _ => conn.tries < TRIES_MAX,
+            }
         }
         layer::CARRIER => conn.tries < TRIES_MAX,
         _ => false,

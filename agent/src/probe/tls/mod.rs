@@ -328,7 +328,7 @@ impl Watcher {
         let begin = Instant::now();
         let outcome = self.analyse(key, file);
         let Ok(analyses) = &*outcome else { return false };
-        let analysed = begin.elapsed();
+        let finding = begin.elapsed();
         if self.files.len() >= FILES_MAX {
             self.counts.full += 1;
             return false;
@@ -341,7 +341,7 @@ impl Watcher {
         }
         self.counts.failed += attached.failed.len() as u64;
         let (all, places) = (begin.elapsed(), attached.places());
-        log::debug!("{}: {places} places hooked in {all:?}, {analysed:?} of that to find them", path.display());
+        log::debug!("{}: {places} places hooked in {all:?}, {finding:?} of that to find them", path.display());
         self.files.insert(key, Hooked { attached, users: HashSet::new() });
         true
     }
