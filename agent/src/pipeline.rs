@@ -186,8 +186,11 @@ impl<I: Identities> Pipeline<I> {
 
     /// Adds the counters of every stage to an account.
     pub fn account(&mut self, account: &mut Account) {
-        let conn::Counts { opened, closed, evicted, idle, opaque, http2, events_lost, bytes_lost, disorder } =
-            *self.table.counts();
+        #[rustfmt::skip]
+        let conn::Counts {
+            opened, closed, evicted, idle, opaque, http2, events_lost, bytes_lost, disorder, hellos, hellos_unread,
+            hellos_untaken,
+        } = self.table.counts();
         account.add(
             "conn",
             [
@@ -200,6 +203,9 @@ impl<I: Identities> Pipeline<I> {
                 ("events_lost", events_lost),
                 ("bytes_lost", bytes_lost),
                 ("disorder", disorder),
+                ("hellos", hellos),
+                ("hellos_unread", hellos_unread),
+                ("hellos_untaken", hellos_untaken),
                 ("io_uring_processes", self.io_uring),
                 ("filtered_exchanges", self.filtered),
                 ("closed_untold", if self.closed.is_some() { self.closed_untold } else { 0 }),
@@ -263,6 +269,7 @@ impl<I: Identities> Pipeline<I> {
                     self.linker.finished(conn, exchange, at_ns, resource);
                 }
                 Report::Notice { notice: Notice::Opaque, .. } => {}
+                Report::Hellos { conn, hellos } => self.linker.hellos(conn, hellos),
                 Report::Lost { tgid, at_ns } => self.linker.lost(tgid, at_ns),
                 Report::Closed(closed) => {
                     self.linker.closed(closed.socket.id, closed.at_ns);

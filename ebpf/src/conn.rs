@@ -176,8 +176,8 @@ pub struct Conn {
     pub halves: u8,
     /// Calls in which records of rustls were looked for since the last one was found.
     pub looks: u8,
-    /// Explicit padding.
-    pub pad: [u8; 4],
+    /// How far the bytes of a direction that carries TLS are copied, from its first one on; 0: not at all.
+    pub hellos: [u16; 2],
 }
 
 /// Addresses of a socket as an event of the kernel tells them.
@@ -382,7 +382,7 @@ pub fn end_with(conn: &mut Conn, how: u8, error: i32, pid_tgid: u64, path: &Path
 #[inline(always)]
 pub fn forget(key: u64, conn: &Conn) {
     if conn.other != 0 {
-        conn_part(conn.other);
+        conn_part(conn.other, key);
     }
     if conn.sock != 0 {
         let _ = SOCKS.remove(conn.sock);
@@ -390,12 +390,16 @@ pub fn forget(key: u64, conn: &Conn) {
     let _ = CONNS.remove(key);
 }
 
-/// What carried a session, or the session that was carried, is forgotten. A session ends with its socket. Global: the
-/// verifier checks it once per program.
+/// What carried a session (`from`), or the session that was carried, is forgotten. A session ends with its socket. Global:
+/// the verifier checks it once per program.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn conn_part(key: u64) -> u32 {
+pub extern "C" fn conn_part(key: u64, from: u64) -> u32 {
     let Some(conn) = get(key) else { return 0 };
+    if conn.other != from {
+        // By now the socket carries another process's session.
+        return 0;
+    }
     conn.other = 0;
     if conn.tls == layer::SESSION {
         if conn.flags & flag::ENDED == 0 && (conn.seqs[0] != 0 || conn.seqs[1] != 0) {

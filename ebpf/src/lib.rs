@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 /// Raised with every change of a layout or of a meaning in this file; a recording carries it.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Ring buffers that events are spread over by connection; a power of two.
 pub const RING_SHARDS: u32 = 4;
@@ -18,6 +18,9 @@ pub const SCRATCH_CELLS: u32 = 6;
 pub const COPY_MAX: usize = 4096;
 /// Bytes of one message head that are copied at most; a longer head is reported as truncated.
 pub const HEAD_MAX: u32 = 65_536;
+/// Bytes of a direction's first record of TLS that are copied at most. Hellos with the key shares of ML-KEM, which may come
+/// before a server's name, have some 1,800.
+pub const HELLO_MAX: usize = 2048;
 /// Segments of an iovec that are looked at in one call: as many as the kernel takes (`UIO_MAXIOV`).
 pub const IOV_MAX: u32 = 1024;
 /// Messages of one `recvmmsg`/`sendmmsg` call that are looked at.
@@ -55,7 +58,7 @@ pub struct EventHead {
     pub conn: u64,
     /// For `DATA`: ordinal among the events of its connection and direction. It is used up by a lost event as well: a gap
     /// in it is a loss. The directions count by themselves, because two threads may use them at once. For `CLOSE`: how many
-    /// ordinals both directions used up. Else 0.
+    /// ordinals both directions used up. Else 0, also for [`data_flag::HELLO`]: that one is lost is told by `pos`.
     pub seq: u32,
     /// Process (thread-group) id, in the initial pid namespace.
     pub tgid: u32,
@@ -238,6 +241,9 @@ pub mod data_flag {
     /// What follows the event is not one run of bytes but several, each behind a [`PieceHead`](super::PieceHead): a call
     /// that moved many small frames is one event.
     pub const PIECES: u8 = 16;
+    /// The copied bytes are of the first record of a socket that carries TLS, which is of the hand-shake: of its first
+    /// [`HELLO_MAX`](super::HELLO_MAX) bytes. Nothing else of such a socket is told by `DATA`.
+    pub const HELLO: u8 = 32;
 }
 
 /// Stands before each run of bytes of an event with [`data_flag::PIECES`], at a multiple of [`PIECE_ALIGN`] bytes behind

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, CgroupArray, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, CgroupArray, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use netspan_ebpf::{CGROUP_RULES_MAX, COMM_LEN, FdKey, FilterConfig, Layout, SCRATCH_CELLS, counter};
 
@@ -83,6 +83,9 @@ pub static RECEIVED: LruHashMap<CiphertextKey, SocketName> = LruHashMap::with_ma
 /// Processes that have used rustls.
 #[map]
 pub static RUSTLS_PROCESSES: LruHashMap<u32, u32> = LruHashMap::with_max_entries(4_096, 0);
+/// Programs that uprobes may go on with: none, ever. See `tls::keep_stack`.
+#[map]
+pub static NO_PROGRAMS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// When sockets that nobody accepted yet were established.
 #[map]
@@ -244,6 +247,10 @@ pub static LAYOUT: Layout = unsafe { core::mem::zeroed() };
 /// Bytes in a ring from which on a wake-up is sent.
 #[unsafe(no_mangle)]
 pub static WAKE_BYTES: u64 = 65_536;
+
+/// Never anything but 0.
+#[unsafe(no_mangle)]
+pub static NEVER: u32 = 0;
 
 /// Reads a constant in such a way that the compiler does not take the value above for granted.
 #[inline(always)]

@@ -8,6 +8,7 @@ mod client;
 mod compact;
 mod go;
 pub mod hyper;
+mod late;
 mod nghttp;
 mod nginx;
 mod plan;
@@ -18,8 +19,9 @@ mod tools;
 pub(crate) use client::run_program;
 pub use client::{Client, Driven};
 pub use compact::compact;
+pub use late::{Known, Late};
 pub use nghttp::{Totals, h2load};
-pub use plan::{Exchange, Plan, Request, Version, Wire, requests};
+pub use plan::{Exchange, Gate, Plan, Request, Version, Wire, requests};
 pub use scenario::{Case, run_all};
 pub use server::{Running, Server};
 

@@ -4,6 +4,7 @@
 
 mod broken;
 mod choice;
+mod hellos;
 mod lru;
 mod reader;
 mod socket;
@@ -11,6 +12,7 @@ mod stream;
 mod table;
 
 pub(crate) use choice::{Choice, Undecided};
+pub use hellos::HELLOS_MAX;
 pub(crate) use lru::Lru;
 pub use socket::{Family, Origin, Role, Socket, SocketEnd};
 pub(crate) use stream::Stream;

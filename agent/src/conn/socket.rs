@@ -1,7 +1,11 @@
 //! What is known of a connection apart from its bytes: role, addresses, and when it came to be.
 
+use crate::protocol::tls::Hellos;
 use netspan_ebpf::{ConnEvent, family, known, origin, role};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 /// Which end of a connection the process holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -83,6 +87,8 @@ pub struct Socket {
     pub tls: bool,
     /// For a session the id of the connection that carries it, or 0 where that is not known.
     pub over: u64,
+    /// For a session what was said in the clear when it began, as far as that was seen.
+    pub hellos: Option<Arc<Hellos>>,
 }
 
 /// One end of a connection as raw numbers: address and port.
@@ -151,6 +157,12 @@ impl Socket {
         if event.over != 0 {
             self.over = event.over;
         }
+    }
+
+    /// The same with what was said in the clear when it began.
+    #[must_use]
+    pub fn with_hellos(&self, hellos: Arc<Hellos>) -> Self {
+        Self { hellos: Some(hellos), ..self.clone() }
     }
 
     /// How long establishing took, for the end that connected.

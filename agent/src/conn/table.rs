@@ -3,6 +3,7 @@
 
 use super::{
     broken::Broken,
+    hellos::Hellos,
     lru::Lru,
     reader::{Reader, Sums},
     socket::{Role, Socket},
@@ -10,10 +11,10 @@ use super::{
 };
 use crate::{
     capture::event::{Event, runs},
-    protocol::{End, Flow, Notice, Stamp, http1, http2},
+    protocol::{End, Flow, Notice, Stamp, http1, http2, tls},
     span::redact::Redaction,
 };
-use netspan_ebpf::{CloseEvent, ConnEvent, DataEvent, EventHead, close, direction};
+use netspan_ebpf::{CloseEvent, ConnEvent, DataEvent, EventHead, close, data_flag, direction};
 use std::{net::SocketAddr, sync::Arc};
 
 /// Connections that are known at one time, unless told otherwise; past it, the one used longest ago falls out.
@@ -30,6 +31,13 @@ const EXPIRE_EVERY_NS: u64 = 5_000_000_000;
 pub enum Report {
     /// A connection is known, or known better.
     Socket(Arc<Socket>),
+    /// What was said when a session of TLS began. It may come when the session is over: another connection told it.
+    Hellos {
+        /// Id of the session's connection.
+        conn: u64,
+        /// What was said so far.
+        hellos: Arc<tls::Hellos>,
+    },
     /// A protocol's notice about a connection, at the time of the event that gave rise to it.
     Notice {
         /// Id of the connection.
@@ -104,12 +112,19 @@ pub struct Counts {
     pub bytes_lost: u64,
     /// Events that contradict earlier ones of their connection.
     pub disorder: u64,
+    /// Hellos of TLS that were read: one of each side.
+    pub hellos: u64,
+    /// Hellos of TLS that told nothing: a part of them was lost, or they were no hellos.
+    pub hellos_unread: u64,
+    /// Connections that carry TLS whose hellos were forgotten before a session took them over.
+    pub hellos_untaken: u64,
 }
 
 /// The connection table. See the [module](self).
 pub struct Table {
     conns: Lru<Conn>,
     broken: Broken,
+    hellos: Hellos,
     redaction: Arc<Redaction>,
     counts: Counts,
     /// Sums of the parsers that are gone.
@@ -137,13 +152,21 @@ struct Conn {
 impl Table {
     /// A table for at most `capacity` connections. `redaction` says what may be kept of heads.
     pub fn new(capacity: usize, redaction: Arc<Redaction>) -> Self {
-        let (conns, broken) = (Lru::new(capacity), Broken::default());
-        Self { conns, broken, redaction, counts: Counts::default(), sums: Sums::default(), expired_ns: 0 }
+        Self {
+            conns: Lru::new(capacity),
+            hellos: Hellos::default(),
+            broken: Broken::default(),
+            redaction,
+            counts: Counts::default(),
+            sums: Sums::default(),
+            expired_ns: 0,
+        }
     }
 
     /// What happened so far.
-    pub const fn counts(&self) -> &Counts {
-        &self.counts
+    pub const fn counts(&self) -> Counts {
+        let hellos = self.hellos.counts;
+        Counts { hellos: hellos.read, hellos_unread: hellos.unread, hellos_untaken: hellos.untaken, ..self.counts }
     }
 
     /// What the HTTP/1 parsers gave up so far, those of open connections included.
@@ -183,6 +206,11 @@ impl Table {
     pub fn event(&mut self, event: &Event<'_>, out: &mut Vec<Report>) {
         match event {
             Event::Conn(event) => self.update(event, out),
+            Event::Data(event, payload) if event.flags & data_flag::HELLO != 0 => {
+                if let Some((session, hellos)) = self.hellos.data(event, payload) {
+                    self.learn(session, hellos, out);
+                }
+            }
             Event::Data(event, payload) => {
                 self.sequence(event, out);
                 self.data(event, payload, out);
@@ -207,11 +235,22 @@ impl Table {
         let conn = entry(&mut self.conns, &event.head, &mut self.counts, &mut self.sums, out);
         let mut socket = Socket::clone(&conn.socket);
         socket.learn(event);
+        if socket.tls && socket.over != 0 {
+            socket.hellos = Some(self.hellos.session(socket.over, socket.id));
+        }
         if socket != *conn.socket {
             conn.socket = Arc::new(socket);
             conn.reader.identify(&conn.socket);
             out.push(Report::Socket(Arc::clone(&conn.socket)));
         }
+    }
+
+    /// More is known of how a session began.
+    fn learn(&mut self, session: u64, hellos: Arc<tls::Hellos>, out: &mut Vec<Report>) {
+        if let Some(conn) = self.conns.touch(session) {
+            conn.socket = Arc::new(conn.socket.with_hellos(Arc::clone(&hellos)));
+        }
+        out.push(Report::Hellos { conn: session, hellos });
     }
 
     /// Ends exchanges and connections that were silent for too long at `now_ns`.

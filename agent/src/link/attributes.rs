@@ -1,7 +1,7 @@
 //! Attributes of an HTTP span by the semantic conventions (schema 1.44), name and status. It shows only what the
 //! allow-list let through, and claims nothing that was not seen.
 
-use super::{rpc, target::Target};
+use super::{rpc, target::Target, tls};
 use crate::{
     conn::{Family, Socket},
     protocol::{Exchange, Incomplete, Request, Version, http2},
@@ -98,6 +98,7 @@ pub(super) fn http(kind: Kind, exchange: &Exchange, socket: &Socket) -> Vec<Attr
     }
     rpc::attributes(&mut list, exchange);
     network(&mut list, kind, exchange, socket);
+    tls::attributes(&mut list, socket);
     captured(&mut list, "http.request.header.", exchange.request.as_ref().map(|head| &head.headers));
     captured(&mut list, "http.response.header.", exchange.response.as_ref().map(|head| &head.headers));
     list.0

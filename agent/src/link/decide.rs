@@ -44,8 +44,8 @@ impl Linker {
                     Decision::local(client, Link { method: Method::Socket, confidence: 1.0 })
                 }
                 Mirror::Open(client) => return Verdict::After(client),
-                none @ (Mirror::Missing | Mirror::None) => {
-                    let is_missing = matches!(none, Mirror::Missing);
+                absent @ (Mirror::Missing | Mirror::None) => {
+                    let is_missing = matches!(absent, Mirror::Missing);
                     let at_most = if is_missing { CALL_WAIT_NS } else { ADDRESS_WAIT_NS };
                     let until = end_ns.map_or(0, |end_ns| end_ns.saturating_add(at_most));
                     if !now_or_never && self.now_ns <= until && (is_missing || self.may_mirror(key)) {

@@ -26,10 +26,11 @@ mod resolve;
 mod rpc;
 mod target;
 mod timing;
+mod tls;
 
 use crate::{
     conn::{Role, Socket},
-    protocol::{Exchange, Stamp},
+    protocol::{Exchange, Stamp, tls::Hellos},
     span::{Kind, Resource, Span},
 };
 pub use context::Context;
@@ -214,6 +215,13 @@ impl Linker {
         });
         conn.socket = Arc::clone(socket);
         self.ends.learn(socket);
+    }
+
+    /// What was said when a session of TLS began is known now.
+    pub fn hellos(&mut self, conn: u64, hellos: Arc<Hellos>) {
+        if let Some(conn) = self.conns.get_mut(&conn) {
+            conn.socket = Arc::new(conn.socket.with_hellos(hellos));
+        }
     }
 
     /// Events of a connection of this process were lost.

@@ -219,7 +219,7 @@ impl Probes {
     /// One line that says why not; everything else works without.
     pub fn watch_tls(&mut self, admits: tls::Admits) -> Result<(), String> {
         let programs = Relocated::of(&self.ebpf, self.maps.as_ref()?)?;
-        self.tls = Some(tls::Watch::start(&programs, admits, TLS_START)?);
+        self.tls = Some(tls::Watch::start(programs, admits, TLS_START)?);
         Ok(())
     }
 

@@ -90,6 +90,7 @@ fn data(map: &Map) -> Option<&MapData> {
         | Map::PerCpuArray(data)
         | Map::PerCpuHashMap(data)
         | Map::PerCpuLruHashMap(data)
+        | Map::ProgramArray(data)
         | Map::RingBuf(data) => Some(data),
         _ => None,
     }
@@ -101,4 +102,30 @@ fn word(instruction: bpf_insn) -> u64 {
     let offset = u64::from(instruction.off.cast_unsigned());
     let immediate = u64::from(instruction.imm.cast_unsigned());
     u64::from(instruction.code) | registers << 8 | offset << 16 | immediate << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use aya_obj::{Object, ProgramSection};
+
+    use super::OBJECT;
+
+    /// What it costs to forget is a crash of the host: see `tls::keep_stack` in the object's source.
+    #[test]
+    fn each_program_on_a_uprobe_keeps_the_threads_stack() {
+        const CALL: u8 = 0x85;
+        const TAIL_CALL: i32 = 12;
+        let object = Object::parse(OBJECT).expect("it is an object");
+        let mut uprobes = 0;
+        for (name, program) in &object.programs {
+            if !matches!(program.section, ProgramSection::UProbe { .. } | ProgramSection::URetProbe { .. }) {
+                continue;
+            }
+            uprobes += 1;
+            let function = &object.functions[&program.function_key()];
+            let mut calls = function.instructions.iter().filter(|instruction| instruction.code == CALL);
+            assert!(calls.any(|call| call.src_reg() == 0 && call.imm == TAIL_CALL), "{name}");
+        }
+        assert!(uprobes > 10, "{uprobes}");
+    }
 }

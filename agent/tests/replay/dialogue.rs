@@ -135,6 +135,19 @@ impl Play {
         end
     }
 
+    /// A hello of TLS moves on a connection that carries it.
+    pub fn hello(&mut self, end: End, direction: u8, bytes: &[u8]) {
+        let start_ns = self.now;
+        self.now += STEP_NS;
+        let head = self.head(end, 0, kind::DATA, start_ns + CALL_NS);
+        let pos = &mut self.states.get_mut(&end).expect("an end of this play").pos[usize::from(direction)];
+        let len = bytes.len() as u32;
+        let flags = data_flag::HELLO;
+        let event = DataEvent { head, start_ns, pos: *pos, len, copied: len, direction, flags, ..DataEvent::default() };
+        *pos += u64::from(len);
+        self.push(&Event::Data(event, bytes));
+    }
+
     /// The addresses of an end become known.
     pub fn addresses(&mut self, end: End, local: Place, peer: Place) {
         let state = self.states.get_mut(&end).expect("an end of this play");

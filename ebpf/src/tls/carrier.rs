@@ -42,11 +42,17 @@ pub fn is_record(lead: u64) -> bool {
 pub fn wants_carrier(moved: &Moved, conn: &mut Conn) -> bool {
     match conn.tls {
         layer::CARRIES => {
-            if moved.arrived_ns != 0
-                && let Some(session) = get(conn.other)
-                && session.arrived_ns == 0
-            {
-                session.arrived_ns = moved.arrived_ns;
+            if moved.arrived_ns != 0 {
+                match get(conn.other) {
+                    Some(session) if session.tgid == (moved.pid_tgid >> 32) as u32 => {
+                        if session.arrived_ns == 0 {
+                            session.arrived_ns = moved.arrived_ns;
+                        }
+                    }
+                    // A child goes on with its parent's session, or the session gave way to others.
+                    _ if conn.tries < TRIES_MAX => return true,
+                    _ => {}
+                }
             }
             is_carrier(conn, moved.direction)
         }
@@ -83,7 +89,7 @@ pub extern "C" fn carried(slot: u32) -> u32 {
     let is_record = is_record(u64::from_le_bytes(*work.lead::<8>()));
     // SAFETY: the values are copied at once.
     unsafe {
-        if is_record && conn.tls == layer::CARRIER {
+        if is_record && conn.halves & rustls::RUSTLS == 0 {
             if let Some(call) = TLS_CALLS.get(pid_tgid).copied()
                 && call.session != 0
             {

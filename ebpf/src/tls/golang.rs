@@ -10,7 +10,7 @@ use core::arch::asm;
 use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid, macros::uprobe, programs::ProbeContext};
 use netspan_ebpf::{FdKey, direction, origin, role};
 
-use super::{carrier, current, free, known_session, layer, leave, moved, note, op, open, session};
+use super::{carrier, current, free, keep_stack, known_session, layer, leave, moved, note, op, open, session};
 use crate::{
     conn::{self, Conn},
     maps::FDS,
@@ -115,6 +115,7 @@ fn entered(ctx: &ProbeContext) -> Option<(u32, u64, &'static mut Conn)> {
 /// known yet, which the call itself will show, they are walked over then.
 #[uprobe]
 pub fn go_write(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     if let Some((tgid, key, conn)) = entered(&ctx) {
         let buffer = register::<RBX>(&ctx);
         if conn.other == 0 {
@@ -130,6 +131,7 @@ pub fn go_write(ctx: ProbeContext) -> u32 {
 /// `crypto/tls.(*Conn).Read(buffer)`
 #[uprobe]
 pub fn go_read(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     if let Some((tgid, key, _)) = entered(&ctx) {
         note(goroutine(&ctx, tgid), op::READ, key, register::<RBX>(&ctx), 0);
     }
@@ -139,6 +141,7 @@ pub fn go_read(ctx: ProbeContext) -> u32 {
 /// `crypto/tls.(*Conn).clientHandshake` or `serverHandshake`: a session begins.
 #[uprobe]
 pub fn go_handshake(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     if let Some((_, tgid)) = current() {
         let pointer = register::<RAX>(&ctx);
         if known_session(tgid, pointer).is_none() {
@@ -151,6 +154,7 @@ pub fn go_handshake(ctx: ProbeContext) -> u32 {
 /// `crypto/tls.(*Conn).Close`
 #[uprobe]
 pub fn go_close(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     if let Some((pid_tgid, _)) = current() {
         free(pid_tgid, register::<RAX>(&ctx));
     }
@@ -160,6 +164,7 @@ pub fn go_close(ctx: ProbeContext) -> u32 {
 /// A return instruction of `Read` or `Write`.
 #[uprobe]
 pub fn go_return(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     leave(goroutine(&ctx, tgid), register::<RAX>(&ctx));
     0

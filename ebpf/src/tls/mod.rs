@@ -10,7 +10,10 @@ mod golang;
 mod library;
 mod rustls;
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns};
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns},
+};
 use netspan_ebpf::{close, counter, direction, family, known, origin, role};
 
 pub use self::{
@@ -21,7 +24,7 @@ use crate::{
     conn::{self, Conn, flag},
     emit::count,
     filter::{ports_pass, seen},
-    maps::{SESSIONS, SessionKey, TLS_CALLS},
+    maps::{NEVER, NO_PROGRAMS, SESSIONS, SessionKey, TLS_CALLS, constant},
     user,
     walk::{Moved, Source, walk},
 };
@@ -58,12 +61,28 @@ pub struct TlsCall {
     pub start_ns: u64,
     /// Key of the session in the connection table.
     pub session: u64,
-    /// The plaintext.
+    /// The plaintext, or 0.
     pub buffer: u64,
     /// Where the number of bytes is stored at the return, or 0 where the return value is the number.
     pub len_at: u64,
     /// One of [`op`].
     pub op: u64,
+}
+
+/// Must be in each program on a uprobe, else the host may crash.
+///
+/// From Linux 6.13 on (x86-64, `bpf_enable_priv_stack`), programs of the type that uprobes have may get a stack per CPU
+/// instead of the thread's, since kprobes are never entered twice on a CPU. Uprobes are: a kernel that preempts may take the
+/// CPU from a thread in the middle of a program, and give it to one that comes to the same program, which then writes over
+/// the first one's stack (seen: 7.2, preemption model lazy, a wild pointer in `walk_frames`). A program that may go on with
+/// another one, by a tail call, keeps the thread's stack (`check_max_stack_depth`). This one never does, and the verifier
+/// removes it.
+#[inline(always)]
+fn keep_stack(ctx: &impl EbpfContext) {
+    if constant(&NEVER) != 0 {
+        // SAFETY: the context is the program's own.
+        unsafe { NO_PROGRAMS.tail_call(ctx, 0) };
+    }
 }
 
 /// The session that a library knows by a pointer, if it is known.
@@ -174,7 +193,8 @@ fn leave(caller: u64, result: u64) {
     let is_write = call.op == u64::from(op::WRITE);
     let direction = if is_write { direction::OUT } else { direction::IN };
     let start_ns = if is_write { call.start_ns } else { 0 };
-    moved(call.session, direction, &Source::buffer(call.buffer), len, start_ns);
+    let source = if call.buffer == 0 { Source::nowhere() } else { Source::buffer(call.buffer) };
+    moved(call.session, direction, &source, len, start_ns);
 }
 
 /// Walks over plaintext that a session's application sent or got. `start_ns`: when the call was entered, 0 where it just

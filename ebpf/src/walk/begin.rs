@@ -2,7 +2,7 @@
 
 use netspan_ebpf::{counter, data_flag};
 
-use super::{Work, frame::may_be_frame, head::line, mode, way};
+use super::{Work, frame::may_be_frame, head::line, hello::begin_hello, mode, way};
 use crate::{
     conn::{Conn, class, get},
     emit::count,
@@ -25,6 +25,7 @@ pub fn begin(work: &mut Work) -> bool {
         if conn.class == class::UNKNOWN && conn.tls == layer::NONE && is_record(work) {
             conn.tls = layer::CARRIER;
             give_up(conn);
+            begin_hello(work, conn);
         } else if conn.class != class::HTTP1 {
             conn.misses += 1;
             let whole = conn.origin != netspan_ebpf::origin::FOUND && conn.class != class::HTTP2;

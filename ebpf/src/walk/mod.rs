@@ -11,6 +11,7 @@ mod begin;
 mod body;
 mod frame;
 mod head;
+mod hello;
 
 use core::arch::asm;
 
@@ -33,6 +34,7 @@ use self::{
     body::chunk,
     frame::{NONE, walk_frames},
     head::walk_lines,
+    hello::walk_hello,
 };
 
 /// What the next byte of a direction is.
@@ -202,9 +204,12 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     let index = usize::from(moved.direction & 1);
     if conn.class == class::OPAQUE {
         count(counter::BYTES_SEEN, u64::from(moved.len));
-        conn.ways[index].pos += u64::from(moved.len);
-        if wants_carrier(moved, conn) {
-            carry(moved, source);
+        let pos = conn.ways[index].pos;
+        conn.ways[index].pos = pos + u64::from(moved.len);
+        let is_hello = u64::from(conn.hellos[index]) > pos;
+        let wants_session = wants_carrier(moved, conn);
+        if is_hello || wants_session {
+            carry(moved, source, pos, is_hello, wants_session);
         }
         return;
     }
@@ -215,21 +220,8 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     let slot = cell.slot();
     cell.count(counter::BYTES_SEEN, u64::from(moved.len));
     let work = &mut cell.work;
-    // SAFETY: a helper without pointers.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
-    work.event.head.time_ns = now;
-    // Where the entry is not hooked, the return stands for it.
-    work.event.start_ns = if moved.start_ns == 0 { now } else { moved.start_ns };
-    work.event.pos = conn.ways[index].pos;
-    work.event.arrived_ns = moved.arrived_ns;
-    work.event.len = moved.len;
-    work.event.direction = moved.direction;
     // Before any way out: what sends the event counts by it.
-    work.direction = u32::from(moved.direction & 1);
-    work.event.flags = 0;
-    work.key = moved.key;
-    work.pid_tgid = moved.pid_tgid;
-    work.slot = slot;
+    enter(work, moved, slot, conn.ways[index].pos);
     work.turned = u32::from(conn.turned >> index & 1);
     conn.turned &= !(1 << index);
     conn.ways[index].pos += u64::from(moved.len);
@@ -254,18 +246,39 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     walk_on(slot);
 }
 
-/// Looks for the session that a socket carries, in a cell as a walk does.
+/// Enters a call, and what its events have in common. `pos` is how many bytes its direction had moved before.
 #[inline(always)]
-fn carry(moved: &Moved, source: &Source) {
-    let Some(mut cell) = Cell::take() else { return };
-    let slot = cell.slot();
-    let work = &mut cell.work;
+fn enter(work: &mut Work, moved: &Moved, slot: u32, pos: u64) {
+    // SAFETY: a helper without pointers.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    work.event.head.time_ns = now;
+    // Where the entry is not hooked, the return stands for it.
+    work.event.start_ns = if moved.start_ns == 0 { now } else { moved.start_ns };
+    work.event.pos = pos;
+    work.event.arrived_ns = moved.arrived_ns;
+    work.event.len = moved.len;
+    work.event.direction = moved.direction;
+    work.event.flags = 0;
     work.direction = u32::from(moved.direction & 1);
     work.key = moved.key;
     work.pid_tgid = moved.pid_tgid;
     work.slot = slot;
+}
+
+/// A call on a socket that carries TLS: looks for its session, and copies the hello, in a cell as a walk does.
+#[inline(always)]
+fn carry(moved: &Moved, source: &Source, pos: u64, is_hello: bool, wants_session: bool) {
+    let Some(mut cell) = Cell::take() else { return };
+    let slot = cell.slot();
+    let work = &mut cell.work;
+    enter(work, moved, slot, pos);
     place(work, moved.len, source);
-    carried(slot);
+    if wants_session {
+        carried(slot);
+    }
+    if is_hello {
+        walk_hello(slot);
+    }
 }
 
 /// Enters where a call's bytes are.
@@ -365,8 +378,13 @@ fn bounded<const MOST: u64>(mut value: u64) -> u64 {
 pub extern "C" fn walk_send(slot: u32, more: u32) -> u32 {
     let Some(Scratch { work, .. }) = cell_at(slot) else { return 0 };
     let Some(conn) = get(work.key) else { return 0 };
-    announce(conn, work.pid_tgid);
-    let seq = ordinal(conn, work.direction as usize);
+    // What carries a session is told of by the session.
+    let seq = if work.event.flags & data_flag::HELLO == 0 {
+        announce(conn, work.pid_tgid);
+        ordinal(conn, work.direction as usize)
+    } else {
+        0
+    };
     work.event.head = head(conn, kind::DATA, seq, work.event.head.time_ns, work.pid_tgid);
     work.event.flags |= more as u8;
     let copied = bounded::<{ COPY_MAX as u64 }>(u64::from(work.event.copied));

@@ -83,6 +83,25 @@ type plan struct {
 	Authority   *string     `json:"authority"`
 	InFlight    int         `json:"in_flight"`
 	Connections [][]request `json:"connections"`
+	Gate        *gate       `json:"gate"`
+}
+
+// Where the client waits on each connection, once so many requests were answered.
+type gate struct {
+	After     int    `json:"after"`
+	Directory string `json:"directory"`
+}
+
+func (g *gate) wait(connection int) error {
+	if err := os.WriteFile(fmt.Sprintf("%s/c%d", g.Directory, connection), nil, 0o644); err != nil {
+		return err
+	}
+	for {
+		if _, err := os.Stat(g.Directory + "/open"); err == nil {
+			return nil
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 type exchange struct {
@@ -112,7 +131,7 @@ func (p *plan) transport() (*http.Transport, error) {
 	return transport, nil
 }
 
-func (p *plan) one(transport *http.Transport, connection int, asked request) (exchange, error) {
+func (p *plan) one(transport *http.Transport, connection, ordinal int, asked request) (exchange, error) {
 	done := exchange{Connection: connection, Method: asked.Method, Path: asked.Path}
 	scheme := "http"
 	if p.Authority != nil {
@@ -129,6 +148,9 @@ func (p *plan) one(transport *http.Transport, connection int, asked request) (ex
 	message, err := http.NewRequestWithContext(ctx, asked.Method, scheme+"://"+p.Address+asked.Path, body)
 	if err != nil {
 		return done, err
+	}
+	if p.Gate != nil {
+		message.Header.Set("x-serial", fmt.Sprintf("serial-of-the-request-%06d", ordinal))
 	}
 	response, err := transport.RoundTrip(message)
 	if err != nil {
@@ -157,25 +179,34 @@ func send() error {
 		if err != nil {
 			return err
 		}
-		work := make(chan request)
+		work := make(chan int)
+		var answered sync.WaitGroup
 		for range flight {
 			all.Add(1)
 			go func() {
 				defer all.Done()
-				for asked := range work {
-					done, err := p.one(transport, connection, asked)
+				for ordinal := range work {
+					done, err := p.one(transport, connection, ordinal, asked[ordinal])
 					if err != nil {
-						log.Fatalf("%v: %v", asked, err)
+						log.Fatalf("%v: %v", asked[ordinal], err)
 					}
 					mutex.Lock()
 					exchanges = append(exchanges, done)
 					mutex.Unlock()
+					answered.Done()
 				}
 			}()
 		}
 		go func() {
-			for _, asked := range asked {
-				work <- asked
+			for ordinal := range asked {
+				if p.Gate != nil && p.Gate.After == ordinal {
+					answered.Wait()
+					if err := p.Gate.wait(connection); err != nil {
+						log.Fatal(err)
+					}
+				}
+				answered.Add(1)
+				work <- ordinal
 			}
 			close(work)
 		}()

@@ -3,7 +3,9 @@
     send.py requests|httpx|aiohttp|aiohttp-uvloop
 """
 import asyncio
+import itertools
 import json
+import os
 import ssl
 import sys
 import threading
@@ -58,6 +60,19 @@ async def at_once(asked_for, number, one):
     await asyncio.gather(*(worker() for _ in range(number)))
 
 
+async def at_gate(connection, ordinal):
+    """Waits where the plan says, which wants one request in flight for that; gives more headers for the request."""
+    gate = PLAN.get("gate")
+    if not gate:
+        return {}
+    if ordinal == gate["after"]:
+        with open(f"{gate['directory']}/c{connection}", "w"):
+            pass
+        while not os.path.exists(f"{gate['directory']}/open"):
+            await asyncio.sleep(0.005)
+    return {"x-serial": f"serial-of-the-request-{ordinal:06}"}
+
+
 async def with_httpx():
     import httpx
 
@@ -68,10 +83,14 @@ async def with_httpx():
         async with httpx.AsyncClient(
             http1=not H2, http2=H2, verify=trust, limits=limits, trust_env=False, timeout=30
         ) as client:
+            ordinals = itertools.count()
 
             async def one(asked):
                 url = BASE + asked["path"]
-                async with client.stream(asked["method"], url, content=body_of(asked)) as response:
+                headers = await at_gate(connection, next(ordinals))
+                async with client.stream(
+                    asked["method"], url, content=body_of(asked), headers=headers
+                ) as response:
                     port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
                     tell(connection, port, asked, response.status_code, len(await response.aread()))
 

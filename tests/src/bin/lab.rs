@@ -143,6 +143,28 @@ enum Task {
         #[arg(last = true)]
         agent: Vec<String>,
     },
+    /// Requests over one connection of HTTP/2 in the middle of which the agent starts; prints how much it knows, fifty
+    /// requests each, and fails if anything that it says is wrong
+    Late {
+        /// Who answers
+        #[arg(long, value_enum, default_value = "nginx")]
+        server: web::Server,
+        /// Who asks: hyper, Go or httpx
+        #[arg(long, value_enum, default_value = "hyper")]
+        client: web::Client,
+        /// Over TLS
+        #[arg(long)]
+        tls: bool,
+        /// Requests before the agent
+        #[arg(long, default_value_t = 100)]
+        before: usize,
+        /// Requests after its start
+        #[arg(long, default_value_t = 400)]
+        after: usize,
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
     /// Calls of gRPC with the agent; fails unless the spans are exactly what happened
     Rpc {
         /// Who answers
@@ -247,6 +269,11 @@ fn main() -> Result<()> {
                 vec![web::Case { server, client, wire, connections, each, in_flight }]
             };
             println!("{{\"requests\":{}}}", web::run_all(&cases, &agent)?);
+            Ok(())
+        }
+        Task::Late { server, client, tls, before, after, agent } => {
+            let [servers, clients] = web::Late { server, client, tls, before, after }.run(&agent)?;
+            println!("{}", serde_json::json!({ "server": servers, "client": clients }));
             Ok(())
         }
         Task::Rpc { server, client, tls, connections, each, in_flight, agent } => {

@@ -36,7 +36,11 @@ pub(super) fn start(
     if let Some(certificate) = certificate {
         listen.push_str(" ssl");
         let (chain, key) = (certificate.chain(), certificate.key());
-        tls = format!("ssl_certificate {};\nssl_certificate_key {};\n", chain.display(), key.display());
+        tls = format!(
+            "ssl_certificate {};\nssl_certificate_key {};\nssl_protocols TLSv1.2 TLSv1.3;\n",
+            chain.display(),
+            key.display()
+        );
     }
     let statuses: String =
         [404, 500].map(|code| format!("location /status/{code}/ {{ return {code} 'status\\n'; }}\n")).concat();

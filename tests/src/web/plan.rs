@@ -80,6 +80,32 @@ pub struct Plan {
     pub in_flight: usize,
     /// For each connection what is asked on it. All connections are open at the same time.
     pub connections: Vec<Vec<Request>>,
+    /// Where the client waits, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+}
+
+/// Where a client waits on each connection, with all before it answered. Hyper, Go and httpx know it; with it each of their
+/// requests has a header `x-serial` with a value of its own, so that the header compression's table turns over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Gate {
+    /// Requests before it.
+    pub after: usize,
+    /// A directory: the client makes a file `c0` in it when the connection 0 is at the gate, and goes on when there is a
+    /// file `open`.
+    pub directory: PathBuf,
+}
+
+impl Gate {
+    /// The file by which a connection tells that it is there.
+    pub fn reached(&self, connection: usize) -> PathBuf {
+        self.directory.join(format!("c{connection}"))
+    }
+
+    /// The file that lets all go on.
+    pub fn open(&self) -> PathBuf {
+        self.directory.join("open")
+    }
 }
 
 impl Plan {

@@ -67,6 +67,8 @@ impl Case {
             let version = span.text("network.protocol.version");
             let expected = if self.wire.version == super::Version::H2 { "2" } else { "1.1" };
             ensure!(version == Some(expected), "not the version: {span:?}");
+            let tls = span.text("tls.protocol.version");
+            ensure!(tls.is_some() == self.wire.tls, "not what is around it: {span:?}");
         }
         Ok(())
     }

@@ -165,7 +165,7 @@ impl Running {
         }
         let Address::Tcp(address) = self.address else { bail!("{} is no TCP address", self.address) };
         let authority = self.certificate.as_ref().map(Certificate::authority);
-        Ok(Plan { address, version: self.wire.version, authority, in_flight, connections })
+        Ok(Plan { address, version: self.wire.version, authority, in_flight, connections, gate: None })
     }
 
     fn file_for(&self, request: &Request) -> Result<()> {

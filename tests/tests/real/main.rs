@@ -8,6 +8,8 @@ mod doctor;
 mod filters;
 mod harness;
 mod heads;
+mod hellos;
+mod late;
 mod loss;
 mod nginx;
 mod rpc;
@@ -16,6 +18,7 @@ mod seen;
 mod servers;
 mod shop;
 mod sockets;
+mod tls;
 mod web;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};

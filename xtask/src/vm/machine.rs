@@ -31,7 +31,8 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Lines of the console that an error shows.
 const SHOWN_LINES: usize = 40;
 /// Stalls are reported late: an emulated processor may wait long for a busy host.
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 oops=panic rcupdate.rcu_cpu_stall_timeout=120";
+const COMMAND_LINE: &str =
+    "console=ttyS0 quiet panic=-1 oops=panic rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60";
 
 /// A machine that could be started.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ mod speech;
 use crate::{
     capture::event::{Event, runs},
     conn::{Lru, Socket, Stream},
-    protocol::{Chunk, http2::ScrubCounts},
+    protocol::{Chunk, http2::ScrubCounts, tls},
     span::redact::Redaction,
 };
 use netspan_ebpf::{ConnEvent, DataEvent, PieceHead, close, data_flag, direction};
@@ -30,6 +30,8 @@ struct Conn {
     speech: Speech,
     /// Received and sent bytes.
     ways: [Way; 2],
+    /// Of a connection that carries TLS: its hellos, received and sent.
+    hellos: [tls::Beginning; 2],
 }
 
 #[derive(Default)]
@@ -49,6 +51,10 @@ impl Scrub {
     /// knows what they hold.
     pub fn record(&mut self, record: &[u8], out: &mut Vec<u8>) {
         match Event::decode(record) {
+            Ok(Event::Data(event, payload)) if event.flags & data_flag::HELLO != 0 => {
+                let payload = self.hello(&event, payload);
+                Event::Data(event, &payload).encode(out);
+            }
             Ok(Event::Data(event, payload)) => {
                 let payload = self.payload(&event, payload);
                 Event::Data(event, &payload).encode(out);
@@ -85,8 +91,12 @@ impl Scrub {
 
     fn conn(&mut self, id: u64, tgid: u32) -> Option<&mut Conn> {
         if !self.conns.contains(id) {
-            let conn =
-                Conn { socket: Socket::unknown(id, tgid), speech: Speech::default(), ways: <[Way; 2]>::default() };
+            let conn = Conn {
+                socket: Socket::unknown(id, tgid),
+                speech: Speech::default(),
+                ways: Default::default(),
+                hellos: Default::default(),
+            };
             let fallen = self.conns.insert(id, conn);
             self.forget(fallen.map(|(_, conn)| conn));
         }
@@ -99,12 +109,28 @@ impl Scrub {
         }
     }
 
+    /// Of a hello nothing stays but what spans show of it.
+    fn hello(&mut self, event: &DataEvent, payload: &[u8]) -> Vec<u8> {
+        let masked = vec![MASKED; payload.len()];
+        let Some(conn) = self.conn(event.head.conn, event.head.tgid) else { return masked };
+        let hello = &mut conn.hellos[usize::from(event.direction != direction::IN)];
+        if !hello.push(event.pos.saturating_add(u64::from(event.off)), payload) {
+            hello.end();
+            return masked;
+        }
+        let mut clean = tls::mask(hello.bytes());
+        if hello.is_whole() {
+            hello.end();
+        }
+        clean.split_off(clean.len() - payload.len())
+    }
+
     fn payload(&mut self, event: &DataEvent, payload: &[u8]) -> Vec<u8> {
         let starts = event.flags & data_flag::START != 0;
         let received = event.direction == direction::IN;
         let redaction = Arc::clone(&self.redaction);
         let mut clean = vec![MASKED; payload.len()];
-        let Some(Conn { socket, speech, ways }) = self.conn(event.head.conn, event.head.tgid) else { return clean };
+        let Some(Conn { socket, speech, ways, .. }) = self.conn(event.head.conn, event.head.tgid) else { return clean };
         let Way { stream, seen } = &mut ways[usize::from(!received)];
         if !std::mem::replace(seen, true) && !starts {
             speech.begins_anywhere(received);

@@ -1,14 +1,11 @@
 //! Attaches the programs for TLS to the places that an analysis names.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    os::fd::{AsFd as _, OwnedFd},
-    path::Path,
-    thread::{self, ScopedJoinHandle},
-};
+use std::{collections::BTreeMap, io, path::Path, thread};
 
-use super::uprobe::{Detacher, Links, Places, Way};
+use super::{
+    programs::Programs,
+    uprobe::{Detacher, Links, Places, Way},
+};
 use crate::{
     probe::{
         bpf,
@@ -73,6 +70,7 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
         }
         F::SslReadEx | F::SslReadEarlyData => ("tls_read_ex", "tls_return"),
         F::SslWriteEx | F::SslWriteEarlyData => ("tls_write_ex", "tls_return"),
+        F::SslSendfile | F::GnutlsRecordSendFile => ("tls_send_file", "tls_return"),
         F::SslWriteEx2 => ("tls_write_ex2", "tls_return"),
         F::SslDoHandshake | F::SslConnect | F::SslAccept | F::GnutlsHandshake => {
             ("tls_handshake", "tls_handshake_return")
@@ -99,28 +97,24 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
 /// Attaches and detaches.
 pub struct Attacher {
     way: Way,
-    /// Those that some library needs, or why one could not be loaded.
-    programs: BTreeMap<&'static str, Result<OwnedFd, String>>,
+    programs: Programs,
     detacher: Detacher,
 }
 
 impl Attacher {
-    /// Loads the object's programs: a process that begins would not wait for that.
-    pub fn new(object: &Relocated) -> io::Result<Self> {
+    /// Of the object's programs.
+    pub fn new(object: Relocated) -> io::Result<Self> {
         let way = Way::find()?;
         let kind = As { kind: bpf::KPROBE, attach_type: way.attach_type(), attach_to: 0 };
-        let names: BTreeSet<&str> = Function::ALL
-            .iter()
-            .flat_map(|function| function.moments().iter().filter_map(|moment| program(*function, *moment)))
-            .collect();
-        let programs = thread::scope(|scope| {
-            let load = |name| (name, scope.spawn(move || object.load(name, kind, None)));
-            let loading: Vec<_> = names.into_iter().map(load).collect();
-            let loaded =
-                |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|_| Err("loading it failed".into()));
-            loading.into_iter().map(|(name, thread)| (name, loaded(thread))).collect()
-        });
+        let of =
+            |function: &'static Function| function.moments().iter().filter_map(|moment| program(*function, *moment));
+        let programs = Programs::new(object, kind, Function::ALL.iter().flat_map(of));
         Ok(Self { way, programs, detacher: Detacher::start()? })
+    }
+
+    /// Loads what no library needed yet: the next process may.
+    pub fn prepare(&mut self) -> io::Result<()> {
+        self.programs.load_all()
     }
 
     /// Attaches to the places of an analysis that `wants` picks, for one process or for all.
@@ -142,10 +136,7 @@ impl Attacher {
             let mut groups: BTreeMap<(&'static str, bool), Vec<Hook>> = BTreeMap::new();
             for hook in hooks {
                 let Some(name) = program(hook.function, hook.moment) else { continue };
-                match self.programs.get(name).map_or(Ok(()), |program| program.as_ref().map(drop)) {
-                    Ok(()) => groups.entry((name, hook.moment == Moment::Return)).or_default().push(*hook),
-                    Err(why) => attached.failed.push((hook.function, why.clone())),
-                }
+                groups.entry((name, hook.moment == Moment::Return)).or_default().push(*hook);
             }
             let parts: Vec<Attached> = thread::scope(|scope| {
                 let attach =
@@ -169,10 +160,16 @@ impl Attacher {
     /// Attaches one program.
     fn group(&self, name: &str, at_return: bool, hooks: Vec<Hook>, path: &Path, pid: Option<u32>) -> Attached {
         let mut attached = Attached::default();
-        let Some(Ok(program)) = self.programs.get(name) else { return attached };
+        let program = match self.programs.get(name) {
+            Ok(program) => program,
+            Err(why) => {
+                attached.failed.extend(hooks.iter().map(|hook| (hook.function, why.to_owned())));
+                return attached;
+            }
+        };
         let attach = |hooks: &[Hook]| {
             let offsets = hooks.iter().map(|hook| hook.offset).collect();
-            self.way.attach(path, pid, &Places { program: program.as_fd(), at_return, offsets })
+            self.way.attach(path, pid, &Places { program, at_return, offsets })
         };
         if let Ok(links) = attach(&hooks) {
             return Attached { hooks, links, failed: Vec::new() };

@@ -7,6 +7,7 @@
 
 mod attach;
 mod mappings;
+mod programs;
 mod report;
 mod uprobe;
 
@@ -105,7 +106,7 @@ impl Watch {
     ///
     /// # Errors
     /// One line that says why mappings can't be watched, or uprobes not be attached here.
-    pub(super) fn start(programs: &Relocated, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
+    pub(super) fn start(programs: Relocated, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
         let mappings = Mappings::open().map_err(|e| format!("mappings can't be watched: {e}"))?;
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| e.to_string())?);
         let (orders, receiver) = mpsc::channel();
@@ -129,6 +130,9 @@ impl Watch {
                 watcher.expect();
                 watcher.publish();
                 let _ = ready.send(());
+                if let Err(error) = watcher.attacher.prepare() {
+                    log::debug!("programs are loaded when they are needed: {error}");
+                }
                 watcher.run(mappings, &ring, &receiver);
             })
             .map_err(|e| e.to_string())?;
@@ -324,7 +328,7 @@ impl Watcher {
         let begin = Instant::now();
         let outcome = self.analyse(key, file);
         let Ok(analyses) = &*outcome else { return false };
-        let analysed = begin.elapsed();
+        let finding = begin.elapsed();
         if self.files.len() >= FILES_MAX {
             self.counts.full += 1;
             return false;
@@ -337,7 +341,7 @@ impl Watcher {
         }
         self.counts.failed += attached.failed.len() as u64;
         let (all, places) = (begin.elapsed(), attached.places());
-        log::debug!("{}: {places} places hooked in {all:?}, {analysed:?} of that to find them", path.display());
+        log::debug!("{}: {places} places hooked in {all:?}, {finding:?} of that to find them", path.display());
         self.files.insert(key, Hooked { attached, users: HashSet::new() });
         true
     }

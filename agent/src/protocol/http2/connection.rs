@@ -156,7 +156,7 @@ impl Connection {
                 let is_new = self.streams.get(id).is_none() && flow == Flow::Responses && !id.is_multiple_of(2);
                 let stream = if is_new { self.streams.early(id) } else { self.streams.get(id) };
                 if let Some(stream) = stream {
-                    stream.reset(code);
+                    stream.reset(flow, code);
                     self.streams.settle(id, out);
                 }
             }

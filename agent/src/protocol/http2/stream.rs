@@ -205,16 +205,30 @@ impl Stream {
 
     /// Whether the response's body is there as a whole, though nothing said yet that it ends there.
     fn has_whole_body(&self) -> bool {
-        let length = self.exchange.response.as_ref().and_then(|response| {
-            let header = response.headers.iter().find(|(name, _)| name.as_ref() == b"content-length")?;
-            std::str::from_utf8(&header.1).ok()?.parse::<u64>().ok()
-        });
-        self.answer == Answer::Coming && length.is_some() && length == self.exchange.answered.map(|a| a.size.body)
+        self.answer == Answer::Coming && self.told_length().is_some_and(|length| self.has_bytes(length))
     }
 
-    /// Its stream was reset.
-    pub(super) fn reset(&mut self, code: Option<u32>) {
+    /// Bytes of the response's body as its head has it.
+    fn told_length(&self) -> Option<u64> {
+        let response = self.exchange.response.as_ref()?;
+        let (_, value) = response.headers.iter().find(|(name, _)| name.as_ref() == b"content-length")?;
+        std::str::from_utf8(value).ok()?.parse().ok()
+    }
+
+    fn has_bytes(&self, length: u64) -> bool {
+        self.exchange.answered.is_some_and(|answered| answered.size.body == length)
+    }
+
+    /// Its stream was reset by the sender of a flow. A server that has nothing more to say may do so without an error
+    /// instead of marking the response's end (Node.js does).
+    pub(super) fn reset(&mut self, by: Flow, code: Option<u32>) {
+        const NO_ERROR: u32 = 0;
         const CANCEL: u32 = 8;
+        // An RPC ends with its trailers.
+        let ends = by == Flow::Responses && code == Some(NO_ERROR) && self.answer == Answer::Coming && !self.is_rpc;
+        if ends && self.told_length().is_none_or(|length| self.has_bytes(length)) {
+            self.finish(Flow::Responses);
+        }
         self.exchange.reset = self.exchange.reset.or(code);
         self.give_up(Incomplete::Reset);
         self.rpc.cancelled |= code == Some(CANCEL) && self.answer != Answer::Complete;

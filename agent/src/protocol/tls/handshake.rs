@@ -7,7 +7,7 @@ use super::input::{Input, Stop};
 pub const PREFIX_MAX: usize = 4096;
 
 /// `handshake` among content types.
-const HANDSHAKE: u8 = 22;
+pub(super) const HANDSHAKE: u8 = 22;
 /// Bytes of a record's fragment at most: 2^14.
 const FRAGMENT_MAX: u16 = 1 << 14;
 /// Major version of all records since SSL 3.0.

@@ -6,13 +6,14 @@
 //! the name and protocols of the server that fronts for the real one.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::{
     handshake::{Message, Other},
     input::{Input, Stop},
 };
 
+pub(super) use super::handshake::HANDSHAKE;
 pub use super::handshake::PREFIX_MAX;
 
 /// Protocols of a client's list that are kept, at most.
@@ -25,16 +26,16 @@ pub const VERSIONS_MAX: usize = 8;
 pub const NAME_MAX: usize = 253;
 
 /// `HandshakeType`: `client_hello`, `server_hello`.
-const CLIENT_HELLO: u8 = 1;
-const SERVER_HELLO: u8 = 2;
+pub(super) const CLIENT_HELLO: u8 = 1;
+pub(super) const SERVER_HELLO: u8 = 2;
 /// Extension types.
-const SERVER_NAME: u16 = 0;
-const PROTOCOL_NEGOTIATION: u16 = 16;
-const SUPPORTED_VERSIONS: u16 = 43;
+pub(super) const SERVER_NAME: u16 = 0;
+pub(super) const PROTOCOL_NEGOTIATION: u16 = 16;
+pub(super) const SUPPORTED_VERSIONS: u16 = 43;
 /// `host_name` among name types (RFC 6066, section 3).
 const HOST_NAME: u8 = 0;
 /// Bytes of `random`, and of a session id at most.
-const RANDOM: usize = 32;
+pub(super) const RANDOM: usize = 32;
 const SESSION_ID_MAX: usize = 32;
 /// `random` of a `ServerHello` that asks for another `ClientHello` (RFC 8446, section 4.1.3).
 const RETRY: [u8; RANDOM] = [
@@ -272,10 +273,14 @@ fn versions(data: &mut Input<'_>, hello: &mut ClientHello) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Whether a byte may be of a host name.
+pub(super) const fn is_of_host_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':')
+}
+
 /// A host name in lower case, if it is one.
 fn host_name(name: &[u8]) -> Option<String> {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
-    let is_name = (1..=NAME_MAX).contains(&name.len()) && name.iter().all(is_part);
+    let is_name = (1..=NAME_MAX).contains(&name.len()) && name.iter().copied().all(is_of_host_name);
     is_name.then(|| name.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect())
 }
 

@@ -25,7 +25,7 @@ use self::{
     message::{Cipher, Plain, Shape, changes_keys},
     record::{received, remember},
 };
-use super::{current, moved};
+use super::{current, keep_stack, moved};
 use crate::{emit::count, maps::RUSTLS_CALLS, walk::Source};
 
 /// A call that a thread is in.
@@ -73,6 +73,7 @@ fn noted(pid_tgid: u64, decrypts: bool) -> Option<RustlsCall> {
 /// `MessageEncrypter::encrypt(&mut self, OutboundPlainMessage, u64) -> Result<OutboundOpaqueMessage, Error>`
 #[uprobe]
 pub fn rustls_encrypt(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     let Some((pid_tgid, tgid)) = current() else { return 0 };
     let (result, pointer, message, number) = (arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 2), arg(&ctx, 3));
     let Some(plain) = Plain::read(message) else { return 0 };
@@ -109,7 +110,8 @@ pub fn rustls_encrypt(ctx: ProbeContext) -> u32 {
 
 /// The return of `encrypt`: only where the line's socket is not known yet, the call was noted.
 #[uretprobe]
-pub fn rustls_encrypted(_ctx: RetProbeContext) -> u32 {
+pub fn rustls_encrypted(ctx: RetProbeContext) -> u32 {
+    keep_stack(&ctx);
     let pid_tgid = bpf_get_current_pid_tgid();
     if let Some(call) = noted(pid_tgid, false)
         && let Some((payload, len)) = message::encrypted(call.result, call.len)
@@ -122,6 +124,7 @@ pub fn rustls_encrypted(_ctx: RetProbeContext) -> u32 {
 /// `Tls13AeadAlgorithm::encrypter(..) -> Box<dyn MessageEncrypter>` returned a half.
 #[uretprobe]
 pub fn rustls_encrypter(ctx: RetProbeContext) -> u32 {
+    keep_stack(&ctx);
     if let Some((pid_tgid, tgid)) = current() {
         made(pid_tgid, direction::OUT, tgid, ctx.ret::<u64>());
     }
@@ -131,6 +134,7 @@ pub fn rustls_encrypter(ctx: RetProbeContext) -> u32 {
 /// `Tls13AeadAlgorithm::decrypter(..) -> Box<dyn MessageDecrypter>` returned a half.
 #[uretprobe]
 pub fn rustls_decrypter(ctx: RetProbeContext) -> u32 {
+    keep_stack(&ctx);
     if let Some((pid_tgid, tgid)) = current() {
         made(pid_tgid, direction::IN, tgid, ctx.ret::<u64>());
     }
@@ -140,6 +144,7 @@ pub fn rustls_decrypter(ctx: RetProbeContext) -> u32 {
 /// `MessageDecrypter::decrypt(&mut self, InboundOpaqueMessage, u64) -> Result<InboundPlainMessage, Error>`
 #[uprobe]
 pub fn rustls_decrypt(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
     let Some((pid_tgid, tgid)) = current() else { return 0 };
     let (result, pointer, message, number) = (arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 2), arg(&ctx, 3));
     let Some(Cipher { at, len }) = Cipher::read(message) else { return 0 };
@@ -154,7 +159,8 @@ pub fn rustls_decrypt(ctx: ProbeContext) -> u32 {
 
 /// The return of `decrypt`.
 #[uretprobe]
-pub fn rustls_decrypted(_ctx: RetProbeContext) -> u32 {
+pub fn rustls_decrypted(ctx: RetProbeContext) -> u32 {
+    keep_stack(&ctx);
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
     let Some(call) = noted(pid_tgid, true) else { return 0 };

@@ -1,7 +1,7 @@
 //! Does what a plan says, over hyper: one task per connection, and on it as many requests at once as the plan wants.
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use std::{fs, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     certificate::NAME,
-    web::{Exchange, Plan, Request, Version},
+    web::{Exchange, Gate, Plan, Request, Version},
 };
 
 /// Does it, and tells each exchange in the order of the answers.
@@ -94,14 +94,22 @@ async fn over(
             let (sender, driver) = http2::handshake(TokioExecutor::new(), stream).await?;
             let driver = tokio::spawn(driver);
             let mut flight = JoinSet::new();
-            for request in requests {
-                if flight.len() >= plan.in_flight.max(1) {
+            for (ordinal, request) in requests.iter().enumerate() {
+                let gate = plan.gate.as_ref().filter(|gate| gate.after == ordinal);
+                while flight.len() >= if gate.is_some() { 1 } else { plan.in_flight.max(1) } {
                     exchanges.push(flight.join_next().await.context("nothing in flight")???);
+                }
+                if let Some(gate) = gate {
+                    wait_at(gate, here).await?;
+                }
+                let mut asked = message(request, here, Version::H2)?;
+                if plan.gate.is_some() {
+                    asked.headers_mut().insert("x-serial", format!("serial-of-the-request-{ordinal:06}").parse()?);
                 }
                 let (mut sender, request) = (sender.clone(), request.clone());
                 flight.spawn(async move {
                     sender.ready().await?;
-                    read(sender.send_request(message(&request, here, Version::H2)?).await?, &request, here).await
+                    read(sender.send_request(asked).await?, &request, here).await
                 });
             }
             while let Some(done) = flight.join_next().await {
@@ -112,6 +120,16 @@ async fn over(
         }
     }
     Ok(exchanges)
+}
+
+async fn wait_at(gate: &Gate, here: Here) -> Result<()> {
+    /// Pause between two looks.
+    const PAUSE: Duration = Duration::from_millis(5);
+    fs::write(gate.reached(here.connection), "")?;
+    while !gate.open().exists() {
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
 }
 
 fn message(request: &Request, here: Here, version: Version) -> Result<http::Request<Full<Bytes>>> {

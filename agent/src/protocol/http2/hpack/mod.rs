@@ -8,6 +8,11 @@
 //! ones leave no room for them in a table of known size; the size is known from the first size update on, or from the
 //! connection's beginning.
 //!
+//! A literal may take its name from an unseen entry, and the next one from the entry that this one made, and so on: an encoder
+//! that needs a name in each block passes it on for ever, and nothing in the blocks ever spells it again. Such a name stays
+//! unknown; what its values look like would be a guess. It does not happen to names of the static table, which encoders
+//! take from there: pseudo-headers are known after a turn of the table at the latest.
+//!
 //! # Bounds
 //! A block of `n` bytes gives at most `n` fields and costs time in proportion to `n` (each representation is at least one
 //! byte, and a name that is copied is at most [`NAME_MAX`] bytes). An indexed field may give a value of up to

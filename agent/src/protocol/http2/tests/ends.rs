@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn a_reset_stream_says_by_which_code() {
     let table: [(Flow, u32); 4] =
-        [(Flow::Requests, 8), (Flow::Responses, 7), (Flow::Responses, 0), (Flow::Requests, 0xffff_ffff)];
+        [(Flow::Requests, 8), (Flow::Responses, 7), (Flow::Requests, 0), (Flow::Requests, 0xffff_ffff)];
     for (flow, code) in table {
         let dialogue = Dialogue::server().asks(&request(1, 0, "POST", "/")).answers(&response(1, 0, "200"));
         dialogue
@@ -37,6 +37,28 @@ fn a_reset_after_the_whole_response_only_ends_the_request() {
         .answers(&[response(1, END_STREAM, "413"), reset(1, 0)].concat())
         .asks(&data(1, END_STREAM, b"unread"))
         .gives(&["1 POST / -> 413 62/0 32/0 reset 0"]);
+}
+
+#[test]
+fn a_server_may_end_a_response_by_a_reset_without_error() {
+    let with_length = |length: &str| headers(1, 0, &[(":status", "200"), ("content-length", length)]);
+    for (head, end) in [(response(1, 0, "200"), ""), (with_length("2"), ""), (with_length("3"), " reset")] {
+        let whole = [head, data(1, 0, b"ab"), reset(1, 0)].concat();
+        let dialogue = Dialogue::server().asks(&get(1, "/")).answers(&whole);
+        let [told] = &dialogue.exchanges()[..] else { panic!("one exchange") };
+        assert!(told.ends_with(&format!(" reset 0{end}")), "{told}");
+    }
+}
+
+#[test]
+fn a_body_that_was_counted_to_its_end_is_whole_though_the_connection_ends() {
+    for (length, end) in [("2", "/2"), ("3", "/2 closed")] {
+        let head = headers(1, 0, &[(":status", "200"), ("content-length", length)]);
+        let dialogue = Dialogue::server().asks(&get(1, "/")).answers(&[head, data(1, 0, b"ab")].concat());
+        let dialogue = dialogue.end(None, End::Closed);
+        let [told] = &dialogue.exchanges()[..] else { panic!("one exchange") };
+        assert!(told.ends_with(end), "{told}");
+    }
 }
 
 #[test]

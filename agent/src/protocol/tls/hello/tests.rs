@@ -18,7 +18,7 @@ fn names(names: &[&str]) -> Vec<Vec<u8>> {
 }
 
 /// A client that begins: what it sends, and itself.
-fn begin(
+pub(in crate::protocol::tls) fn begin(
     name: &str,
     protocols: &[&str],
     versions: &[&'static SupportedProtocolVersion],
@@ -37,7 +37,7 @@ fn begin(
 }
 
 /// What a server answers to a client's beginning.
-fn answer(client: &[u8], protocols: &[&str], provider: CryptoProvider) -> Vec<u8> {
+pub(in crate::protocol::tls) fn answer(client: &[u8], protocols: &[&str], provider: CryptoProvider) -> Vec<u8> {
     let made = rcgen::generate_simple_self_signed(vec!["shop.example".into()]).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))

@@ -27,6 +27,16 @@ fn a_literal_with_an_unknown_name_is_dropped_but_counts_as_an_entry() {
 }
 
 #[test]
+fn a_name_that_is_passed_on_from_an_unseen_entry_stays_unknown_until_it_is_spelled() {
+    // The entry before the last one always gives the name, and each block makes one like it.
+    let mut decoder = late();
+    for _ in 0..200 {
+        assert_eq!(text(&mut decoder, b"\x7f\x00\x02vw\x44\x02/p"), "?: <2>\n:path: /p");
+    }
+    assert_eq!(text(&mut decoder, b"\x40\x01a\x02vw\x7e\x02xy"), "a: vw\na: xy");
+}
+
+#[test]
 fn a_size_update_to_nothing_makes_the_table_exact() {
     let mut decoder = late();
     assert_eq!(decode(&mut decoder, EMPTIED).1, Ok(()));
