@@ -1,0 +1,3 @@
+//! Calibration (to be written).
+#[derive(Debug)]
+pub struct Calibration;

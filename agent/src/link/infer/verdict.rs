@@ -1,0 +1,66 @@
+//! From samples to verdicts: how often a call was with which request.
+
+use super::{Verdict, ascent::Choices, problem::Problem, sample::Tried, state::State};
+
+/// Samples.
+pub(super) const SWEEPS: usize = 24;
+
+#[derive(Clone, Debug, Default)]
+struct Vote {
+    with: Vec<(Option<u32>, u32)>,
+    chances: f64,
+    tries: u32,
+}
+
+/// What the samples say.
+#[derive(Debug)]
+pub(super) struct Votes {
+    votes: Vec<Vote>,
+}
+
+impl Votes {
+    pub(super) fn new(problem: &Problem) -> Self {
+        Self { votes: vec![Vote::default(); problem.kids.len()] }
+    }
+
+    /// A call is with this request in a sample.
+    pub(super) fn count(&mut self, call: u32, with: Option<u32>) {
+        let Some(vote) = self.votes.get_mut(call as usize) else { return };
+        match vote.with.iter_mut().find(|(other, _)| *other == with) {
+            Some((_, count)) => *count += 1,
+            None => vote.with.push((with, 1)),
+        }
+    }
+
+    /// A move was tried.
+    pub(super) fn tried(&mut self, call: u32, tried: &Tried) {
+        let Some(vote) = self.votes.get_mut(call as usize) else { return };
+        vote.chances += tried.chance;
+        vote.tries += 1;
+    }
+
+    pub(super) fn verdicts(&self, problem: &Problem, best: &State, choices: &Choices) -> Vec<Verdict> {
+        let verdict = |(id, vote): (u32, &Vote)| {
+            let open = problem.candidates(id).len() as u32;
+            let total: u32 = vote.with.iter().map(|(_, count)| count).sum();
+            let own = best.owner(id);
+            if total == 0 {
+                let request = own.or_else(|| choices.of(id).first().map(|(req, _)| *req));
+                return Verdict { request, confidence: f64::from(u8::from(own.is_some())), runner_up: None, open };
+            }
+            let mut with = vote.with.clone();
+            with.sort_by_key(|(req, count)| (std::cmp::Reverse(2 * count + u32::from(*req == own)), *req));
+            let share = |count: u32| f64::from(count) / f64::from(total);
+            let mut named = with.iter().filter_map(|(req, count)| Some(((*req)?, share(*count))));
+            let fallback = || {
+                let best = choices.of(id).iter().max_by(|(_, a), (_, b)| a.total_cmp(b));
+                best.map(|(req, _)| (*req, 0.0))
+            };
+            let first = named.next().or_else(fallback);
+            let residual = vote.chances / f64::from(vote.tries.max(1));
+            let confidence = first.map_or(0.0, |(_, share)| share).min(1.0 / (1.0 + residual));
+            Verdict { request: first.map(|(req, _)| req), confidence, runner_up: named.next(), open }
+        };
+        (0..).zip(&self.votes).map(verdict).collect()
+    }
+}
