@@ -4,13 +4,13 @@
 use super::{
     Counts,
     assign::{Auction, Edges},
-    problem::{Kid, Problem},
+    problem::{Kid, OPEN, Problem},
     score::Scorer,
     state::{State, insert},
 };
 
 /// Candidates of a call that are scored fully: those that its start alone speaks for most.
-const SCORED_MAX: usize = 8;
+const SCORED_MAX: usize = 16;
 /// Candidates less likely than the best by more than this, as a logarithm, are not kept.
 const REACH: f64 = 12.0;
 /// Calls by one route that a request is given in one round; more only by the sampler.
@@ -40,6 +40,15 @@ impl Choices {
     }
 }
 
+/// Calls that are assigned together: those by some routes.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    /// Whether calls by each route are part of it.
+    pub routes: Vec<bool>,
+    /// Whether those that one request has now stay together; else each goes its own way.
+    pub together: bool,
+}
+
 /// Memory that rounds share.
 #[derive(Debug, Default)]
 pub(super) struct Ascent {
@@ -48,90 +57,115 @@ pub(super) struct Ascent {
     starts: Vec<(u32, f64)>,
     scored: Vec<(u32, f64)>,
     kids: Vec<Kid>,
+    units: Vec<Vec<Kid>>,
+    before: Vec<u32>,
+    /// Whether most calls have no request yet, so that a request's end tells nothing of its last call.
+    pub partial: bool,
 }
 
 impl Ascent {
-    /// One round over all routes, in this order.
-    pub(super) fn round(
+    /// Takes away the calls of a block, and assigns them anew.
+    pub(super) fn reassign(
         &mut self,
         scorer: &Scorer<'_>,
-        routes: &[(u16, Vec<u32>)],
+        block: &Block,
         state: &mut State,
         choices: &mut Choices,
         counts: &mut Counts,
     ) {
-        for (route, calls) in routes {
-            self.reassign(scorer, *route, calls, state, choices, counts);
-        }
-    }
-
-    fn reassign(
-        &mut self,
-        scorer: &Scorer<'_>,
-        route: u16,
-        calls: &[u32],
-        state: &mut State,
-        choices: &mut Choices,
-        counts: &mut Counts,
-    ) {
-        let problem = scorer.problem;
-        let mut left: Vec<Kid> = calls.iter().filter_map(|id| problem.kid(*id)).copied().collect();
-        for kid in &left {
-            state.take(kid);
-        }
+        self.before.clear();
+        self.before.extend((0..scorer.problem.kids.len() as u32).map(|call| state.owner(call).unwrap_or(u32::MAX)));
+        self.take(scorer.problem, block, state);
         for repeat in 0..REPEATS_MAX {
             self.edges.clear();
-            for kid in &left {
-                self.score(scorer, kid, state);
-                if repeat == 0 || self.scored.iter().any(|(_, weight)| *weight > scorer.model.log_alone(route)) {
-                    choices.set(kid.id, &self.scored);
+            let units = std::mem::take(&mut self.units);
+            for unit in &units {
+                self.score(scorer, unit, state, block.together);
+                let alone = unit.iter().map(|kid| scorer.model.log_alone(kid.route)).sum();
+                if let ([kid], false) = (&unit[..], block.together) {
+                    if repeat == 0 || self.scored.iter().any(|(_, weight)| *weight > alone) {
+                        choices.set(kid.id, &self.scored);
+                    }
                 }
-                self.edges.push(&self.scored, scorer.model.log_alone(route));
+                self.edges.push(&self.scored, alone);
             }
-            let (owners, cut_short) = self.auction.assign(&self.edges, problem.reqs.len());
+            let (owners, cut_short) = self.auction.assign(&self.edges, scorer.problem.reqs.len());
             counts.cut_short += cut_short;
-            let before = left.len();
-            let mut owners = owners.iter();
-            left.retain(|kid| match owners.next().copied().flatten() {
-                Some(owner) => {
-                    state.give(owner, *kid);
-                    false
+            let before = units.len();
+            for (unit, owner) in units.into_iter().zip(owners) {
+                match owner {
+                    Some(owner) => unit.iter().for_each(|kid| state.give(*owner, *kid)),
+                    None => self.units.push(unit),
                 }
-                None => true,
-            });
-            if left.is_empty() || left.len() == before {
+            }
+            if self.units.is_empty() || self.units.len() == before {
                 break;
             }
         }
     }
 
-    /// What each candidate gains by the call.
-    fn score(&mut self, scorer: &Scorer<'_>, kid: &Kid, state: &State) {
+    /// Takes the free calls of a block from their requests.
+    fn take(&mut self, problem: &Problem, block: &Block, state: &mut State) {
+        self.units.clear();
+        let is_in = |kid: &Kid| block.routes.get(usize::from(kid.route)) == Some(&true) && problem.is_free(kid.id);
+        if block.together {
+            for req in 0..problem.reqs.len() as u32 {
+                let unit: Vec<Kid> = state.kids(req).iter().filter(|kid| is_in(kid)).copied().collect();
+                if !unit.is_empty() {
+                    self.units.push(unit);
+                }
+            }
+        } else {
+            self.units.extend(problem.kids.iter().filter(|kid| is_in(kid)).map(|kid| vec![*kid]));
+        }
+        self.units.iter().flatten().for_each(|kid| state.take(kid));
+    }
+
+    /// What each candidate gains by the calls of a unit.
+    fn score(&mut self, scorer: &Scorer<'_>, unit: &[Kid], state: &State, together: bool) {
         let Scorer { model, problem } = *scorer;
         let Self { starts, scored, kids, .. } = self;
         starts.clear();
         scored.clear();
-        for req_id in problem.candidates(kid.id) {
+        let Some((first, rest)) = unit.split_first() else { return };
+        for req_id in problem.candidates(first.id) {
             let Some(req) = problem.req(*req_id) else { continue };
-            let pair = model.route(req.route).and_then(|route| route.pair(kid.route));
+            if !rest.iter().all(|kid| problem.may_own(*req_id, kid)) {
+                continue;
+            }
+            let Some(route) = model.route(req.route) else { continue };
             let own = state.kids(*req_id);
-            let place = own.partition_point(|other| (other.start, other.id) < (kid.start, kid.id));
-            let start = model.log_start(pair, req.start, own.get(..place).unwrap_or(&[]), kid);
-            starts.push((*req_id, start + model.log_thread(problem.same_thread(*req_id, kid.id))));
+            let place = own.partition_point(|other| (other.start, other.id) < (first.start, first.id));
+            let start = model.log_start(route.pair(first.route), req.start, own.get(..place).unwrap_or(&[]), first);
+            let pair = route.pair(first.route);
+            let end = if req.end == OPEN { 0.0 } else { model.log_tail(pair, req.end - first.end) };
+            let start = start + model.log_thread(problem.same_thread(*req_id, first.id));
+            // Where it is now is always among the choices.
+            let bonus = if self.before.get(first.id as usize) == Some(req_id) { 1e6 } else { 0.0 };
+            starts.push((*req_id, start + end + bonus));
         }
         if starts.len() > SCORED_MAX {
             starts.select_nth_unstable_by(SCORED_MAX, |(_, a), (_, b)| b.total_cmp(a));
             starts.truncate(SCORED_MAX);
         }
-        for (req_id, _) in starts.iter() {
+        for (req_id, worth) in starts.iter() {
+            if self.partial {
+                let calls = state.kids(*req_id).iter().filter(|other| other.route == first.route).count();
+                scored.push((*req_id, worth + scorer.presence(*req_id, first.route, calls)));
+                continue;
+            }
             let own = state.kids(*req_id);
-            let calls = own.iter().filter(|other| other.route == kid.route).count();
             kids.clear();
             kids.extend_from_slice(own);
-            let without = scorer.timing(*req_id, kids);
-            insert(kids, *kid);
-            let gain = scorer.timing(*req_id, kids) - without;
-            scored.push((*req_id, gain + scorer.presence(*req_id, kid.route, calls)));
+            let without = if together { scorer.whole(*req_id, kids) } else { scorer.timing(*req_id, kids) };
+            unit.iter().for_each(|kid| insert(kids, *kid));
+            let gain = if together {
+                scorer.whole(*req_id, kids)
+            } else {
+                let calls = own.iter().filter(|other| other.route == first.route).count();
+                scorer.timing(*req_id, kids) + scorer.presence(*req_id, first.route, calls)
+            };
+            scored.push((*req_id, gain - without));
         }
     }
 }

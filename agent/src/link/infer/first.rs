@@ -79,7 +79,7 @@ pub(super) fn guess(problem: &Problem, scale: Scale) -> (Tally, BTreeMap<(u16, u
                 let Some((gaps, _)) = nested.get(&(*from, *route, true)) else { continue };
                 let (_, mut counts) = explain(own, events, scale, rate).unwrap_or_default();
                 counts.merge(gaps);
-                tally.ends.insert((*from, Some(*route)), counts);
+                tally.tails.insert((*from, *route), counts);
             }
         }
     }

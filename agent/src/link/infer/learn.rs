@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Counts, Owner, Verdict, Window,
+    Counts, Verdict, Window,
     anchor::Anchor,
-    ascent::{Ascent, Choices},
+    ascent::{Ascent, Block, Choices},
     first,
     model::Model,
     problem::Problem,
@@ -22,6 +22,10 @@ use super::{
 const ROUNDS: usize = 12;
 /// Samples that a refit is made from, and moves per unsure call between two.
 const SAMPLES: usize = 3;
+/// Routes of a process of which groups are tried.
+const GROUPED_MAX: usize = 8;
+const SETTLED: usize = 2;
+const HEAT: f64 = 1.0;
 /// Calls of a route that must have an anchor for it to be preferred to one that all have.
 const ANCHORED_MIN: f64 = 3.0;
 
@@ -41,13 +45,16 @@ impl Model {
         let mut ascent = Ascent::default();
         for round in 0..ROUNDS {
             let scorer = Scorer { model: self, problem: &problem };
-            let routes = order(&problem, self);
-            ascent.round(&scorer, &routes, &mut state, &mut choices, counts);
+            let blocks = blocks(&problem, self);
+            ascent.partial = round == 0;
+            blocks.iter().for_each(|block| ascent.reassign(&scorer, block, &mut state, &mut choices, counts));
+            ascent.partial = false;
             if round == 0 {
-                ascent.round(&scorer, &routes, &mut state, &mut choices, counts);
+                blocks.iter().for_each(|block| ascent.reassign(&scorer, block, &mut state, &mut choices, counts));
             }
             let mut tally = Tally::default();
             let mut sampler = Sampler::new(scorer, &state, Random::new(random.next()));
+            sampler.temperature = 1.0 + HEAT * (1.0 - (round as f64 + 1.0) / ROUNDS as f64);
             let unsure = sampler.unsure(&choices);
             for _ in 0..SAMPLES {
                 for (call, alone) in &unsure {
@@ -56,6 +63,9 @@ impl Model {
                     }
                 }
                 tally.add(&problem, &state, scale, 1.0 / SAMPLES as f64, |_| true);
+            }
+            if round + SETTLED < ROUNDS {
+                tally.calls.values_mut().for_each(|(_, alone)| *alone = 0.0);
             }
             let prefer = preferred(&tally, scale);
             self.absorb(&tally, Some(&prefer));
@@ -70,9 +80,10 @@ impl Model {
         let mut choices = Choices::new(&problem);
         let mut ascent = Ascent::default();
         let scorer = Scorer { model: self, problem: &problem };
-        let routes = order(&problem, self);
-        for _ in 0..3 {
-            ascent.round(&scorer, &routes, &mut state, &mut choices, counts);
+        let blocks = blocks(&problem, self);
+        for round in 0..3 {
+            ascent.partial = round == 0;
+            blocks.iter().for_each(|block| ascent.reassign(&scorer, block, &mut state, &mut choices, counts));
         }
         let mut votes = Votes::new(&problem);
         let mut sampler = Sampler::new(scorer, &state, Random::new(seed));
@@ -90,6 +101,21 @@ impl Model {
                 unsure.iter().for_each(|(call, _)| votes.count(*call, state.owner(*call)));
             }
         }
+        if std::env::var("DBG").is_ok() {
+            let total = |s: &State| (0..problem.reqs.len() as u32).map(|r| scorer.whole(r, s.kids(r))).sum::<f64>()
+                + problem.kids.iter().filter(|k| s.owner(k.id).is_none()).map(|k| self.log_alone(k.route)).sum::<f64>();
+            println!("   ascent {:.1} sampled {:.1}", total(&start), total(&state));
+            let mut cool = state.clone();
+            let mut sampler = Sampler::new(scorer, &cool, Random::new(seed));
+            for (n, t) in [1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.1, 0.01].into_iter().enumerate() {
+                sampler.temperature = t;
+                for _ in 0..30 { for (call, alone) in &unsure { sampler.step(&mut cool, &choices, *call, *alone); } }
+                println!("   cooled {n} {:.1}", total(&cool));
+            }
+            let mut st = start.clone();
+            for _ in 0..10 { blocks.iter().for_each(|block| ascent.reassign(&scorer, block, &mut st, &mut choices, counts)); }
+            println!("   10 more ascents {:.1}", total(&st));
+        }
         let mut tally = Tally::default();
         tally.add(&problem, &state, self.scale(), 1.0, |key| self.wants(key));
         let verdicts = votes.verdicts(&problem, &start, &choices);
@@ -98,17 +124,42 @@ impl Model {
     }
 }
 
-/// The free calls by route, those first that are known best from their request alone.
-fn order(problem: &Problem, model: &Model) -> Vec<(u16, Vec<u32>)> {
-    let mut routes: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
+/// Blocks of calls in the order of assigning them: each route, those first that are known best from their request alone;
+/// then all that follows one of them, and all that goes before.
+fn blocks(problem: &Problem, model: &Model) -> Vec<Block> {
+    let routes = model.outbound.len();
+    let mut present = vec![false; routes];
     for kid in &problem.kids {
-        if problem.known.get(kid.id as usize) == Some(&Owner::Unknown) {
-            routes.entry(kid.route).or_default().push(kid.id);
+        if problem.is_free(kid.id) {
+            if let Some(present) = present.get_mut(usize::from(kid.route)) {
+                *present = true;
+            }
         }
     }
-    let mut routes: Vec<_> = routes.into_iter().collect();
-    routes.sort_by_key(|(route, _)| model.depth(*route));
-    routes
+    let mut order: Vec<usize> = (0..routes).filter(|route| present.get(*route) == Some(&true)).collect();
+    order.sort_by_key(|route| model.depth(*route as u16));
+    let block = |own: &[usize], together| {
+        let mut block = Block { routes: vec![false; routes], together };
+        for route in own {
+            if let Some(place) = block.routes.get_mut(*route) {
+                *place = true;
+            }
+        }
+        block
+    };
+    let mut blocks: Vec<Block> = order.iter().map(|route| block(&[*route], false)).collect();
+    if order.len() > 1 && order.len() <= GROUPED_MAX {
+        for cut in 0..order.len() {
+            let (before, after) = order.split_at(cut);
+            if after.len() > 1 {
+                blocks.push(block(after, true));
+            }
+            if before.len() > 1 {
+                blocks.push(block(before, true));
+            }
+        }
+    }
+    blocks
 }
 
 /// For each pair of routes the anchors that make its gaps most alike: the best, the latest end, the start.
@@ -133,4 +184,23 @@ fn preferred(tally: &Tally, scale: Scale) -> BTreeMap<(u16, u16), Vec<Anchor>> {
         other => vec![other, Anchor::LatestEnd, Anchor::Start],
     };
     best.into_iter().map(|(pair, best)| (pair, listed(best))).collect()
+}
+
+impl Model {
+    /// DEBUG
+    pub fn evaluate(&mut self, window: &Window<'_>, owners: &[Option<u32>]) -> (f64, Vec<f64>) {
+        let mut counts = Counts::default();
+        let problem = Problem::new(window, self, &mut counts);
+        let mut state = State::new(&problem);
+        let mut sum = 0.0;
+        for (kid, owner) in problem.kids.iter().zip(owners) {
+            match owner {
+                Some(owner) => state.give(*owner, *kid),
+                None => sum += self.log_alone(kid.route),
+            }
+        }
+        let scorer = Scorer { model: self, problem: &problem };
+        let scores: Vec<f64> = (0..problem.reqs.len() as u32).map(|r| scorer.whole(r, state.kids(r))).collect();
+        (sum + scores.iter().sum::<f64>(), scores)
+    }
 }

@@ -17,6 +17,8 @@ use super::{
 pub const PAIRS_MAX: usize = 512;
 /// Gaps that a density remembers; older ones fade.
 const KEPT: f64 = 4000.0;
+/// Share of a pair's calls that must have been the last ones, for what comes after them as the last ones to be known.
+const LAST_SHARE: f64 = 0.02;
 /// Share of calls without a request that is assumed before any were looked at, and the weight of that assumption.
 const ALONE_SHARE: f64 = 0.004;
 const ALONE_WEIGHT: f64 = 100.0;
@@ -48,6 +50,8 @@ pub(super) struct Pair {
     delays: Vec<(Anchor, Gaps)>,
     /// What comes after the last of them.
     end: Option<Gaps>,
+    /// What comes after any of them.
+    tail: Option<Gaps>,
     /// Logarithms for the numbers 0 to 7.
     log_numbers: [f64; 8],
 }
@@ -137,6 +141,13 @@ impl Model {
             }
             if let Some(anchors) = place {
                 pair.delays.sort_by_key(|(own, _)| anchors.iter().position(|anchor| anchor == own));
+            }
+        }
+        for ((inbound, outbound), counts) in &tally.tails {
+            match self.pair_mut(*inbound, *outbound).map(|pair| &mut pair.tail) {
+                Some(Some(gaps)) => gaps.absorb(counts, scale),
+                Some(none) => *none = Some(Gaps::new(counts.clone(), scale)),
+                None => {}
             }
         }
         for ((inbound, last), counts) in &tally.ends {
@@ -270,15 +281,26 @@ impl Model {
         vague.map_or(-30.0, |vague| vague.log(self.scale().bin(kid.start - request_start)))
     }
 
-    /// The logarithm of the density of a request's end after the last of its calls, which is of this pair, or after its
+    /// The logarithm of the density of a request's end after the last of its calls, which is by this route, or after its
     /// start if there are none.
     pub(super) fn log_end(&self, route: &Route, last: Option<u16>, gap: i64) -> f64 {
-        let gaps = match last {
-            Some(outbound) => route.pair(outbound).and_then(|pair| pair.end.as_ref()),
-            None => route.idle.as_ref(),
-        };
-        let density = gaps.map(|gaps| &gaps.density).or(self.vague.as_ref());
-        density.map_or(-30.0, |density| density.log(self.scale().bin(gap)))
+        let bin = self.scale().bin(gap);
+        let vague = || self.vague.as_ref().map_or(-30.0, |vague| vague.log(bin));
+        let Some(outbound) = last else { return route.idle.as_ref().map_or_else(vague, |idle| idle.density.log(bin)) };
+        let Some(pair) = route.pair(outbound) else { return vague() };
+        let (end, tail) = (pair.end.as_ref(), pair.tail.as_ref());
+        let seen = |gaps: Option<&Gaps>| gaps.map_or(0.0, |gaps| gaps.counts.total());
+        match (end, tail) {
+            (Some(end), _) if seen(Some(end)) >= LAST_SHARE * seen(tail) => end.density.log(bin),
+            (_, Some(tail)) => tail.density.log(bin),
+            _ => vague(),
+        }
+    }
+
+    /// The logarithm of the density of a request's end after any of its calls.
+    pub(super) fn log_tail(&self, pair: Option<&Pair>, gap: i64) -> f64 {
+        let tail = pair.and_then(|pair| pair.tail.as_ref()).map(|gaps| &gaps.density).or(self.vague.as_ref());
+        tail.map_or(-30.0, |tail| tail.log(self.scale().bin(gap)))
     }
 }
 

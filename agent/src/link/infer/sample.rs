@@ -68,6 +68,7 @@ impl<'a> Sampler<'a> {
         self.left.clear();
         self.right.clear();
         let (mut change, mut old) = (0.0, 0.0);
+        let mut ousted = None;
         match (from, with) {
             (Some(from), Some(with)) => {
                 let valid = self.exchange(state, kid, from, with, kind);
@@ -80,9 +81,17 @@ impl<'a> Sampler<'a> {
                 change += self.scorer.model.log_alone(kid.route);
             }
             (None, Some(with)) => {
-                self.right.extend_from_slice(state.kids(with));
+                // Into a free place, or instead of another that has none then.
+                let same = |other: &&Kid| other.route == kid.route && self.scorer.problem.is_free(other.id);
+                let twins = state.kids(with).iter().filter(same).count();
+                if kind < 6 && twins > 0 {
+                    ousted = state.kids(with).iter().filter(same).nth(self.random.below(twins)).copied();
+                } else {
+                    change -= self.scorer.model.log_alone(kid.route);
+                }
+                let stays = |other: &&Kid| ousted.is_none_or(|ousted| ousted.id != other.id);
+                self.right.extend(state.kids(with).iter().filter(stays));
                 insert(&mut self.right, kid);
-                change -= self.scorer.model.log_alone(kid.route);
             }
             (None, None) => return None,
         }
@@ -100,6 +109,9 @@ impl<'a> Sampler<'a> {
         if taken {
             if with.is_none() {
                 state.take(&kid);
+            }
+            if let Some(ousted) = ousted {
+                state.take(&ousted);
             }
             for ((req, kids), new) in [(from, &self.left), (with, &self.right)].into_iter().zip(new) {
                 if let Some(req) = req {

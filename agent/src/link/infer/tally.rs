@@ -24,6 +24,8 @@ pub(super) struct Tally {
     pub gaps: BTreeMap<GapKey, Histogram>,
     /// From the end of the call that ended last (`None`: from the request's start, without calls) to the request's end.
     pub ends: BTreeMap<(u16, Option<u16>), Histogram>,
+    /// From the end of a call to its request's end, whatever came between.
+    pub tails: BTreeMap<(u16, u16), Histogram>,
     pub numbers: BTreeMap<(u16, u16), Numbers>,
     pub patterns: BTreeMap<u16, Patterns>,
     /// Calls by outbound route: all, and those without a request.
@@ -80,6 +82,9 @@ impl Tally {
                 }
             }
             if req.end != OPEN {
+                for kid in kids {
+                    self.tails.entry((req.route, kid.route)).or_default().add(scale.bin(req.end - kid.end), weight);
+                }
                 let last = kids.iter().max_by_key(|kid| kid.end);
                 let gap = req.end - last.map_or(req.start, |kid| kid.end);
                 self.ends.entry((req.route, last.map(|kid| kid.route))).or_default().add(scale.bin(gap), weight);
