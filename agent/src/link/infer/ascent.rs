@@ -149,7 +149,7 @@ impl Ascent {
             starts.truncate(SCORED_MAX);
         }
         for (req_id, worth) in starts.iter() {
-            if self.partial {
+            if self.partial && !together {
                 let calls = state.kids(*req_id).iter().filter(|other| other.route == first.route).count();
                 scored.push((*req_id, worth + scorer.presence(*req_id, first.route, calls)));
                 continue;

@@ -25,7 +25,7 @@ const SAMPLES: usize = 3;
 /// Routes of a process of which groups are tried.
 const GROUPED_MAX: usize = 8;
 const SETTLED: usize = 2;
-const HEAT: f64 = 1.0;
+const HEAT: f64 = 0.0;
 /// Calls of a route that must have an anchor for it to be preferred to one that all have.
 const ANCHORED_MIN: f64 = 3.0;
 
