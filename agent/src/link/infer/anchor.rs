@@ -8,6 +8,8 @@ use super::problem::Kid;
 pub(super) enum Anchor {
     /// The request's start.
     Start,
+    /// The request's start, if the call is the first.
+    First,
     /// The latest end of a call, of those that had ended.
     LatestEnd,
     /// The start of the call before.
@@ -24,6 +26,7 @@ impl Anchor {
         let last = |route: u16| before.iter().rev().find(|kid| kid.route == route);
         match self {
             Self::Start => Some(request_start),
+            Self::First => before.is_empty().then_some(request_start),
             Self::LatestEnd => before.iter().map(|kid| kid.end).filter(|end| *end <= start).max(),
             Self::LatestStart => before.last().map(|kid| kid.start),
             Self::End(route) => last(route).map(|kid| kid.end),

@@ -24,6 +24,8 @@ const ROUNDS: usize = 12;
 const SAMPLES: usize = 3;
 /// Routes of a process of which groups are tried.
 const GROUPED_MAX: usize = 8;
+/// Temperatures at which the most probable state is looked for.
+const COOLING: [f64; 6] = [0.7, 0.5, 0.35, 0.2, 0.1, 0.05];
 const SETTLED: usize = 2;
 const HEAT: f64 = 0.0;
 /// Calls of a route that must have an anchor for it to be preferred to one that all have.
@@ -88,7 +90,6 @@ impl Model {
         let mut votes = Votes::new(&problem);
         let mut sampler = Sampler::new(scorer, &state, Random::new(seed));
         let unsure = sampler.unsure(&choices);
-        let start = state.clone();
         for sweep in 0..super::verdict::SWEEPS {
             for (call, alone) in &unsure {
                 for _ in 0..2 {
@@ -101,24 +102,17 @@ impl Model {
                 unsure.iter().for_each(|(call, _)| votes.count(*call, state.owner(*call)));
             }
         }
-        if std::env::var("DBG").is_ok() {
-            let total = |s: &State| (0..problem.reqs.len() as u32).map(|r| scorer.whole(r, s.kids(r))).sum::<f64>()
-                + problem.kids.iter().filter(|k| s.owner(k.id).is_none()).map(|k| self.log_alone(k.route)).sum::<f64>();
-            println!("   ascent {:.1} sampled {:.1}", total(&start), total(&state));
-            let mut cool = state.clone();
-            let mut sampler = Sampler::new(scorer, &cool, Random::new(seed));
-            for (n, t) in [1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.1, 0.01].into_iter().enumerate() {
-                sampler.temperature = t;
-                for _ in 0..30 { for (call, alone) in &unsure { sampler.step(&mut cool, &choices, *call, *alone); } }
-                println!("   cooled {n} {:.1}", total(&cool));
-            }
-            let mut st = start.clone();
-            for _ in 0..10 { blocks.iter().for_each(|block| ascent.reassign(&scorer, block, &mut st, &mut choices, counts)); }
-            println!("   10 more ascents {:.1}", total(&st));
-        }
         let mut tally = Tally::default();
         tally.add(&problem, &state, self.scale(), 1.0, |key| self.wants(key));
-        let verdicts = votes.verdicts(&problem, &start, &choices);
+        for temperature in COOLING {
+            sampler.temperature = temperature;
+            for (call, alone) in &unsure {
+                for _ in 0..2 {
+                    sampler.step(&mut state, &choices, *call, *alone);
+                }
+            }
+        }
+        let verdicts = votes.verdicts(&problem, &state, &choices);
         self.absorb(&tally, None);
         verdicts
     }
@@ -172,7 +166,13 @@ fn preferred(tally: &Tally, scale: Scale) -> BTreeMap<(u16, u16), Vec<Anchor>> {
         if anchored < ANCHORED_MIN && anchor != Anchor::Start {
             continue;
         }
-        let worth = anchored * mean + (all - anchored) * by_start;
+        let (first, by_first) = spread((inbound, outbound, Anchor::First)).unwrap_or_default();
+        let rest = match anchor {
+            Anchor::Start => 0.0,
+            Anchor::First => (all - anchored) * by_start,
+            _ => first * by_first + (all - anchored - first) * by_start,
+        };
+        let worth = anchored * mean + rest;
         let own = best.entry((inbound, outbound)).or_insert((f64::NEG_INFINITY, anchor));
         if worth > own.0 {
             *own = (worth, anchor);
@@ -180,8 +180,9 @@ fn preferred(tally: &Tally, scale: Scale) -> BTreeMap<(u16, u16), Vec<Anchor>> {
     }
     let listed = |(_, anchor)| match anchor {
         Anchor::Start => vec![Anchor::Start],
-        Anchor::LatestEnd => vec![Anchor::LatestEnd, Anchor::Start],
-        other => vec![other, Anchor::LatestEnd, Anchor::Start],
+        Anchor::First => vec![Anchor::First, Anchor::Start],
+        Anchor::LatestEnd => vec![Anchor::LatestEnd, Anchor::First, Anchor::Start],
+        other => vec![other, Anchor::LatestEnd, Anchor::First, Anchor::Start],
     };
     best.into_iter().map(|(pair, best)| (pair, listed(best))).collect()
 }

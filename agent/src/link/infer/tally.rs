@@ -68,6 +68,7 @@ impl Tally {
                     }
                 };
                 gap(Anchor::Start);
+                gap(Anchor::First);
                 gap(Anchor::LatestEnd);
                 gap(Anchor::LatestStart);
                 let mut seen = [u16::MAX; ANCHORS_MAX];

@@ -49,7 +49,10 @@ impl Votes {
                 return Verdict { request, confidence: f64::from(u8::from(own.is_some())), runner_up: None, open };
             }
             let mut with = vote.with.clone();
-            with.sort_by_key(|(req, count)| (std::cmp::Reverse(2 * count + u32::from(*req == own)), *req));
+            with.sort_by_key(|(req, count)| (*req != own || own.is_none(), std::cmp::Reverse(*count), *req));
+            if own.is_some() && with.first().is_none_or(|(req, _)| *req != own) {
+                with.insert(0, (own, 0));
+            }
             let share = |count: u32| f64::from(count) / f64::from(total);
             let mut named = with.iter().filter_map(|(req, count)| Some(((*req)?, share(*count))));
             let fallback = || {

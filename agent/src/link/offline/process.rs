@@ -21,8 +21,8 @@ pub(super) struct Routes {
     pub calls: Vec<u32>,
 }
 
-/// Links the calls of one process. Those that call it must have been linked before: a request that is the last of its
-/// trace to reach the process is told apart from those that others follow, for it may be the one that they all waited for.
+/// Links the calls of one process. Those that call it must have been linked before: the request of a
+/// trace that is answered last is told apart from the earlier ones, for what they were all waited for is done within it.
 pub(super) fn link(
     spans: &Spans<'_>,
     exchanges: &Exchanges,
@@ -55,18 +55,25 @@ pub(super) fn link(
     });
 }
 
-/// A request's route: its name, and whether it is the last of its trace to reach this process.
+/// A request's route: its name, and whether it is the last of its trace that this process answers.
 fn request_routes(spans: &Spans<'_>, group: &Group, links: &[Link]) -> Vec<u32> {
     let root = |span: u32| {
         let up = |span: &u32| links.get(*span as usize)?.candidate.map(|(parent, ..)| parent);
         std::iter::successors(Some(span), up).take(DEPTH_MAX).last().unwrap_or(span)
     };
     let roots: Vec<u32> = group.requests.iter().map(|request| root(*request)).collect();
-    let last: FxHashMap<u32, u32> = roots.iter().copied().zip(0..).collect();
+    let end = |span: u32| spans.all.get(span as usize).map_or(0, |span| span.end_ns);
+    let mut last: FxHashMap<u32, u32> = FxHashMap::default();
+    for (root, request) in roots.iter().zip(&group.requests) {
+        let own = last.entry(*root).or_insert(*request);
+        if end(*request) >= end(*own) {
+            *own = *request;
+        }
+    }
     let is_last = |root: &u32, request: u32| last.get(root) == Some(&request);
     let name = |span: u32| spans.all.get(span as usize).map_or(0, |span| span.name);
-    let requests = (0..).zip(&group.requests).zip(&roots);
-    requests.map(|((at, span), root)| name(*span).wrapping_mul(2) + u32::from(is_last(root, at))).collect()
+    let route = |(span, root): (&u32, &u32)| name(*span).wrapping_mul(2) + u32::from(is_last(root, *span));
+    group.requests.iter().zip(&roots).map(route).collect()
 }
 
 /// Spans between one and the root of its trace that are looked at.
