@@ -40,13 +40,17 @@ impl Choices {
     }
 }
 
-/// Calls that are assigned together: those by some routes.
-#[derive(Clone, Debug)]
-pub(super) struct Block {
-    /// Whether calls by each route are part of it.
-    pub routes: Vec<bool>,
-    /// Whether those that one request has now stay together; else each goes its own way.
-    pub together: bool,
+/// Calls that are taken away and assigned anew at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Block {
+    /// All by a route, one after the other, while most others have no request yet.
+    Route(u16),
+    /// The call by a route that has so many by the same before it in its request, and those without a request.
+    Slot(u16, usize),
+    /// All calls of a request from this one on, in the order of starts; they stay together.
+    From(usize),
+    /// All calls of a request before this one; they stay together.
+    Upto(usize),
 }
 
 /// Memory that rounds share.
@@ -59,30 +63,70 @@ pub(super) struct Ascent {
     kids: Vec<Kid>,
     units: Vec<Vec<Kid>>,
     before: Vec<u32>,
-    /// Whether most calls have no request yet, so that a request's end tells nothing of its last call.
-    pub partial: bool,
 }
 
 impl Ascent {
-    /// Takes away the calls of a block, and assigns them anew.
-    pub(super) fn reassign(
+    /// Goes through the calls in the order of their starts, those together of which none waits for another, and assigns
+    /// them by what each request has done so far.
+    pub(super) fn forward(
         &mut self,
         scorer: &Scorer<'_>,
-        block: &Block,
         state: &mut State,
         choices: &mut Choices,
         counts: &mut Counts,
     ) {
-        self.before.clear();
-        self.before.extend((0..scorer.problem.kids.len() as u32).map(|call| state.owner(call).unwrap_or(u32::MAX)));
+        let problem = scorer.problem;
+        let mut calls: Vec<Kid> = problem.kids.iter().filter(|kid| problem.is_free(kid.id)).copied().collect();
+        calls.sort_by_key(|kid| (kid.start, kid.id));
+        calls.iter().for_each(|kid| state.take(kid));
+        let mut from = 0;
+        while let Some(rest) = calls.get(from..).filter(|rest| !rest.is_empty()) {
+            let mut first_end = i64::MAX;
+            let upto = rest.iter().position(|kid| {
+                let waits = kid.start >= first_end;
+                first_end = first_end.min(kid.end);
+                waits
+            });
+            let size = upto.unwrap_or(rest.len());
+            self.units.clear();
+            self.units.extend(rest.iter().take(size).map(|kid| vec![*kid]));
+            self.distribute(scorer, true, REPEATS_MAX, state, choices, counts);
+            from += size;
+        }
+    }
+
+    /// Takes away the calls of a block, and assigns them anew.
+    pub(super) fn reassign(
+        &mut self,
+        scorer: &Scorer<'_>,
+        block: Block,
+        state: &mut State,
+        choices: &mut Choices,
+        counts: &mut Counts,
+    ) {
         self.take(scorer.problem, block, state);
-        for repeat in 0..REPEATS_MAX {
+        let partial = matches!(block, Block::Route(_));
+        let repeats = if partial { REPEATS_MAX } else { 1 };
+        self.distribute(scorer, partial, repeats, state, choices, counts);
+    }
+
+    /// Assigns the units, each request getting at most one of them each time.
+    fn distribute(
+        &mut self,
+        scorer: &Scorer<'_>,
+        partial: bool,
+        repeats: usize,
+        state: &mut State,
+        choices: &mut Choices,
+        counts: &mut Counts,
+    ) {
+        for repeat in 0..repeats {
             self.edges.clear();
             let units = std::mem::take(&mut self.units);
             for unit in &units {
-                self.score(scorer, unit, state, block.together);
+                self.score(scorer, unit, state, partial);
                 let alone = unit.iter().map(|kid| scorer.model.log_alone(kid.route)).sum();
-                if let ([kid], false) = (&unit[..], block.together) {
+                if let [kid] = &unit[..] {
                     if repeat == 0 || self.scored.iter().any(|(_, weight)| *weight > alone) {
                         choices.set(kid.id, &self.scored);
                     }
@@ -105,24 +149,76 @@ impl Ascent {
     }
 
     /// Takes the free calls of a block from their requests.
-    fn take(&mut self, problem: &Problem, block: &Block, state: &mut State) {
+    fn take(&mut self, problem: &Problem, block: Block, state: &mut State) {
         self.units.clear();
-        let is_in = |kid: &Kid| block.routes.get(usize::from(kid.route)) == Some(&true) && problem.is_free(kid.id);
-        if block.together {
-            for req in 0..problem.reqs.len() as u32 {
-                let unit: Vec<Kid> = state.kids(req).iter().filter(|kid| is_in(kid)).copied().collect();
-                if !unit.is_empty() {
-                    self.units.push(unit);
+        let units = &mut self.units;
+        let mut push = |kids: &[Kid]| {
+            if !kids.is_empty() && kids.iter().all(|kid| problem.is_free(kid.id)) {
+                units.push(kids.to_vec());
+            }
+        };
+        let of_route = |route: u16| problem.kids.iter().filter(move |kid| kid.route == route);
+        let requests = 0..problem.reqs.len() as u32;
+        match block {
+            Block::Route(route) => of_route(route).for_each(|kid| push(&[*kid])),
+            Block::Slot(route, ordinal) => {
+                for req in requests {
+                    let kid = state.kids(req).iter().filter(|kid| kid.route == route).nth(ordinal);
+                    kid.into_iter().for_each(|kid| push(&[*kid]));
+                }
+                of_route(route).filter(|kid| state.owner(kid.id).is_none()).for_each(|kid| push(&[*kid]));
+            }
+            Block::From(place) => requests.for_each(|req| push(state.kids(req).get(place..).unwrap_or(&[]))),
+            Block::Upto(place) => requests.for_each(|req| {
+                let kids = state.kids(req);
+                push(kids.get(..place).unwrap_or(kids));
+            }),
+        }
+        self.take_units(problem, state);
+    }
+
+    fn take_units(&mut self, problem: &Problem, state: &mut State) {
+        self.before.resize(problem.kids.len(), u32::MAX);
+        for kid in self.units.iter().flatten() {
+            if let Some(before) = self.before.get_mut(kid.id as usize) {
+                *before = state.owner(kid.id).unwrap_or(u32::MAX);
+            }
+            state.take(kid);
+        }
+    }
+
+    /// Goes through the window in time, and at each step exchanges what open requests do from then on.
+    pub(super) fn futures(
+        &mut self,
+        scorer: &Scorer<'_>,
+        order: &[u32],
+        state: &mut State,
+        choices: &mut Choices,
+        counts: &mut Counts,
+    ) {
+        let problem = scorer.problem;
+        let mut at = 0;
+        while let Some(pivot) = order.get(at).and_then(|call| problem.kid(*call)) {
+            let open = problem.candidates(pivot.id);
+            at += (open.len() / 2).max(1);
+            if open.len() < 2 {
+                continue;
+            }
+            self.units.clear();
+            for req in open {
+                let kids = state.kids(*req);
+                let future = kids.get(kids.partition_point(|kid| kid.start < pivot.start)..).unwrap_or(&[]);
+                if !future.is_empty() && future.iter().all(|kid| problem.is_free(kid.id)) {
+                    self.units.push(future.to_vec());
                 }
             }
-        } else {
-            self.units.extend(problem.kids.iter().filter(|kid| is_in(kid)).map(|kid| vec![*kid]));
+            self.take_units(problem, state);
+            self.distribute(scorer, false, 1, state, choices, counts);
         }
-        self.units.iter().flatten().for_each(|kid| state.take(kid));
     }
 
     /// What each candidate gains by the calls of a unit.
-    fn score(&mut self, scorer: &Scorer<'_>, unit: &[Kid], state: &State, together: bool) {
+    fn score(&mut self, scorer: &Scorer<'_>, unit: &[Kid], state: &State, partial: bool) {
         let Scorer { model, problem } = *scorer;
         let Self { starts, scored, kids, .. } = self;
         starts.clear();
@@ -149,23 +245,18 @@ impl Ascent {
             starts.truncate(SCORED_MAX);
         }
         for (req_id, worth) in starts.iter() {
-            if self.partial && !together {
-                let calls = state.kids(*req_id).iter().filter(|other| other.route == first.route).count();
+            let own = state.kids(*req_id);
+            if partial {
+                // A request's end tells nothing of its last call yet.
+                let calls = own.iter().filter(|other| other.route == first.route).count();
                 scored.push((*req_id, worth + scorer.presence(*req_id, first.route, calls)));
                 continue;
             }
-            let own = state.kids(*req_id);
             kids.clear();
             kids.extend_from_slice(own);
-            let without = if together { scorer.whole(*req_id, kids) } else { scorer.timing(*req_id, kids) };
+            let without = scorer.whole(*req_id, kids);
             unit.iter().for_each(|kid| insert(kids, *kid));
-            let gain = if together {
-                scorer.whole(*req_id, kids)
-            } else {
-                let calls = own.iter().filter(|other| other.route == first.route).count();
-                scorer.timing(*req_id, kids) + scorer.presence(*req_id, first.route, calls)
-            };
-            scored.push((*req_id, gain - without));
+            scored.push((*req_id, scorer.whole(*req_id, kids) - without));
         }
     }
 }

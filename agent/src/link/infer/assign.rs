@@ -55,8 +55,14 @@ pub(super) struct Auction {
 impl Auction {
     /// Assigns; says also how many calls had to be taken as they came.
     pub(super) fn assign(&mut self, edges: &Edges, requests: usize) -> (&[Option<u32>], u64) {
-        self.places.clear();
-        self.places.resize(requests, (0.0, u32::MAX));
+        if self.places.len() < requests {
+            self.places.resize(requests, (0.0, u32::MAX));
+        }
+        for (request, _) in &edges.edges {
+            if let Some(place) = self.places.get_mut(*request as usize) {
+                *place = (0.0, u32::MAX);
+            }
+        }
         self.owner.clear();
         self.owner.resize(edges.len(), None);
         let mut waiting: Vec<u32> = (0..edges.len() as u32).rev().collect();

@@ -1,6 +1,6 @@
 //! Learning a program's model from a window, and solving windows by it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Counts, Verdict, Window,
@@ -22,10 +22,12 @@ use super::{
 const ROUNDS: usize = 12;
 /// Samples that a refit is made from, and moves per unsure call between two.
 const SAMPLES: usize = 3;
-/// Routes of a process of which groups are tried.
-const GROUPED_MAX: usize = 8;
+/// Places of a request, in all and by one route, whose calls are reassigned in a round.
+const SLOTS_MAX: usize = 8;
 /// Temperatures at which the most probable state is looked for.
 const COOLING: [f64; 6] = [0.7, 0.5, 0.35, 0.2, 0.1, 0.05];
+/// Rounds of ascent before samples are taken.
+const ASCENTS: usize = 2;
 const SETTLED: usize = 2;
 const HEAT: f64 = 0.0;
 /// Calls of a route that must have an anchor for it to be preferred to one that all have.
@@ -47,12 +49,19 @@ impl Model {
         let mut ascent = Ascent::default();
         for round in 0..ROUNDS {
             let scorer = Scorer { model: self, problem: &problem };
-            let blocks = blocks(&problem, self);
-            ascent.partial = round == 0;
-            blocks.iter().for_each(|block| ascent.reassign(&scorer, block, &mut state, &mut choices, counts));
-            ascent.partial = false;
             if round == 0 {
-                blocks.iter().for_each(|block| ascent.reassign(&scorer, block, &mut state, &mut choices, counts));
+                if std::env::var("FWD").is_ok() { ascent.forward(&scorer, &mut state, &mut choices, counts) } else {
+                for route in routes(&problem, self) {
+                    ascent.reassign(&scorer, Block::Route(route), &mut state, &mut choices, counts);
+                }}
+            }
+            if std::env::var("FUT").is_ok() {
+                let mut order: Vec<u32> = (0..problem.kids.len() as u32).collect();
+                order.sort_by_key(|k| problem.kid(*k).map(|k| k.start));
+                ascent.futures(&scorer, &order, &mut state, &mut choices, counts);
+            }
+            for block in blocks(&routes(&problem, self), &problem, &state) {
+                ascent.reassign(&scorer, block, &mut state, &mut choices, counts);
             }
             let mut tally = Tally::default();
             let mut sampler = Sampler::new(scorer, &state, Random::new(random.next()));
@@ -82,10 +91,26 @@ impl Model {
         let mut choices = Choices::new(&problem);
         let mut ascent = Ascent::default();
         let scorer = Scorer { model: self, problem: &problem };
-        let blocks = blocks(&problem, self);
-        for round in 0..3 {
-            ascent.partial = round == 0;
-            blocks.iter().for_each(|block| ascent.reassign(&scorer, block, &mut state, &mut choices, counts));
+        let routes = routes(&problem, self);
+        if std::env::var("FWD").is_ok() { ascent.forward(&scorer, &mut state, &mut choices, counts) } else {
+        for route in &routes {
+            ascent.reassign(&scorer, Block::Route(*route), &mut state, &mut choices, counts);
+        }}
+        let total = |s: &State| (0..problem.reqs.len() as u32).map(|r| scorer.whole(r, s.kids(r))).sum::<f64>()
+                + problem.kids.iter().filter(|k| s.owner(k.id).is_none()).map(|k| self.log_alone(k.route)).sum::<f64>();
+        let orphans = |s: &State| problem.kids.iter().filter(|k| s.owner(k.id).is_none()).count();
+        if std::env::var("DBG").is_ok() { println!("   routes {routes:?} first {:.1} orphans {}", total(&state), orphans(&state)); }
+        for _ in 0..ASCENTS {
+            if std::env::var("FUT").is_ok() {
+                let mut order: Vec<u32> = (0..problem.kids.len() as u32).collect();
+                order.sort_by_key(|k| problem.kid(*k).map(|k| k.start));
+                ascent.futures(&scorer, &order, &mut state, &mut choices, counts);
+                if std::env::var("DBG").is_ok() { println!("   fut {:.1} orphans {}", total(&state), orphans(&state)); }
+            }
+            for block in blocks(&routes, &problem, &state) {
+                ascent.reassign(&scorer, block, &mut state, &mut choices, counts);
+                if std::env::var("DBG").is_ok() { println!("   {block:?} {:.1} orphans {}", total(&state), orphans(&state)); }
+            }
         }
         let mut votes = Votes::new(&problem);
         let mut sampler = Sampler::new(scorer, &state, Random::new(seed));
@@ -104,6 +129,7 @@ impl Model {
         }
         let mut tally = Tally::default();
         tally.add(&problem, &state, self.scale(), 1.0, |key| self.wants(key));
+        if std::env::var("DBG").is_ok() { println!("   sampled {:.1} orphans {}", total(&state), orphans(&state)); }
         for temperature in COOLING {
             sampler.temperature = temperature;
             for (call, alone) in &unsure {
@@ -112,47 +138,48 @@ impl Model {
                 }
             }
         }
+        if std::env::var("DBG").is_ok() { println!("   cooled {:.1} orphans {}", total(&state), orphans(&state)); }
         let verdicts = votes.verdicts(&problem, &state, &choices);
         self.absorb(&tally, None);
         verdicts
     }
 }
 
-/// Blocks of calls in the order of assigning them: each route, those first that are known best from their request alone;
-/// then all that follows one of them, and all that goes before.
-fn blocks(problem: &Problem, model: &Model) -> Vec<Block> {
-    let routes = model.outbound.len();
-    let mut present = vec![false; routes];
-    for kid in &problem.kids {
-        if problem.is_free(kid.id) {
-            if let Some(present) = present.get_mut(usize::from(kid.route)) {
-                *present = true;
-            }
+/// Each route of which there are free calls, those first that are known best from their request alone.
+fn routes(problem: &Problem, model: &Model) -> Vec<u16> {
+    let present: BTreeSet<u16> =
+        problem.kids.iter().filter(|kid| problem.is_free(kid.id)).map(|kid| kid.route).collect();
+    let mut routes: Vec<u16> = present.into_iter().collect();
+    routes.sort_by_key(|route| model.depth(*route));
+    routes
+}
+
+/// Blocks of a round: each place in a request that a call by each route has, then whole heads and tails of requests.
+fn blocks(routes: &[u16], problem: &Problem, state: &State) -> Vec<Block> {
+    let mut most: BTreeMap<u16, usize> = BTreeMap::new();
+    let mut longest = 0;
+    let mut seen: BTreeMap<u16, usize> = BTreeMap::new();
+    for req in 0..problem.reqs.len() as u32 {
+        let kids = state.kids(req);
+        longest = kids.len().max(longest);
+        seen.clear();
+        for kid in kids {
+            *seen.entry(kid.route).or_default() += 1;
+        }
+        for (route, calls) in &seen {
+            let most = most.entry(*route).or_default();
+            *most = (*calls).max(*most);
         }
     }
-    let mut order: Vec<usize> = (0..routes).filter(|route| present.get(*route) == Some(&true)).collect();
-    order.sort_by_key(|route| model.depth(*route as u16));
-    let block = |own: &[usize], together| {
-        let mut block = Block { routes: vec![false; routes], together };
-        for route in own {
-            if let Some(place) = block.routes.get_mut(*route) {
-                *place = true;
-            }
-        }
-        block
+    let slots = |route: &u16| {
+        let route = *route;
+        let calls = most.get(&route).copied().unwrap_or(0).clamp(1, SLOTS_MAX);
+        (0..calls).map(move |ordinal| Block::Slot(route, ordinal))
     };
-    let mut blocks: Vec<Block> = order.iter().map(|route| block(&[*route], false)).collect();
-    if order.len() > 1 && order.len() <= GROUPED_MAX {
-        for cut in 0..order.len() {
-            let (before, after) = order.split_at(cut);
-            if after.len() > 1 {
-                blocks.push(block(after, true));
-            }
-            if before.len() > 1 {
-                blocks.push(block(before, true));
-            }
-        }
-    }
+    let mut blocks: Vec<Block> = routes.iter().flat_map(slots).collect();
+    let longest = longest.min(SLOTS_MAX);
+    blocks.extend((0..longest.saturating_sub(1)).map(Block::From));
+    blocks.extend((2..longest).map(Block::Upto));
     blocks
 }
 

@@ -5,6 +5,7 @@ mod anchor;
 mod ascent;
 mod assign;
 mod calibrate;
+mod context;
 mod density;
 mod first;
 mod learn;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     anchor::Anchor,
+    context::{Situations, situation},
     density::{Density, Histogram},
     pattern::{Numbers, Patterns},
     problem::Kid,
@@ -28,17 +29,21 @@ const ALONE_WEIGHT: f64 = 100.0;
 pub(super) struct Gaps {
     counts: Histogram,
     density: Density,
+    /// The mean logarithm of the density over the counts.
+    typical: f64,
 }
 
 impl Gaps {
     fn new(counts: Histogram, scale: Scale) -> Self {
-        Self { density: counts.density(scale), counts }
+        let density = counts.density(scale);
+        Self { typical: density.mean_log(&counts), density, counts }
     }
 
     fn absorb(&mut self, counts: &Histogram, scale: Scale) {
         self.counts.fade(KEPT);
         self.counts.merge(counts);
         self.density = self.counts.density(scale);
+        self.typical = self.density.mean_log(&self.counts);
     }
 }
 
@@ -48,6 +53,7 @@ pub(super) struct Pair {
     pub numbers: Numbers,
     /// What they wait for, in the order of preference.
     delays: Vec<(Anchor, Gaps)>,
+    situations: Situations,
     /// What comes after the last of them.
     end: Option<Gaps>,
     /// What comes after any of them.
@@ -141,6 +147,11 @@ impl Model {
             }
             if let Some(anchors) = place {
                 pair.delays.sort_by_key(|(own, _)| anchors.iter().position(|anchor| anchor == own));
+            }
+        }
+        for ((inbound, outbound), situations) in &tally.situations {
+            if let Some(pair) = self.pair_mut(*inbound, *outbound) {
+                pair.situations.merge(situations, factor);
             }
         }
         for ((inbound, outbound), counts) in &tally.tails {
@@ -272,9 +283,14 @@ impl Model {
 
     /// The logarithm of the density of a call's start, given the calls before it, per nanosecond.
     pub(super) fn log_start(&self, pair: Option<&Pair>, request_start: i64, before: &[Kid], kid: &Kid) -> f64 {
-        for (anchor, gaps) in pair.iter().flat_map(|pair| &pair.delays) {
+        let Some(pair) = pair else {
+            let vague = self.vague.as_ref();
+            return vague.map_or(-30.0, |vague| vague.log(self.scale().bin(kid.start - request_start)));
+        };
+        let context = pair.situations.log(situation(before, kid.start));
+        for (anchor, gaps) in &pair.delays {
             if let Some(from) = anchor.at(request_start, before, kid.start) {
-                return gaps.density.log(self.scale().bin(kid.start - from));
+                return context + gaps.density.log(self.scale().bin(kid.start - from));
             }
         }
         let vague = self.vague.as_ref();
@@ -297,10 +313,10 @@ impl Model {
         }
     }
 
-    /// The logarithm of the density of a request's end after any of its calls.
+    /// How much likelier than is typical a request's end is after any of its calls, as a logarithm.
     pub(super) fn log_tail(&self, pair: Option<&Pair>, gap: i64) -> f64 {
-        let tail = pair.and_then(|pair| pair.tail.as_ref()).map(|gaps| &gaps.density).or(self.vague.as_ref());
-        tail.map_or(-30.0, |tail| tail.log(self.scale().bin(gap)))
+        let tail = pair.and_then(|pair| pair.tail.as_ref());
+        tail.map_or(0.0, |tail| tail.density.log(self.scale().bin(gap)) - tail.typical)
     }
 }
 

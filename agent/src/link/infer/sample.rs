@@ -132,9 +132,14 @@ impl<'a> Sampler<'a> {
         let same = |kids: &[Kid], upto: u32| {
             kids.iter().take_while(|other| other.id != upto).filter(|other| other.route == kid.route).count()
         };
-        // The call in the same place of the other request.
+        // The call in the same place of the other request, or at nearly the same time.
         let ordinal = same(a, kid.id);
-        let twin = b.iter().filter(|other| other.route == kid.route).nth(ordinal);
+        let mut alike = b.iter().filter(|other| other.route == kid.route);
+        let twin = match kind {
+            2 | 3 => alike.min_by_key(|other| (other.start - kid.start).abs()),
+            5 => None,
+            _ => alike.nth(ordinal),
+        };
         let problem: &Problem = self.scorer.problem;
         match (kind, twin) {
             (0..=3, Some(twin)) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     anchor::Anchor,
+    context::{Situations, situation},
     density::Histogram,
     pattern::{Numbers, Patterns, signature},
     problem::{Kid, OPEN, Problem},
@@ -26,6 +27,7 @@ pub(super) struct Tally {
     pub ends: BTreeMap<(u16, Option<u16>), Histogram>,
     /// From the end of a call to its request's end, whatever came between.
     pub tails: BTreeMap<(u16, u16), Histogram>,
+    pub situations: BTreeMap<(u16, u16), Situations>,
     pub numbers: BTreeMap<(u16, u16), Numbers>,
     pub patterns: BTreeMap<u16, Patterns>,
     /// Calls by outbound route: all, and those without a request.
@@ -61,6 +63,8 @@ impl Tally {
             }
             for (at, kid) in kids.iter().enumerate() {
                 let before = kids.get(..at).unwrap_or(&[]);
+                let situations = self.situations.entry((req.route, kid.route)).or_default();
+                situations.add(situation(before, kid.start), weight);
                 let mut gap = |anchor: Anchor| {
                     let key = (req.route, kid.route, anchor);
                     if let Some(from) = anchor.at(req.start, before, kid.start).filter(|_| wanted(key)) {
