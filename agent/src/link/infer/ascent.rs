@@ -5,6 +5,7 @@ use super::{
     Counts,
     assign::{Auction, Edges},
     problem::{Kid, OPEN, Problem},
+    random::Random,
     score::Scorer,
     state::{State, insert},
 };
@@ -63,6 +64,8 @@ pub(super) struct Ascent {
     kids: Vec<Kid>,
     units: Vec<Vec<Kid>>,
     before: Vec<u32>,
+    /// Disturbs scores, so that another of several good assignments is found.
+    pub noise: Option<Random>,
 }
 
 impl Ascent {
@@ -191,14 +194,15 @@ impl Ascent {
     pub(super) fn futures(
         &mut self,
         scorer: &Scorer<'_>,
-        order: &[u32],
         state: &mut State,
         choices: &mut Choices,
         counts: &mut Counts,
     ) {
         let problem = scorer.problem;
+        let mut order: Vec<&Kid> = problem.kids.iter().collect();
+        order.sort_by_key(|kid| (kid.start, kid.id));
         let mut at = 0;
-        while let Some(pivot) = order.get(at).and_then(|call| problem.kid(*call)) {
+        while let Some(pivot) = order.get(at) {
             let open = problem.candidates(pivot.id);
             at += (open.len() / 2).max(1);
             if open.len() < 2 {
@@ -232,8 +236,12 @@ impl Ascent {
             let Some(route) = model.route(req.route) else { continue };
             let own = state.kids(*req_id);
             let place = own.partition_point(|other| (other.start, other.id) < (first.start, first.id));
-            let start = model.log_start(route.pair(first.route), req.start, own.get(..place).unwrap_or(&[]), first);
-            let pair = route.pair(first.route);
+            let (pair, earlier) = (route.pair(first.route), own.get(..place).unwrap_or(&[]));
+            let start = if partial {
+                model.log_start_rate(pair, req.start, earlier, first)
+            } else {
+                model.log_start(pair, req.start, earlier, first)
+            };
             let end = if req.end == OPEN { 0.0 } else { model.log_tail(pair, req.end - first.end) };
             let start = start + model.log_thread(problem.same_thread(*req_id, first.id));
             // Where it is now is always among the choices.
@@ -246,17 +254,18 @@ impl Ascent {
         }
         for (req_id, worth) in starts.iter() {
             let own = state.kids(*req_id);
+            let noise = self.noise.as_mut().map_or(0.0, Random::gumbel);
             if partial {
                 // A request's end tells nothing of its last call yet.
                 let calls = own.iter().filter(|other| other.route == first.route).count();
-                scored.push((*req_id, worth + scorer.presence(*req_id, first.route, calls)));
+                scored.push((*req_id, worth + scorer.presence(*req_id, first.route, calls) + noise));
                 continue;
             }
             kids.clear();
             kids.extend_from_slice(own);
             let without = scorer.whole(*req_id, kids);
             unit.iter().for_each(|kid| insert(kids, *kid));
-            scored.push((*req_id, scorer.whole(*req_id, kids) - without));
+            scored.push((*req_id, scorer.whole(*req_id, kids) - without + noise));
         }
     }
 }

@@ -8,6 +8,8 @@ const WIDE_SHARE: f64 = 0.03;
 const UNIFORM_SHARE: f64 = 0.01;
 /// Observations that are added to both when few were made.
 const DOUBT: f64 = 1.0;
+/// Share that is assumed to be still to come, at least.
+const BEYOND_MIN: f64 = 0.02;
 /// Narrowest and widest kernel, in bins.
 const KERNEL_BINS: (f64, f64) = (0.6, 24.0);
 
@@ -99,12 +101,22 @@ impl Histogram {
         let (wide_share, uniform_share) = (WIDE_SHARE + 0.5 * doubt, UNIFORM_SHARE + 0.3 * doubt);
         let near_share = 1.0 - wide_share - uniform_share;
         let total = self.total.max(f64::MIN_POSITIVE);
-        let log = (0..BINS).map(|bin| {
+        let mass = |bin: usize| {
             let at = |values: &[f64]| values.get(bin).copied().unwrap_or(0.0) / total;
-            let mass = near_share * at(&near) + wide_share * at(&far) + uniform_share / BINS as f64;
-            (mass / scale.width_ns(bin)).ln() as f32
-        });
-        Density { log: log.collect() }
+            near_share * at(&near) + wide_share * at(&far) + uniform_share / BINS as f64
+        };
+        let log = (0..BINS).map(|bin| (mass(bin) / scale.width_ns(bin)).ln() as f32).collect();
+        let mut beyond = 0.0;
+        let mut rate: Box<[f32]> = (0..BINS)
+            .rev()
+            .map(|bin| {
+                let own = mass(bin);
+                beyond += own;
+                (own / scale.width_ns(bin) / (beyond - own / 2.0).max(BEYOND_MIN)).ln() as f32
+            })
+            .collect();
+        rate.reverse();
+        Density { log, rate }
     }
 }
 
@@ -128,12 +140,18 @@ fn averaged(values: &[f64], radius: usize, share: f64) -> Vec<f64> {
 #[derive(Clone, Debug)]
 pub(super) struct Density {
     log: Box<[f32]>,
+    rate: Box<[f32]>,
 }
 
 impl Density {
     /// The logarithm of the density per nanosecond in this bin.
     pub(super) fn log(&self, bin: usize) -> f64 {
         self.log.get(bin).copied().map_or(f64::from(f32::MIN), f64::from)
+    }
+
+    /// The logarithm of the rate per nanosecond at which what has not come comes in this bin.
+    pub(super) fn log_rate(&self, bin: usize) -> f64 {
+        self.rate.get(bin).copied().map_or(f64::from(f32::MIN), f64::from)
     }
 
     /// The mean of the logarithms over counts: minus their entropy.

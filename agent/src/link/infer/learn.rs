@@ -26,6 +26,11 @@ const SAMPLES: usize = 3;
 const SLOTS_MAX: usize = 8;
 /// Temperatures at which the most probable state is looked for.
 const COOLING: [f64; 6] = [0.7, 0.5, 0.35, 0.2, 0.1, 0.05];
+/// Solutions that are looked for, each beginning differently.
+const REPLICAS: usize = 3;
+/// Samples of each, and moves of each unsure call between two.
+const SWEEPS: usize = 10;
+const TRIES: usize = 2;
 /// Rounds of ascent before samples are taken.
 const ASCENTS: usize = 2;
 const SETTLED: usize = 2;
@@ -50,16 +55,9 @@ impl Model {
         for round in 0..ROUNDS {
             let scorer = Scorer { model: self, problem: &problem };
             if round == 0 {
-                if std::env::var("FWD").is_ok() { ascent.forward(&scorer, &mut state, &mut choices, counts) } else {
-                for route in routes(&problem, self) {
-                    ascent.reassign(&scorer, Block::Route(route), &mut state, &mut choices, counts);
-                }}
+                ascent.forward(&scorer, &mut state, &mut choices, counts);
             }
-            if std::env::var("FUT").is_ok() {
-                let mut order: Vec<u32> = (0..problem.kids.len() as u32).collect();
-                order.sort_by_key(|k| problem.kid(*k).map(|k| k.start));
-                ascent.futures(&scorer, &order, &mut state, &mut choices, counts);
-            }
+            ascent.futures(&scorer, &mut state, &mut choices, counts);
             for block in blocks(&routes(&problem, self), &problem, &state) {
                 ascent.reassign(&scorer, block, &mut state, &mut choices, counts);
             }
@@ -86,60 +84,64 @@ impl Model {
     /// Says for each call of a window which request it belongs to, in the order of the calls, and learns a little from it.
     pub fn solve(&mut self, window: &Window<'_>, seed: u64, counts: &mut Counts) -> Vec<Verdict> {
         counts.windows += 1;
-        let problem = Problem::new(window, self, counts);
-        let mut state = State::new(&problem);
-        let mut choices = Choices::new(&problem);
-        let mut ascent = Ascent::default();
-        let scorer = Scorer { model: self, problem: &problem };
+        let mut problem = Problem::new(window, self, counts);
         let routes = routes(&problem, self);
-        if std::env::var("FWD").is_ok() { ascent.forward(&scorer, &mut state, &mut choices, counts) } else {
-        for route in &routes {
-            ascent.reassign(&scorer, Block::Route(*route), &mut state, &mut choices, counts);
-        }}
-        let total = |s: &State| (0..problem.reqs.len() as u32).map(|r| scorer.whole(r, s.kids(r))).sum::<f64>()
-                + problem.kids.iter().filter(|k| s.owner(k.id).is_none()).map(|k| self.log_alone(k.route)).sum::<f64>();
-        let orphans = |s: &State| problem.kids.iter().filter(|k| s.owner(k.id).is_none()).count();
-        if std::env::var("DBG").is_ok() { println!("   routes {routes:?} first {:.1} orphans {}", total(&state), orphans(&state)); }
-        for _ in 0..ASCENTS {
-            if std::env::var("FUT").is_ok() {
-                let mut order: Vec<u32> = (0..problem.kids.len() as u32).collect();
-                order.sort_by_key(|k| problem.kid(*k).map(|k| k.start));
-                ascent.futures(&scorer, &order, &mut state, &mut choices, counts);
-                if std::env::var("DBG").is_ok() { println!("   fut {:.1} orphans {}", total(&state), orphans(&state)); }
-            }
-            for block in blocks(&routes, &problem, &state) {
-                ascent.reassign(&scorer, block, &mut state, &mut choices, counts);
-                if std::env::var("DBG").is_ok() { println!("   {block:?} {:.1} orphans {}", total(&state), orphans(&state)); }
-            }
-        }
+        let mut random = Random::new(seed);
+        let mut ascent = Ascent::default();
         let mut votes = Votes::new(&problem);
-        let mut sampler = Sampler::new(scorer, &state, Random::new(seed));
-        let unsure = sampler.unsure(&choices);
-        for sweep in 0..super::verdict::SWEEPS {
-            for (call, alone) in &unsure {
-                for _ in 0..2 {
-                    if let Some(tried) = sampler.step(&mut state, &choices, *call, *alone) {
-                        votes.tried(*call, &tried);
+        let mut best: Option<(f64, State, Choices)> = None;
+        for replica in 0..REPLICAS {
+            let scorer = Scorer { model: self, problem: &problem };
+            let (mut state, mut choices) = (State::new(&problem), Choices::new(&problem));
+            ascent.noise = (replica > 0).then(|| Random::new(random.next()));
+            if replica % 2 == 0 {
+                ascent.forward(&scorer, &mut state, &mut choices, counts);
+            } else {
+                for route in &routes {
+                    ascent.reassign(&scorer, Block::Route(*route), &mut state, &mut choices, counts);
+                }
+            }
+            ascent.noise = None;
+            for _ in 0..ASCENTS {
+                ascent.futures(&scorer, &mut state, &mut choices, counts);
+                for block in blocks(&routes, &problem, &state) {
+                    ascent.reassign(&scorer, block, &mut state, &mut choices, counts);
+                }
+            }
+            let mut sampler = Sampler::new(scorer, &state, Random::new(random.next()));
+            let unsure = sampler.unsure(&choices);
+            for sweep in 0..SWEEPS {
+                for (call, alone) in &unsure {
+                    for _ in 0..TRIES {
+                        if let Some(tried) = sampler.step(&mut state, &choices, *call, *alone) {
+                            votes.tried(*call, &tried);
+                        }
+                    }
+                }
+                if sweep >= SWEEPS / 5 {
+                    votes.sample(&problem, &state);
+                }
+            }
+            for temperature in COOLING {
+                sampler.temperature = temperature;
+                for (call, alone) in &unsure {
+                    for _ in 0..TRIES {
+                        sampler.step(&mut state, &choices, *call, *alone);
                     }
                 }
             }
-            if sweep >= super::verdict::SWEEPS / 6 {
-                unsure.iter().for_each(|(call, _)| votes.count(*call, state.owner(*call)));
+            let total = sampler.total(&state);
+            if best.as_ref().is_none_or(|(best, ..)| total > *best) {
+                best = Some((total, state, choices));
+            }
+            if let (0, Some((_, state, _))) = (replica, &best) {
+                votes.settle(&mut problem, state);
             }
         }
+        let (_, state, choices) = best.unwrap_or_default();
+        let verdicts = votes.verdicts(&problem, &state, &choices);
         let mut tally = Tally::default();
         tally.add(&problem, &state, self.scale(), 1.0, |key| self.wants(key));
-        if std::env::var("DBG").is_ok() { println!("   sampled {:.1} orphans {}", total(&state), orphans(&state)); }
-        for temperature in COOLING {
-            sampler.temperature = temperature;
-            for (call, alone) in &unsure {
-                for _ in 0..2 {
-                    sampler.step(&mut state, &choices, *call, *alone);
-                }
-            }
-        }
-        if std::env::var("DBG").is_ok() { println!("   cooled {:.1} orphans {}", total(&state), orphans(&state)); }
-        let verdicts = votes.verdicts(&problem, &state, &choices);
         self.absorb(&tally, None);
         verdicts
     }

@@ -283,6 +283,22 @@ impl Model {
 
     /// The logarithm of the density of a call's start, given the calls before it, per nanosecond.
     pub(super) fn log_start(&self, pair: Option<&Pair>, request_start: i64, before: &[Kid], kid: &Kid) -> f64 {
+        self.log_begin(pair, request_start, before, kid, Density::log)
+    }
+
+    /// The logarithm of the rate of calls at a call's start, given that none was made since the calls before it.
+    pub(super) fn log_start_rate(&self, pair: Option<&Pair>, request_start: i64, before: &[Kid], kid: &Kid) -> f64 {
+        self.log_begin(pair, request_start, before, kid, Density::log_rate)
+    }
+
+    fn log_begin(
+        &self,
+        pair: Option<&Pair>,
+        request_start: i64,
+        before: &[Kid],
+        kid: &Kid,
+        log: impl Fn(&Density, usize) -> f64,
+    ) -> f64 {
         let Some(pair) = pair else {
             let vague = self.vague.as_ref();
             return vague.map_or(-30.0, |vague| vague.log(self.scale().bin(kid.start - request_start)));
@@ -290,7 +306,7 @@ impl Model {
         let context = pair.situations.log(situation(before, kid.start));
         for (anchor, gaps) in &pair.delays {
             if let Some(from) = anchor.at(request_start, before, kid.start) {
-                return context + gaps.density.log(self.scale().bin(kid.start - from));
+                return context + log(&gaps.density, self.scale().bin(kid.start - from));
             }
         }
         let vague = self.vague.as_ref();

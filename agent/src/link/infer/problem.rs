@@ -37,6 +37,7 @@ pub(super) struct Problem {
     pub barred: Vec<Option<u32>>,
     /// What is known of the owner.
     pub known: Vec<Owner>,
+    settled: Vec<bool>,
     /// Candidates of all calls, one after the other, and where each call's begin.
     candidates: Vec<u32>,
     first: Vec<u32>,
@@ -149,6 +150,22 @@ impl Problem {
     /// Whether the solver may choose the owner of a call.
     pub(super) fn is_free(&self, call: u32) -> bool {
         matches!(self.known.get(call as usize), Some(Owner::Unknown))
+    }
+
+    /// Takes the owner of a free call as known from now on.
+    pub(super) fn settle(&mut self, call: u32, owner: u32) {
+        if let Some(known) = self.known.get_mut(call as usize) {
+            *known = Owner::Request(owner);
+            self.settled.resize(self.kids.len(), false);
+            if let Some(settled) = self.settled.get_mut(call as usize) {
+                *settled = true;
+            }
+        }
+    }
+
+    /// Whether the owner of a call was asked for.
+    pub(super) fn was_free(&self, call: u32) -> bool {
+        self.is_free(call) || self.settled.get(call as usize) == Some(&true)
     }
 
     /// Whether a call was made on the thread that read the request; `None` if that is not known.

@@ -27,6 +27,12 @@ impl Random {
         const STEPS: f64 = (1_u64 << 53) as f64;
         (self.next() >> 11) as f64 / STEPS
     }
+
+    /// A number from the standard Gumbel distribution: to add one to each of several logarithms of likelihoods and take
+    /// the largest is to draw one by its likelihood.
+    pub(super) fn gumbel(&mut self) -> f64 {
+        -(-self.unit().max(1e-12).ln()).ln()
+    }
 }
 
 /// A number whose every bit depends on every bit of `n`.

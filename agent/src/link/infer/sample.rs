@@ -42,6 +42,13 @@ impl<'a> Sampler<'a> {
         Self { scorer, scores, random, temperature: 1.0, left: Vec::new(), right: Vec::new() }
     }
 
+    /// The logarithm of the likelihood of everything.
+    pub(super) fn total(&self, state: &State) -> f64 {
+        let Scorer { model, problem } = self.scorer;
+        let alone = problem.kids.iter().filter(|kid| state.owner(kid.id).is_none());
+        self.scores.iter().sum::<f64>() + alone.map(|kid| model.log_alone(kid.route)).sum::<f64>()
+    }
+
     /// The calls that there is something to decide about, with whether belonging to none is a choice.
     pub(super) fn unsure(&self, choices: &Choices) -> Vec<(u32, bool)> {
         let Scorer { model, problem } = self.scorer;

@@ -2,8 +2,11 @@
 
 use super::{Verdict, ascent::Choices, problem::Problem, sample::Tried, state::State};
 
-/// Samples.
-pub(super) const SWEEPS: usize = 24;
+/// The share of samples to this power is the confidence.
+const STRICTNESS: f64 = 1.5;
+/// How much it falls with the doubts about the other calls of the window, and for how many calls without doubt.
+const COMPANY: f64 = 0.25;
+const COMPANY_MIN: f64 = 20.0;
 
 #[derive(Clone, Debug, Default)]
 struct Vote {
@@ -24,11 +27,29 @@ impl Votes {
     }
 
     /// A call is with this request in a sample.
-    pub(super) fn count(&mut self, call: u32, with: Option<u32>) {
+    fn count(&mut self, call: u32, with: Option<u32>) {
         let Some(vote) = self.votes.get_mut(call as usize) else { return };
         match vote.with.iter_mut().find(|(other, _)| *other == with) {
             Some((_, count)) => *count += 1,
             None => vote.with.push((with, 1)),
+        }
+    }
+
+    /// Each call is where it is in a sample.
+    pub(super) fn sample(&mut self, problem: &Problem, state: &State) {
+        for kid in problem.kids.iter().filter(|kid| problem.is_free(kid.id)) {
+            self.count(kid.id, state.owner(kid.id));
+        }
+    }
+
+    /// What can't be otherwise is not solved again: calls of which one request only was open, where all samples had it.
+    pub(super) fn settle(&self, problem: &mut Problem, state: &State) {
+        for (call, vote) in (0..).zip(&self.votes) {
+            if let ([(Some(with), _)], Some(owner), 1) = (&vote.with[..], state.owner(call), problem.candidates(call).len()) {
+                if *with == owner {
+                    problem.settle(call, owner);
+                }
+            }
         }
     }
 
@@ -61,9 +82,16 @@ impl Votes {
             };
             let first = named.next().or_else(fallback);
             let residual = vote.chances / f64::from(vote.tries.max(1));
-            let confidence = first.map_or(0.0, |(_, share)| share).min(1.0 / (1.0 + residual));
+            let confidence = first.map_or(0.0, |(_, share)| share).min(1.0 / (1.0 + residual)).powf(STRICTNESS);
             Verdict { request: first.map(|(req, _)| req), confidence, runner_up: named.next(), open }
         };
-        (0..).zip(&self.votes).map(verdict).collect()
+        let mut verdicts: Vec<Verdict> = (0..).zip(&self.votes).map(verdict).collect();
+        let free = || (0..).zip(&verdicts).filter(|(call, _)| problem.was_free(*call));
+        let doubts: f64 = free().map(|(_, verdict)| 1.0 - verdict.confidence).sum();
+        let company = 1.0 - COMPANY * doubts / (free().count() as f64 + COMPANY_MIN);
+        for verdict in &mut verdicts {
+            verdict.confidence *= company;
+        }
+        verdicts
     }
 }
