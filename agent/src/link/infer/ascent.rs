@@ -4,6 +4,7 @@
 use super::{
     Counts,
     assign::{Auction, Edges},
+    blocks::Block,
     problem::{Kid, OPEN, Problem},
     random::Random,
     score::Scorer,
@@ -39,19 +40,6 @@ impl Choices {
         let best = edges.iter().map(|(_, weight)| *weight).fold(f64::NEG_INFINITY, f64::max);
         own.extend(edges.iter().filter(|(_, w)| *w > best - REACH).map(|(req, w)| (*req, *w as f32)));
     }
-}
-
-/// Calls that are taken away and assigned anew at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Block {
-    /// All by a route, one after the other, while most others have no request yet.
-    Route(u16),
-    /// The call by a route that has so many by the same before it in its request, and those without a request.
-    Slot(u16, usize),
-    /// All calls of a request from this one on, in the order of starts; they stay together.
-    From(usize),
-    /// All calls of a request before this one; they stay together.
-    Upto(usize),
 }
 
 /// Memory that rounds share.

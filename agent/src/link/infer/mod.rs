@@ -1,9 +1,11 @@
 //! Which request a call belongs to where nothing says so: statistics over many requests of one program.
 #![forbid(unsafe_code)]
 
+mod absorb;
 mod anchor;
 mod ascent;
 mod assign;
+mod blocks;
 mod calibrate;
 mod context;
 mod density;
@@ -17,6 +19,7 @@ mod routes;
 mod sample;
 mod scale;
 mod score;
+mod solve;
 mod state;
 mod tally;
 mod thread;

@@ -1,7 +1,5 @@
 //! What is known of a program: how long after what it makes which call, how many of them, and what else tells.
 
-use std::collections::BTreeMap;
-
 use super::{
     anchor::Anchor,
     context::{Situations, situation},
@@ -10,19 +8,16 @@ use super::{
     problem::Kid,
     routes::Routes,
     scale::{BINS, Scale},
-    tally::{GapKey, Tally},
+    tally::GapKey,
     thread::Threads,
 };
 
 /// Pairs of an inbound and an outbound route that a model has delays of; calls of further pairs have vague ones.
 pub const PAIRS_MAX: usize = 512;
 /// Gaps that a density remembers; older ones fade.
-const KEPT: f64 = 4000.0;
+pub(super) const KEPT: f64 = 4000.0;
 /// Share of a pair's calls that must have been the last ones, for what comes after them as the last ones to be known.
 const LAST_SHARE: f64 = 0.02;
-/// Share of calls without a request that is assumed before any were looked at, and the weight of that assumption.
-const ALONE_SHARE: f64 = 0.004;
-const ALONE_WEIGHT: f64 = 100.0;
 
 /// Gaps seen, and their density.
 #[derive(Clone, Debug)]
@@ -34,12 +29,12 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    fn new(counts: Histogram, scale: Scale) -> Self {
+    pub(super) fn new(counts: Histogram, scale: Scale) -> Self {
         let density = counts.density(scale);
         Self { typical: density.mean_log(&counts), density, counts }
     }
 
-    fn absorb(&mut self, counts: &Histogram, scale: Scale) {
+    pub(super) fn absorb(&mut self, counts: &Histogram, scale: Scale) {
         self.counts.fade(KEPT);
         self.counts.merge(counts);
         self.density = self.counts.density(scale);
@@ -52,14 +47,14 @@ impl Gaps {
 pub(super) struct Pair {
     pub numbers: Numbers,
     /// What they wait for, in the order of preference.
-    delays: Vec<(Anchor, Gaps)>,
-    situations: Situations,
+    pub(super) delays: Vec<(Anchor, Gaps)>,
+    pub(super) situations: Situations,
     /// What comes after the last of them.
-    end: Option<Gaps>,
+    pub(super) end: Option<Gaps>,
     /// What comes after any of them.
-    tail: Option<Gaps>,
+    pub(super) tail: Option<Gaps>,
     /// Logarithms for the numbers 0 to 7.
-    log_numbers: [f64; 8],
+    pub(super) log_numbers: [f64; 8],
 }
 
 /// What requests by one route do.
@@ -68,9 +63,9 @@ pub(super) struct Route {
     pub pairs: Vec<Option<Box<Pair>>>,
     pub patterns: Patterns,
     /// How long they take without calls.
-    idle: Option<Gaps>,
+    pub(super) idle: Option<Gaps>,
     /// The logarithm of the likelihood of no call at all, if routes were independent.
-    none: f64,
+    pub(super) none: f64,
 }
 
 /// The kept models of one program. See the [module](self).
@@ -79,14 +74,14 @@ pub struct Model {
     pub(super) inbound: Routes,
     pub(super) outbound: Routes,
     scale: Option<Scale>,
-    routes: Vec<Route>,
-    pairs: usize,
+    pub(super) routes: Vec<Route>,
+    pub(super) pairs: usize,
     vague: Option<Density>,
     /// By outbound route: calls, calls without a request, and the logarithm of the latter's rate per nanosecond.
-    alone: Vec<(f64, f64, f64)>,
-    span_ns: f64,
-    threads: Threads,
-    ratios: (f64, f64),
+    pub(super) alone: Vec<(f64, f64, f64)>,
+    pub(super) span_ns: f64,
+    pub(super) threads: Threads,
+    pub(super) ratios: (f64, f64),
 }
 
 impl Model {
@@ -118,107 +113,7 @@ impl Model {
         *self = Self { inbound, outbound, scale: Some(scale), vague: Some(vague.density(scale)), ..Self::default() };
     }
 
-    /// Adds what a tally says. With `afresh`, of what the tally knows the earlier is forgotten; `prefer` orders the
-    /// anchors of a pair then.
-    pub(super) fn absorb(&mut self, tally: &Tally, prefer: Option<&BTreeMap<(u16, u16), Vec<Anchor>>>) {
-        let scale = self.scale();
-        let factor = if prefer.is_some() { 0.0 } else { (KEPT / (KEPT + tally_size(tally))).min(1.0) };
-        let (inbound, outbound) = (self.inbound.len(), self.outbound.len());
-        self.routes.resize_with(inbound.max(self.routes.len()), Route::default);
-        for route in &mut self.routes {
-            route.pairs.resize_with(outbound.max(route.pairs.len()), || None);
-            if prefer.is_some() {
-                route.pairs.fill_with(|| None);
-                route.idle = None;
-            }
-        }
-        if prefer.is_some() {
-            self.pairs = 0;
-        }
-        for ((inbound, outbound, anchor), counts) in &tally.gaps {
-            let place = prefer.map(|prefer| prefer.get(&(*inbound, *outbound)).map_or(&[][..], Vec::as_slice));
-            if place.is_some_and(|anchors| !anchors.contains(anchor)) {
-                continue;
-            }
-            let Some(pair) = self.pair_mut(*inbound, *outbound) else { continue };
-            match pair.delays.iter_mut().find(|(own, _)| own == anchor) {
-                Some((_, gaps)) => gaps.absorb(counts, scale),
-                None => pair.delays.push((*anchor, Gaps::new(counts.clone(), scale))),
-            }
-            if let Some(anchors) = place {
-                pair.delays.sort_by_key(|(own, _)| anchors.iter().position(|anchor| anchor == own));
-            }
-        }
-        for ((inbound, outbound), situations) in &tally.situations {
-            if let Some(pair) = self.pair_mut(*inbound, *outbound) {
-                pair.situations.merge(situations, factor);
-            }
-        }
-        for ((inbound, outbound), counts) in &tally.tails {
-            match self.pair_mut(*inbound, *outbound).map(|pair| &mut pair.tail) {
-                Some(Some(gaps)) => gaps.absorb(counts, scale),
-                Some(none) => *none = Some(Gaps::new(counts.clone(), scale)),
-                None => {}
-            }
-        }
-        for ((inbound, last), counts) in &tally.ends {
-            let gaps = match last {
-                Some(outbound) => self.pair_mut(*inbound, *outbound).map(|pair| &mut pair.end),
-                None => self.routes.get_mut(usize::from(*inbound)).map(|route| &mut route.idle),
-            };
-            match gaps {
-                Some(Some(gaps)) => gaps.absorb(counts, scale),
-                Some(none) => *none = Some(Gaps::new(counts.clone(), scale)),
-                None => {}
-            }
-        }
-        self.absorb_numbers(tally, factor);
-        self.alone.resize(outbound.max(self.alone.len()), (0.0, 0.0, 0.0));
-        self.span_ns = self.span_ns * factor + tally.span_ns;
-        for (route, (all, alone, rate)) in (0..).zip(&mut self.alone) {
-            let (more, more_alone) = tally.calls.get(&route).copied().unwrap_or_default();
-            (*all, *alone) = (*all * factor + more, *alone * factor + more_alone);
-            let share = (*alone + ALONE_SHARE * ALONE_WEIGHT) / (*all + ALONE_WEIGHT);
-            *rate = (share * (*all + 1.0) / self.span_ns.max(1.0)).ln();
-        }
-        self.threads.merge(&tally.threads, factor);
-        self.ratios = self.threads.ratios();
-    }
-
-    fn absorb_numbers(&mut self, tally: &Tally, factor: f64) {
-        for (route, patterns) in &tally.patterns {
-            if let Some(route) = self.routes.get_mut(usize::from(*route)) {
-                route.patterns.merge(patterns, factor);
-            }
-        }
-        for ((inbound, outbound), numbers) in &tally.numbers {
-            let requests = tally.patterns.get(inbound).map_or(0.0, Patterns::total);
-            if let Some(pair) = self.pair_mut(*inbound, *outbound) {
-                // Requests without such a call are not in the tally's numbers.
-                let mut numbers = numbers.clone();
-                numbers.complete(requests);
-                pair.numbers.merge(&numbers, factor);
-            }
-        }
-        for (id, route) in (0..).zip(&mut self.routes) {
-            let requests = tally.patterns.get(&id).map_or(0.0, Patterns::total);
-            route.none = 0.0;
-            for (outbound, pair) in (0..).zip(&mut route.pairs) {
-                let Some(pair) = pair else { continue };
-                if requests > 0.0 && !tally.numbers.contains_key(&(id, outbound)) {
-                    let mut none = Numbers::default();
-                    none.complete(requests);
-                    pair.numbers.merge(&none, factor);
-                }
-                for (calls, log) in pair.log_numbers.iter_mut().enumerate() {
-                    *log = pair.numbers.log(calls);
-                }
-                route.none += pair.log_numbers.first().copied().unwrap_or(0.0);
-            }
-        }
-    }
-
-    fn pair_mut(&mut self, inbound: u16, outbound: u16) -> Option<&mut Pair> {
+    pub(super) fn pair_mut(&mut self, inbound: u16, outbound: u16) -> Option<&mut Pair> {
         let pair = self.routes.get_mut(usize::from(inbound))?.pairs.get_mut(usize::from(outbound))?;
         if pair.is_none() {
             if self.pairs == PAIRS_MAX {
@@ -250,19 +145,6 @@ impl Model {
             })
         };
         std::iter::successors(Some(outbound), |route| waits_for(*route)).take(self.outbound.len() + 1).count()
-    }
-
-    /// Prints it.
-    pub fn dump(&self) {
-        for (i, r) in self.routes.iter().enumerate() {
-            for (o, p) in r.pairs.iter().enumerate() {
-                if let Some(p) = p {
-                    println!("    {i} -> {o}: {:?} numbers {:?} ends {:.0}", p.delays.iter().map(|(a, g)| (a, g.counts.total(), g.density.mean_log(&g.counts))).collect::<Vec<_>>(), p.numbers, p.end.as_ref().map_or(0.0, |e| e.counts.total()));
-                }
-            }
-            println!("    {i} patterns {:?}", r.patterns);
-        }
-        println!("    alone {:?} threads {:?}", self.alone, self.ratios);
     }
 
     /// Log-likelihood ratio of what is known of the threads.
@@ -334,10 +216,6 @@ impl Model {
         let tail = pair.and_then(|pair| pair.tail.as_ref());
         tail.map_or(0.0, |tail| tail.density.log(self.scale().bin(gap)) - tail.typical)
     }
-}
-
-fn tally_size(tally: &Tally) -> f64 {
-    tally.calls.values().map(|(all, _)| all).sum()
 }
 
 impl Route {
