@@ -47,8 +47,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error).context("standard output"),
         _ => {}
     }
-    let told: Vec<String> =
-        linked.counts.named().iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}")).collect();
+    let told: Vec<String> = linked
+        .counts
+        .named()
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
     eprintln!("{}", told.join(", "));
     Ok(ExitCode::SUCCESS)
 }

@@ -44,7 +44,9 @@ impl Style {
         let one = |service: usize| vec![(service, 1.0)];
         match self {
             Self::Sequence => vec![vec![one(1), one(2), one(3)], vec![one(4)], vec![], vec![one(4), one(4)], vec![]],
-            Self::Parallel => vec![vec![vec![(1, 1.0), (2, 1.0), (3, 1.0)], one(4)], vec![one(4)], vec![], vec![], vec![]],
+            Self::Parallel => {
+                vec![vec![vec![(1, 1.0), (2, 1.0), (3, 1.0)], one(4)], vec![one(4)], vec![], vec![], vec![]]
+            }
             Self::Mixed => vec![
                 vec![vec![(1, 0.4)], one(2), one(2), vec![(2, 0.5)], vec![(3, 1.0), (4, 1.0)]],
                 vec![one(4)],
@@ -134,11 +136,8 @@ impl Making {
         let end_ns = self.serve(to, arrived_ns, Some((&client, &server))) + self.delay(60.0);
         // Work moves from thread to thread, but often stays.
         let thread = if self.random.once_in(0.5) { own } else { self.thread() };
-        let truth = Truth {
-            span_id: client.clone(),
-            parent_span_id: Some(parent.to_owned()),
-            trace: self.trace.to_string(),
-        };
+        let truth =
+            Truth { span_id: client.clone(), parent_span_id: Some(parent.to_owned()), trace: self.trace.to_string() };
         self.corpus.truth.push(truth);
         self.span(("client", from, to, thread), client, (start_ns, end_ns), Some(server));
         end_ns

@@ -62,7 +62,8 @@ impl Stress {
 
 /// For each span the number of its trace.
 fn traces(corpus: &Corpus) -> Vec<usize> {
-    let place: HashMap<&str, usize> = corpus.spans.iter().zip(0..).map(|(span, at)| (span.span_id.as_str(), at)).collect();
+    let place: HashMap<&str, usize> =
+        corpus.spans.iter().zip(0..).map(|(span, at)| (span.span_id.as_str(), at)).collect();
     let mut group: Vec<usize> = (0..corpus.spans.len()).collect();
     let find = |group: &mut Vec<usize>, mut at: usize| {
         while group[at] != at {
@@ -72,7 +73,8 @@ fn traces(corpus: &Corpus) -> Vec<usize> {
         at
     };
     let peers = corpus.spans.iter().filter_map(|span| Some((span.span_id.as_str(), span.peer_span_id.as_deref()?)));
-    let parents = corpus.truth.iter().filter_map(|truth| Some((truth.span_id.as_str(), truth.parent_span_id.as_deref()?)));
+    let parents =
+        corpus.truth.iter().filter_map(|truth| Some((truth.span_id.as_str(), truth.parent_span_id.as_deref()?)));
     for (one, two) in peers.chain(parents) {
         if let (Some(one), Some(two)) = (place.get(one), place.get(two)) {
             let (one, two) = (find(&mut group, *one), find(&mut group, *two));

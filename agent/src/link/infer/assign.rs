@@ -3,7 +3,6 @@
 //! requests, and the price of a request is what the call that gave way would have lost. It works only where calls compete,
 //! so components need not be found first. The sum is the best but for [`STEP`] per call.
 
-
 /// The smallest raise of a price, in units of the weights (natural logarithms of likelihoods).
 const STEP: f64 = 0.02;
 /// Bids per call, on average; past it, the rest of the calls take what is left, the first come first.

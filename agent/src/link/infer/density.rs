@@ -197,7 +197,8 @@ mod tests {
             let values = counts.smoothed(deviation);
             let sum: f64 = values.iter().sum();
             let variance: f64 =
-                values.iter().enumerate().map(|(bin, v)| v * (bin as f64 - (BINS / 2) as f64).powi(2)).sum::<f64>() / sum;
+                values.iter().enumerate().map(|(bin, v)| v * (bin as f64 - (BINS / 2) as f64).powi(2)).sum::<f64>()
+                    / sum;
             assert!((sum - 2.0).abs() < 1e-9);
             assert!((variance.sqrt() - deviation).abs() < 0.1, "{} for {deviation}", variance.sqrt());
         }

@@ -39,11 +39,14 @@ pub(super) fn guess(problem: &Problem, scale: Scale) -> (Tally, BTreeMap<(u16, u
     for (route, calls) in &starts {
         let rate = calls.len() as f64 / problem.span_ns;
         for (other, events) in &call_ends {
-            siblings.extend(explain(events, calls, scale, rate).map(|(gain, gaps)| (*route, Anchor::End(*other), gain, gaps)));
+            siblings.extend(
+                explain(events, calls, scale, rate).map(|(gain, gaps)| (*route, Anchor::End(*other), gain, gaps)),
+            );
         }
         for (other, events) in &starts {
-            siblings
-                .extend(explain(events, calls, scale, rate).map(|(gain, gaps)| (*route, Anchor::Begin(*other), gain, gaps)));
+            siblings.extend(
+                explain(events, calls, scale, rate).map(|(gain, gaps)| (*route, Anchor::Begin(*other), gain, gaps)),
+            );
         }
     }
     let nested = nested(problem, scale);
@@ -113,8 +116,15 @@ fn explain(events: &[i64], calls: &[i64], scale: Scale, rate: f64) -> Option<(f6
         // As far into the past as into the future, where that is cut off.
         let reach = |cut: bool, far: Option<&i64>| far.filter(|_| cut).map_or(i64::MAX, |far| (call - far).abs());
         let horizon = reach(past.len() == REACH, past.first()).min(reach(future.len() == REACH, future.last()));
-        past.iter().map(|event| call - event).filter(|gap| *gap <= horizon).for_each(|gap| after.add(scale.bin(gap), 1.0));
-        future.iter().map(|event| event - call).filter(|gap| *gap <= horizon).for_each(|gap| before.add(scale.bin(gap), 1.0));
+        past.iter()
+            .map(|event| call - event)
+            .filter(|gap| *gap <= horizon)
+            .for_each(|gap| after.add(scale.bin(gap), 1.0));
+        future
+            .iter()
+            .map(|event| event - call)
+            .filter(|gap| *gap <= horizon)
+            .for_each(|gap| before.add(scale.bin(gap), 1.0));
     }
     let (after, before) = (after.smoothed(KERNEL_BINS), before.smoothed(KERNEL_BINS));
     let mut excess = Histogram::default();

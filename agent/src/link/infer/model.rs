@@ -2,6 +2,7 @@
 
 use super::{
     anchor::Anchor,
+    calibrate::Calibration,
     context::{Situations, situation},
     density::{Density, Histogram},
     pattern::{Numbers, Patterns},
@@ -80,6 +81,8 @@ pub struct Model {
     /// By outbound route: calls, calls without a request, and the logarithm of the latter's rate per nanosecond.
     pub(super) alone: Vec<(f64, f64, f64)>,
     pub(super) span_ns: f64,
+    /// What claims of this program are worth; [`Model::solve`] applies it.
+    pub calibration: Calibration,
     pub(super) threads: Threads,
     pub(super) ratios: (f64, f64),
 }
@@ -106,11 +109,12 @@ impl Model {
 
     /// Forgets all but the numbers of the routes, and counts gaps by this scale from now on.
     pub(super) fn begin(&mut self, scale: Scale) {
-        let Self { inbound, outbound, .. } = std::mem::take(self);
+        let Self { inbound, outbound, calibration, .. } = std::mem::take(self);
         let mut vague = Histogram::default();
         // As likely in each doubling of the gap, and above all after the anchor.
         (0..BINS).for_each(|bin| vague.add(bin, if bin < BINS / 2 { 1e-6 } else { 1e-3 }));
-        *self = Self { inbound, outbound, scale: Some(scale), vague: Some(vague.density(scale)), ..Self::default() };
+        let vague = Some(vague.density(scale));
+        *self = Self { inbound, outbound, calibration, scale: Some(scale), vague, ..Self::default() };
     }
 
     pub(super) fn pair_mut(&mut self, inbound: u16, outbound: u16) -> Option<&mut Pair> {

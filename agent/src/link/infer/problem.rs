@@ -94,7 +94,8 @@ impl Problem {
         let mut crowd_at = 64;
         for id in calls {
             let Some(kid) = self.kids.get(id as usize).copied() else { continue };
-            while let Some(req) = waiting.next_if(|r| self.reqs.get(*r as usize).is_some_and(|r| r.start <= kid.start)) {
+            while let Some(req) = waiting.next_if(|r| self.reqs.get(*r as usize).is_some_and(|r| r.start <= kid.start))
+            {
                 open.push(req);
             }
             if open.len() > crowd_at {

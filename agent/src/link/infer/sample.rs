@@ -161,9 +161,11 @@ impl<'a> Sampler<'a> {
                 let cut = |kids: &[Kid], id: u32| {
                     if kind == 6 { 0 } else { kids.iter().position(|other| other.id == id).unwrap_or(kids.len()) }
                 };
-                let after = |kids: &[Kid]| if kind == 6 { 0 } else { kids.partition_point(|other| other.start < kid.start) };
+                let after =
+                    |kids: &[Kid]| if kind == 6 { 0 } else { kids.partition_point(|other| other.start < kid.start) };
                 let (cut_a, cut_b) = (cut(a, kid.id), twin.map_or_else(|| after(b), |twin| cut(b, twin.id)));
-                let (Some((head_a, tail_a)), Some((head_b, tail_b))) = (a.split_at_checked(cut_a), b.split_at_checked(cut_b))
+                let (Some((head_a, tail_a)), Some((head_b, tail_b))) =
+                    (a.split_at_checked(cut_a), b.split_at_checked(cut_b))
                 else {
                     return false;
                 };

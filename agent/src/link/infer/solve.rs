@@ -87,7 +87,10 @@ impl Model {
             }
         }
         let (_, state, choices) = best.unwrap_or_default();
-        let verdicts = votes.verdicts(&problem, &state, &choices);
+        let mut verdicts = votes.verdicts(&problem, &state, &choices);
+        for verdict in &mut verdicts {
+            verdict.confidence = self.calibration.apply(verdict.confidence);
+        }
         let mut tally = Tally::default();
         tally.add(&problem, &state, self.scale(), 1.0, |key| self.wants(key));
         self.absorb(&tally, None);

@@ -14,8 +14,7 @@ pub(super) struct State {
 impl State {
     /// Only what is known.
     pub(super) fn new(problem: &Problem) -> Self {
-        let mut state =
-            Self { owner: vec![NONE; problem.kids.len()], kids: vec![Vec::new(); problem.reqs.len()] };
+        let mut state = Self { owner: vec![NONE; problem.kids.len()], kids: vec![Vec::new(); problem.reqs.len()] };
         for (kid, known) in problem.kids.iter().zip(&problem.known) {
             if let super::Owner::Request(req) = known {
                 state.give(*req, *kid);

@@ -45,7 +45,9 @@ impl Votes {
     /// What can't be otherwise is not solved again: calls of which one request only was open, where all samples had it.
     pub(super) fn settle(&self, problem: &mut Problem, state: &State) {
         for (call, vote) in (0..).zip(&self.votes) {
-            if let ([(Some(with), _)], Some(owner), 1) = (&vote.with[..], state.owner(call), problem.candidates(call).len()) {
+            if let ([(Some(with), _)], Some(owner), 1) =
+                (&vote.with[..], state.owner(call), problem.candidates(call).len())
+            {
                 if *with == owner {
                     problem.settle(call, owner);
                 }

@@ -17,8 +17,9 @@ pub(super) fn cut(links: &mut [Link], counts: &mut Counts) {
                 Some(mark) if *mark == NEW => *mark = walk,
                 Some(mark) if *mark == walk => {
                     let from = path.iter().position(|own| *own == span).unwrap_or(0);
-                    let is_inferred =
-                        |own: &usize| links.get(*own).and_then(|link| link.candidate).is_some_and(|c| c.1 != Method::Socket);
+                    let is_inferred = |own: &usize| {
+                        links.get(*own).and_then(|link| link.candidate).is_some_and(|c| c.1 != Method::Socket)
+                    };
                     let cycle = path.get(from..).unwrap_or(&[]);
                     let weakest = cycle.iter().copied().find(is_inferred).unwrap_or(span);
                     if let Some(link) = links.get_mut(weakest) {

@@ -21,8 +21,10 @@ impl Exchanges {
             }
         }
         let find = |id: u32| by_id.get(id as usize).copied().filter(|number| *number != NONE);
-        let mut exchanges =
-            Self { other: vec![NONE; spans.all.len()], is_server: spans.all.iter().map(|span| span.is_server).collect() };
+        let mut exchanges = Self {
+            other: vec![NONE; spans.all.len()],
+            is_server: spans.all.iter().map(|span| span.is_server).collect(),
+        };
         for (number, span) in (0..).zip(&spans.all) {
             let Some(peer_id) = span.peer.filter(|_| span.is_sound) else { continue };
             let Some((peer_number, peer)) = find(peer_id).and_then(|peer| Some((peer, spans.all.get(peer as usize)?)))

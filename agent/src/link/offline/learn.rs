@@ -94,7 +94,8 @@ fn stretches(view: &View<'_>, length: usize) -> Vec<Stretch> {
             }
             sum += open.len() as f64;
         }
-        let begin_ns = if from == 0 { start(0).min(view.request(0).map_or(u64::MAX, |r| r.start_ns)) } else { begin_ns };
+        let begin_ns =
+            if from == 0 { start(0).min(view.request(0).map_or(u64::MAX, |r| r.start_ns)) } else { begin_ns };
         found.push(Stretch {
             calls: (from, to),
             requests: (oldest, next_request),

@@ -14,6 +14,8 @@ mod learn;
 mod line;
 mod process;
 mod read;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use super::infer;

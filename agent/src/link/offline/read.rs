@@ -174,10 +174,17 @@ mod tests {
     #[test]
     fn what_is_no_span_is_counted_and_kept_as_a_line() {
         let good = r#"{"span_id":"a","kind":"server","service":"s","process":"p","name":"n","start_ns":1,"end_ns":2}"#;
-        for bad in ["{", "[]", "null", r#"{"span_id":"a"}"#, r#"{"span_id":1,"kind":"server","start_ns":1,"end_ns":2}"#,
-            r#"{"span_id":"b","kind":"producer","start_ns":1,"end_ns":2}"#, r#"{"span_id":"b","kind":"server","start_ns":-1,"end_ns":2}"#,
-            "\u{0}\u{1}", "{\"span_id\":\"\\ud800\"}"]
-        {
+        for bad in [
+            "{",
+            "[]",
+            "null",
+            r#"{"span_id":"a"}"#,
+            r#"{"span_id":1,"kind":"server","start_ns":1,"end_ns":2}"#,
+            r#"{"span_id":"b","kind":"producer","start_ns":1,"end_ns":2}"#,
+            r#"{"span_id":"b","kind":"server","start_ns":-1,"end_ns":2}"#,
+            "\u{0}\u{1}",
+            "{\"span_id\":\"\\ud800\"}",
+        ] {
             let text = format!("{bad}\n{good}\n\n  \n");
             let (spans, counts) = read(&text);
             assert_eq!((counts.unreadable, counts.spans, spans.lines().count()), (1, 1, 2), "{bad}");
