@@ -40,11 +40,6 @@ impl Histogram {
         self.total
     }
 
-    /// The weight in a bin.
-    pub(super) fn get(&self, bin: usize) -> f64 {
-        self.bins.get(bin).copied().map_or(0.0, f64::from)
-    }
-
     /// Adds the counts of another.
     pub(super) fn merge(&mut self, other: &Self) {
         for (count, more) in self.bins.iter_mut().zip(&other.bins) {

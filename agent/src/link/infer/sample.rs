@@ -15,15 +15,6 @@ use super::{
 /// Orders of magnitude below which the likelihood of no request at all is not tried.
 const ALONE_REACH: f64 = 12.0;
 
-/// A move that was tried.
-pub(super) struct Tried {
-    /// With this request the call would have been.
-    pub with: Option<u32>,
-    /// The likelihood that it is taken.
-    pub chance: f64,
-    pub taken: bool,
-}
-
 /// Makes moves, and keeps each request's score.
 #[derive(Debug)]
 pub(super) struct Sampler<'a> {
@@ -61,14 +52,14 @@ impl<'a> Sampler<'a> {
         problem.kids.iter().filter_map(unsure).collect()
     }
 
-    /// Tries one move of a call.
-    pub(super) fn step(&mut self, state: &mut State, choices: &Choices, call: u32, alone: bool) -> Option<Tried> {
+    /// Tries one move of a call; says with which chance it is made.
+    pub(super) fn step(&mut self, state: &mut State, choices: &Choices, call: u32, alone: bool) -> Option<f64> {
         let own = choices.of(call);
         let pick = self.random.below(own.len() + usize::from(alone));
         let with = own.get(pick).map(|(req, _)| *req);
         let from = state.owner(call);
         if with == from {
-            return Some(Tried { with, chance: 0.0, taken: false });
+            return Some(0.0);
         }
         let kid = *self.scorer.problem.kid(call)?;
         let kind = self.random.below(8);
@@ -80,7 +71,7 @@ impl<'a> Sampler<'a> {
             (Some(from), Some(with)) => {
                 let valid = self.exchange(state, kid, from, with, kind);
                 if !valid {
-                    return Some(Tried { with: Some(with), chance: 0.0, taken: false });
+                    return Some(0.0);
                 }
             }
             (Some(from), None) => {
@@ -129,7 +120,7 @@ impl<'a> Sampler<'a> {
                 }
             }
         }
-        Some(Tried { with, chance, taken })
+        Some(chance)
     }
 
     /// Makes in `left` and `right` what the two requests would have; says whether they may.

@@ -41,11 +41,6 @@ impl Scale {
         let bin = if bin < SIDE { SIDE - 1 - bin } else { bin - SIDE };
         self.unit_ns * if bin < 16 { 1.0 } else { (1_u64 << (bin / 8 - 1).min(62)) as f64 }
     }
-
-    /// The bin of the same gap below zero, and the other way round.
-    pub(super) const fn mirrored(bin: usize) -> usize {
-        BINS - 1 - bin
-    }
 }
 
 /// The coarsest power of ten, in nanoseconds, that all stamps are multiples of.
@@ -79,7 +74,7 @@ mod tests {
                     assert_eq!(scale.width_ns(bin), (units * unit - from) as f64);
                     (bin, from) = (next, units * unit);
                 }
-                assert_eq!(scale.bin(-units * unit), Scale::mirrored(next));
+                assert_eq!(scale.bin(-units * unit), BINS - 1 - next);
             }
             assert_eq!(scale.bin(i64::MAX), BINS - 1);
             assert_eq!(scale.bin(i64::MIN), 0);

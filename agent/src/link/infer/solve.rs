@@ -61,8 +61,8 @@ impl Model {
             for sweep in 0..SWEEPS {
                 for (call, alone) in &unsure {
                     for _ in 0..TRIES {
-                        if let Some(tried) = sampler.step(&mut state, &choices, *call, *alone) {
-                            votes.tried(*call, &tried);
+                        if let Some(chance) = sampler.step(&mut state, &choices, *call, *alone) {
+                            votes.tried(*call, chance);
                         }
                     }
                 }

@@ -1,9 +1,11 @@
 //! From samples to verdicts: how often a call was with which request.
 
-use super::{Verdict, ascent::Choices, problem::Problem, sample::Tried, state::State};
+use super::{Verdict, ascent::Choices, problem::Problem, state::State};
 
 /// The share of samples to this power is the confidence.
 const STRICTNESS: f64 = 1.5;
+/// How much the chance that a call leaves its request counts.
+const LEAVING: f64 = 10.0;
 /// How much it falls with the doubts about the other calls of the window, and for how many calls without doubt.
 const COMPANY: f64 = 0.25;
 const COMPANY_MIN: f64 = 20.0;
@@ -55,10 +57,10 @@ impl Votes {
         }
     }
 
-    /// A move was tried.
-    pub(super) fn tried(&mut self, call: u32, tried: &Tried) {
+    /// A move of a call was tried, which had this chance.
+    pub(super) fn tried(&mut self, call: u32, chance: f64) {
         let Some(vote) = self.votes.get_mut(call as usize) else { return };
-        vote.chances += tried.chance;
+        vote.chances += chance;
         vote.tries += 1;
     }
 
@@ -84,7 +86,7 @@ impl Votes {
             };
             let first = named.next().or_else(fallback);
             let residual = vote.chances / f64::from(vote.tries.max(1));
-            let confidence = first.map_or(0.0, |(_, share)| share).min(1.0 / (1.0 + residual)).powf(STRICTNESS);
+            let confidence = first.map_or(0.0, |(_, share)| share).min(1.0 / (1.0 + LEAVING * residual)).powf(STRICTNESS);
             Verdict { request: first.map(|(req, _)| req), confidence, runner_up: named.next(), open }
         };
         let mut verdicts: Vec<Verdict> = (0..).zip(&self.votes).map(verdict).collect();
