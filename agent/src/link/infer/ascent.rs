@@ -52,6 +52,9 @@ pub(super) struct Ascent {
     kids: Vec<Kid>,
     units: Vec<Vec<Kid>>,
     before: Vec<u32>,
+    /// Scores of requests without the calls that were taken away, and when they were computed.
+    without: Vec<(u64, f64)>,
+    time: u64,
     /// Disturbs scores, so that another of several good assignments is found.
     pub noise: Option<Random>,
 }
@@ -111,7 +114,9 @@ impl Ascent {
         choices: &mut Choices,
         counts: &mut Counts,
     ) {
+        self.without.resize(scorer.problem.reqs.len(), (0, 0.0));
         for repeat in 0..repeats {
+            self.time += 1;
             self.edges.clear();
             let units = std::mem::take(&mut self.units);
             for unit in &units {
@@ -212,7 +217,7 @@ impl Ascent {
     /// What each candidate gains by the calls of a unit.
     fn score(&mut self, scorer: &Scorer<'_>, unit: &[Kid], state: &State, partial: bool) {
         let Scorer { model, problem } = *scorer;
-        let Self { starts, scored, kids, .. } = self;
+        let Self { starts, scored, kids, without, .. } = self;
         starts.clear();
         scored.clear();
         let Some((first, rest)) = unit.split_first() else { return };
@@ -249,9 +254,16 @@ impl Ascent {
                 scored.push((*req_id, worth + scorer.presence(*req_id, first.route, calls) + noise));
                 continue;
             }
+            let without = match without.get_mut(*req_id as usize) {
+                Some((time, score)) if *time == self.time => *score,
+                Some(place) => {
+                    *place = (self.time, scorer.whole(*req_id, own));
+                    place.1
+                }
+                None => continue,
+            };
             kids.clear();
             kids.extend_from_slice(own);
-            let without = scorer.whole(*req_id, kids);
             unit.iter().for_each(|kid| insert(kids, *kid));
             scored.push((*req_id, scorer.whole(*req_id, kids) - without + noise));
         }

@@ -56,7 +56,12 @@ fn isotonic(mut observations: Vec<(f64, bool)>) -> Vec<(f64, f64)> {
         }
         steps.push(step);
     }
-    steps.into_iter().map(|(claim, right, all)| (claim, right / (all + 1.0))).collect()
+    let mut highest: f64 = 0.0;
+    let share = |(claim, right, all): (f64, f64, f64)| {
+        highest = highest.max(right / (all + 1.0));
+        (claim, highest)
+    };
+    steps.into_iter().map(share).collect()
 }
 
 #[cfg(test)]

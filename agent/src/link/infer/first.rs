@@ -21,6 +21,11 @@ const KERNEL_BINS: f64 = 1.5;
 const SIGNIFICANT: f64 = 1.0;
 /// Anchors of a pair that are tried.
 const TRIED_MAX: usize = 4;
+/// Share of a route's calls that begin after something else more often than by chance; below it they may well be nobody's,
+/// and this share of them is taken to be so at first. Of few calls nothing is concluded.
+const EXPLAINED_MIN: f64 = 0.2;
+const UNEXPLAINED_ALONE: f64 = 0.5;
+const FEW: f64 = 30.0;
 /// Share of a route's calls that an anchor must explain.
 const SHARE_MIN: f64 = 0.02;
 
@@ -32,7 +37,7 @@ pub(super) fn guess(problem: &Problem, scale: Scale) -> (Tally, BTreeMap<(u16, u
     let starts = grouped(problem.kids.iter().map(|kid| (kid.route, kid.start)));
     let call_ends = grouped(problem.kids.iter().map(|kid| (kid.route, kid.end)));
     let mut requests: BTreeMap<u16, f64> = BTreeMap::new();
-    for req in problem.reqs.iter() {
+    for req in &problem.reqs {
         *requests.entry(req.route).or_default() += 1.0;
     }
     let mut siblings: Vec<(u16, Anchor, f64, Histogram)> = Vec::new();
@@ -53,10 +58,12 @@ pub(super) fn guess(problem: &Problem, scale: Scale) -> (Tally, BTreeMap<(u16, u
     let mut prefer = BTreeMap::new();
     for (route, calls) in &starts {
         let rate = calls.len() as f64 / problem.span_ns;
-        tally.calls.insert(*route, (calls.len() as f64, 0.0));
+        let mut explained =
+            siblings.iter().filter(|(to, ..)| to == route).map(|(.., gaps)| gaps.total()).fold(0.0, f64::max);
         for (from, events) in &inbound {
             let Some((gaps, pairs)) = nested.get(&(*from, *route, false)) else { continue };
             let (gain, mut counts) = explain(events, calls, scale, rate).unwrap_or_default();
+            explained += counts.total();
             let share = (counts.total().max(*pairs) / requests.get(from).copied().unwrap_or(1.0)).clamp(0.01, 0.99);
             counts.merge(gaps);
             tally.gaps.insert((*from, *route, Anchor::Start), counts);
@@ -77,6 +84,9 @@ pub(super) fn guess(problem: &Problem, scale: Scale) -> (Tally, BTreeMap<(u16, u
             }
             order.push(Anchor::Start);
         }
+        let all = calls.len() as f64;
+        let is_explained = explained >= EXPLAINED_MIN * all || all < FEW;
+        tally.calls.insert(*route, (all, if is_explained { 0.0 } else { UNEXPLAINED_ALONE * all }));
         if let Some(own) = call_ends.get(route) {
             for (from, events) in &ends {
                 let Some((gaps, _)) = nested.get(&(*from, *route, true)) else { continue };
@@ -86,9 +96,8 @@ pub(super) fn guess(problem: &Problem, scale: Scale) -> (Tally, BTreeMap<(u16, u
             }
         }
     }
-    for (from, count) in requests {
-        tally.patterns.entry(from).or_default().add(0, 0.0);
-        let _ = count;
+    for from in requests.into_keys() {
+        tally.patterns.entry(from).or_default();
     }
     (tally, prefer)
 }

@@ -38,8 +38,8 @@ impl Model {
         let scale = Scale::new(tick_ns(requests.chain(calls)));
         let problem = Problem::new(window, self, counts);
         self.begin(scale);
-        let (tally, prefer) = first::guess(&problem, scale);
-        self.absorb(&tally, Some(&prefer));
+        let (first, prefer) = first::guess(&problem, scale);
+        self.absorb(&first, Some(&prefer));
         let mut random = Random::new(seed);
         let mut state = State::new(&problem);
         let mut choices = Choices::new(&problem);
@@ -65,7 +65,10 @@ impl Model {
                 tally.add(&problem, &state, scale, 1.0 / SAMPLES as f64, |_| true);
             }
             if round + SETTLED < ROUNDS {
-                tally.calls.values_mut().for_each(|(_, alone)| *alone = 0.0);
+                for (route, (all, alone)) in &mut tally.calls {
+                    let guess = first.calls.get(route).map_or(0.0, |(all, alone)| alone / all);
+                    *alone = *all * guess;
+                }
             }
             let prefer = preferred(&tally, scale);
             self.absorb(&tally, Some(&prefer));

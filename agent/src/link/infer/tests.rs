@@ -85,7 +85,8 @@ fn calls_that_nobody_made_stay_alone_or_unsure() {
     }
     let (verdicts, _) = solved(&requests, &calls);
     let claimed = verdicts.iter().zip(&calls).filter(|(verdict, call)| call.route == 77 && verdict.confidence >= 0.95);
-    assert!(claimed.count() <= 3);
+    let claimed = claimed.count();
+    assert!(claimed <= 3, "{claimed} of 60");
 }
 
 #[test]
@@ -125,7 +126,9 @@ fn garbage_does_no_harm() {
             let Some(request) = verdict.request else { continue };
             let request = &requests[request as usize];
             let known = matches!(call.owner, Owner::Request(_));
-            assert!(known || request.start_ns.min(call.start_ns) == request.start_ns, "{request:?} {call:?}");
+            // Stamps beyond the year 2116 are one.
+            let seen = |ns: u64| ns.min(i64::MAX as u64 / 2 - 1);
+            assert!(known || seen(request.start_ns) <= seen(call.start_ns), "{request:?} {call:?}");
         }
     }
 }

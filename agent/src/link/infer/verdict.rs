@@ -86,7 +86,8 @@ impl Votes {
             };
             let first = named.next().or_else(fallback);
             let residual = vote.chances / f64::from(vote.tries.max(1));
-            let confidence = first.map_or(0.0, |(_, share)| share).min(1.0 / (1.0 + LEAVING * residual)).powf(STRICTNESS);
+            let confidence =
+                first.map_or(0.0, |(_, share)| share).min(1.0 / (1.0 + LEAVING * residual)).powf(STRICTNESS);
             Verdict { request: first.map(|(req, _)| req), confidence, runner_up: named.next(), open }
         };
         let mut verdicts: Vec<Verdict> = (0..).zip(&self.votes).map(verdict).collect();
