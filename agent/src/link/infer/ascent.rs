@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Candidates of a call that are scored fully: those that its start alone speaks for most.
-const SCORED_MAX: usize = 16;
+const SCORED_MAX: usize = 12;
 /// Candidates less likely than the best by more than this, as a logarithm, are not kept.
 const REACH: f64 = 12.0;
 /// Calls by one route that a request is given in one round; more only by the sampler.

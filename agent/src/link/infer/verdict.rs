@@ -7,7 +7,7 @@ const STRICTNESS: f64 = 1.5;
 /// How much the chance that a call leaves its request counts.
 const LEAVING: f64 = 10.0;
 /// How much it falls with the doubts about the other calls of the window, and for how many calls without doubt.
-const COMPANY: f64 = 0.25;
+const COMPANY: f64 = 0.3;
 const COMPANY_MIN: f64 = 20.0;
 
 #[derive(Clone, Debug, Default)]
