@@ -4,6 +4,8 @@
 //! of requests open at a time. Prints the time per call to solve windows by a kept model (the median of the rounds),
 //! and to learn that model once.
 
+#![expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "delays need not be exact")]
+
 use netspan::link::infer::{Call, Counts, Model, Request, Window};
 use std::{hint::black_box, time::Instant};
 

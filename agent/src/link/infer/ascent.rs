@@ -72,7 +72,9 @@ impl Ascent {
         let problem = scorer.problem;
         let mut calls: Vec<Kid> = problem.kids.iter().filter(|kid| problem.is_free(kid.id)).copied().collect();
         calls.sort_by_key(|kid| (kid.start, kid.id));
-        calls.iter().for_each(|kid| state.take(kid));
+        for kid in &calls {
+            state.take(kid);
+        }
         let mut from = 0;
         while let Some(rest) = calls.get(from..).filter(|rest| !rest.is_empty()) {
             let mut first_end = i64::MAX;
@@ -122,10 +124,9 @@ impl Ascent {
             for unit in &units {
                 self.score(scorer, unit, state, partial);
                 let alone = unit.iter().map(|kid| scorer.model.log_alone(kid.route)).sum();
-                if let [kid] = &unit[..] {
-                    if repeat == 0 || self.scored.iter().any(|(_, weight)| *weight > alone) {
-                        choices.set(kid.id, &self.scored);
-                    }
+                let is_new = repeat == 0 || self.scored.iter().any(|(_, weight)| *weight > alone);
+                if let ([kid], true) = (&unit[..], is_new) {
+                    choices.set(kid.id, &self.scored);
                 }
                 self.edges.push(&self.scored, alone);
             }
@@ -160,7 +161,9 @@ impl Ascent {
             Block::Slot(route, ordinal) => {
                 for req in requests {
                     let kid = state.kids(req).iter().filter(|kid| kid.route == route).nth(ordinal);
-                    kid.into_iter().for_each(|kid| push(&[*kid]));
+                    if let Some(kid) = kid {
+                        push(&[*kid]);
+                    }
                 }
                 of_route(route).filter(|kid| state.owner(kid.id).is_none()).for_each(|kid| push(&[*kid]));
             }
@@ -264,7 +267,9 @@ impl Ascent {
             };
             kids.clear();
             kids.extend_from_slice(own);
-            unit.iter().for_each(|kid| insert(kids, *kid));
+            for kid in unit {
+                insert(kids, *kid);
+            }
             scored.push((*req_id, scorer.whole(*req_id, kids) - without + noise));
         }
     }

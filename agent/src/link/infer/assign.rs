@@ -11,7 +11,8 @@ const BIDS_MAX: usize = 200;
 /// Weighted edges from calls, numbered from 0, to requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Edges {
-    edges: Vec<(u32, f64)>,
+    /// Of all calls, one after the other, and where each call's begin.
+    all: Vec<(u32, f64)>,
     first: Vec<usize>,
     /// For each call, the weight of belonging to none.
     alone: Vec<f64>,
@@ -19,22 +20,22 @@ pub(super) struct Edges {
 
 impl Edges {
     pub(super) fn clear(&mut self) {
-        self.edges.clear();
+        self.all.clear();
         self.first.clear();
         self.alone.clear();
     }
 
     /// Adds a call.
     pub(super) fn push(&mut self, edges: &[(u32, f64)], alone: f64) {
-        self.first.push(self.edges.len());
-        self.edges.extend_from_slice(edges);
+        self.first.push(self.all.len());
+        self.all.extend_from_slice(edges);
         self.alone.push(alone);
     }
 
     pub(super) fn of(&self, call: usize) -> &[(u32, f64)] {
         let Some(from) = self.first.get(call) else { return &[] };
-        let to = self.first.get(call + 1).copied().unwrap_or(self.edges.len());
-        self.edges.get(*from..to).unwrap_or(&[])
+        let to = self.first.get(call + 1).copied().unwrap_or(self.all.len());
+        self.all.get(*from..to).unwrap_or(&[])
     }
 
     fn len(&self) -> usize {
@@ -57,7 +58,7 @@ impl Auction {
         if self.places.len() < requests {
             self.places.resize(requests, (0.0, u32::MAX));
         }
-        for (request, _) in &edges.edges {
+        for (request, _) in &edges.all {
             if let Some(place) = self.places.get_mut(*request as usize) {
                 *place = (0.0, u32::MAX);
             }

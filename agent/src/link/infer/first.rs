@@ -107,7 +107,9 @@ fn grouped(events: impl Iterator<Item = (u16, i64)>) -> BTreeMap<u16, Vec<i64>> 
     for (route, at) in events {
         groups.entry(route).or_default().push(at);
     }
-    groups.values_mut().for_each(|events| events.sort_unstable());
+    for events in groups.values_mut() {
+        events.sort_unstable();
+    }
     groups
 }
 

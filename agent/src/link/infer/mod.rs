@@ -18,6 +18,12 @@
 //! 5. Where exact links are known, claims are corrected by what held-out ones show ([`calibrate`]). Where there are none,
 //!    the share of samples is made stricter, and falls with the doubts about the window as a whole.
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "counts and gaps become likelihoods, which are no more exact than a float"
+)]
+#![expect(clippy::similar_names, reason = "a call and its caller, a score and its scorer are what this is about")]
 
 mod absorb;
 mod anchor;

@@ -162,8 +162,12 @@ impl<'a> Sampler<'a> {
                 };
                 left.extend_from_slice(head_a);
                 right.extend_from_slice(head_b);
-                tail_b.iter().for_each(|other| insert(left, *other));
-                tail_a.iter().for_each(|other| insert(right, *other));
+                for other in tail_b {
+                    insert(left, *other);
+                }
+                for other in tail_a {
+                    insert(right, *other);
+                }
                 tail_a.iter().all(|other| problem.is_free(other.id) && problem.may_own(with, other))
                     && tail_b.iter().all(|other| problem.is_free(other.id) && problem.may_own(from, other))
             }

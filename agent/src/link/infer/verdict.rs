@@ -49,10 +49,9 @@ impl Votes {
         for (call, vote) in (0..).zip(&self.votes) {
             if let ([(Some(with), _)], Some(owner), 1) =
                 (&vote.with[..], state.owner(call), problem.candidates(call).len())
+                && *with == owner
             {
-                if *with == owner {
-                    problem.settle(call, owner);
-                }
+                problem.settle(call, owner);
             }
         }
     }

@@ -5,6 +5,11 @@
 //! client's child, by the method `socket`. Calls and requests of one process are matched by inference: `exclusive` where
 //! one request only was open when the call began, else `inferred`; how sure it is counts, not how it is called.
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "counts and gaps become likelihoods, which are no more exact than a float"
+)]
+#![expect(clippy::similar_names, reason = "a call and its caller, a score and its scorer are what this is about")]
 
 mod cycle;
 mod exchange;

@@ -142,18 +142,18 @@ fn lines_are_put_out_as_they_were_and_ours_replace_what_they_said() {
 
 #[test]
 fn windows_are_linked_as_one_whole_would_be() {
-    let mut lines = String::new();
-    let spans = 3 * WINDOW_MAX as u64;
-    for n in 0..spans {
+    let spans = 2 * WINDOW_MAX as u64 + 500;
+    let pair = |n: u64| {
         let start = n * 1_000_000;
         // Each request is open while the next begins.
         let (end, call, call_end) = (start + 1_500_000, start + 100_000 + n % 7 * 1000, start + 1_400_000);
-        lines += &format!(
+        format!(
             r#"{{"span_id":"s{n}","kind":"server","process":"p","name":"n","start_ns":{start},"end_ns":{end}}}
 {{"span_id":"c{n}","kind":"client","process":"p","name":"m","start_ns":{call},"end_ns":{call_end}}}
 "#
-        );
-    }
+        )
+    };
+    let lines: String = (0..spans).map(pair).collect();
     let (lines, counts) = linked(&lines, 0.95);
     let right = lines.iter().filter(|line| {
         let (id, parent) = (line["span_id"].as_str().unwrap_or(""), line["parent_span_id"].as_str().unwrap_or("-"));
