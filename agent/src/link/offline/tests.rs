@@ -142,7 +142,7 @@ fn lines_are_put_out_as_they_were_and_ours_replace_what_they_said() {
 
 #[test]
 fn windows_are_linked_as_one_whole_would_be() {
-    let spans = 2 * WINDOW_MAX as u64 + 500;
+    let spans = WINDOW_MAX as u64 + 500;
     let pair = |n: u64| {
         let start = n * 1_000_000;
         // Each request is open while the next begins.
@@ -160,5 +160,5 @@ fn windows_are_linked_as_one_whole_would_be() {
         id.starts_with('c') && id.get(1..) == parent.get(1..)
     });
     assert!(right.count() as u64 >= spans * 99 / 100, "{counts:?}");
-    assert!(counts.inference.windows >= 3);
+    assert!(counts.inference.windows >= 2);
 }
