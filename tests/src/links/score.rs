@@ -61,7 +61,9 @@ impl Score {
             }
         }
         let good: f64 = calibration.values().map(|(_, sum)| sum).sum();
-        calibration.values_mut().for_each(|(count, sum)| *sum /= *count as f64);
+        for (count, sum) in calibration.values_mut() {
+            *sum /= *count as f64;
+        }
         let share = |part: usize, all: usize| part as f64 / all.max(1) as f64;
         Ok(Self {
             calls: truth.len(),
