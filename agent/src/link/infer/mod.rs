@@ -4,18 +4,18 @@
 //! of requests and calls, [`Model::solve`] says of each call of a window which request it belongs to, and refines the model.
 //! Nothing here takes a clock, does I/O, or depends on anything but its arguments: the same seed gives the same verdicts.
 //!
-//! What is maximised is the likelihood of all that requests did ([`score`]): when each call began after what it waited
-//! for ([`anchor`]), when the request ended after its last call ([`model`]), which calls it made, and how many
-//! ([`pattern`]), after which other and while how many were open ([`context`]), on which thread ([`thread`]). A call may
+//! What is maximised is the likelihood of all that requests did (`score`): when each call began after what it waited
+//! for (`anchor`), when the request ended after its last call (`model`), which calls it made, and how many
+//! (`pattern`), after which other and while how many were open (`context`), on which thread (`thread`). A call may
 //! also belong to no request, at the price of how rare that is.
 //!
-//! 1. First ideas of the delays come from gaps that are there more often than chance explains ([`first`]).
+//! 1. First ideas of the delays come from gaps that are there more often than chance explains (`first`).
 //! 2. A first assignment goes through the calls in time; then block after block of calls is taken away and assigned
-//!    anew, exactly by auction ([`assign`]), given the rest ([`ascent`], [`blocks`]).
-//! 3. Calls change hands at random as often as the likelihood says ([`sample`]); models are refitted from that
-//!    ([`tally`], [`learn`]), and how sure a verdict is comes from it ([`verdict`]).
-//! 4. A window is solved several times from disturbed beginnings; only what they agree on is sure ([`solve`]).
-//! 5. Where exact links are known, claims are corrected by what held-out ones show ([`calibrate`]). Where there are none,
+//!    anew, exactly by auction (`assign`), given the rest (`ascent`, `blocks`).
+//! 3. Calls change hands at random as often as the likelihood says (`sample`); models are refitted from that
+//!    (`tally`, `learn`), and how sure a verdict is comes from it (`verdict`).
+//! 4. A window is solved several times from disturbed beginnings; only what they agree on is sure (`solve`).
+//! 5. Where exact links are known, claims are corrected by what held-out ones show (`calibrate`). Where there are none,
 //!    the share of samples is made stricter, and falls with the doubts about the window as a whole.
 #![forbid(unsafe_code)]
 #![expect(
