@@ -199,12 +199,11 @@ impl Probes {
                 Err(e) => fallbacks.push((Family::Socket, e.to_string())),
             }
         }
-        let (family, ebpf, hooks, returns) = match loaded {
-            Some(loaded) => loaded,
-            None => {
-                let (ebpf, hooks) = syscall::load(options, &mut begun)?;
-                (Family::Syscall, ebpf, hooks, None)
-            }
+        let (family, ebpf, hooks, returns) = if let Some(loaded) = loaded {
+            loaded
+        } else {
+            let (ebpf, hooks) = syscall::load(options, &mut begun)?;
+            (Family::Syscall, ebpf, hooks, None)
         };
         Ok(Self { family, hooks, fallbacks, ebpf, tls_programs, tls: None, _returns: returns })
     }

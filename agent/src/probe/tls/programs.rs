@@ -66,8 +66,8 @@ impl Programs {
         let object = Relocated::of(ebpf)?;
         let shared = Arc::new(Shared { object, kind, loaded, stop: AtomicBool::new(false) });
         let this = Arc::clone(&shared);
-        let loader = thread::Builder::new().name("netspan-load".into()).spawn(move || this.load_all());
-        Ok(Self { way, shared, loader: loader.ok() })
+        let thread = thread::Builder::new().name("netspan-load".into()).spawn(move || this.load_all());
+        Ok(Self { way, shared, loader: thread.ok() })
     }
 
     /// How they are attached.
