@@ -4,6 +4,7 @@
 pub mod config;
 pub mod doctor;
 pub mod flags;
+pub mod link;
 mod output;
 pub mod record;
 pub mod replay;
@@ -41,6 +42,8 @@ enum Command {
     Record(record::Args),
     /// Run a recording through the same pipeline
     Replay(replay::Args),
+    /// Find the parents of spans in a file
+    Link(link::Args),
     /// Tell what this host lets netspan see, and what not and why
     Doctor(doctor::Args),
 }
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Link(args) => link::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     result.unwrap_or_else(|error| {
@@ -131,6 +135,11 @@ mod tests {
         for subcommand in command().get_subcommands() {
             let has = |flag: &str| subcommand.get_arguments().any(|arg| arg.get_long() == Some(flag));
             let name = subcommand.get_name();
+            if name == "link" {
+                // It has no processes to choose from.
+                assert!(has("config") && has("log") && has("min-confidence") && !has("pid"));
+                continue;
+            }
             assert!(["config", "log", "pid", "exclude-container", "service-rule"].into_iter().all(has), "{name}");
             assert_eq!(has("family"), name != "replay", "{name}");
         }

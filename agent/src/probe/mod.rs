@@ -40,10 +40,7 @@ use aya::{
 };
 use netspan_ebpf::{CGROUP_RULES_MAX, FdKey, FilterConfig, Layout, RING_SHARDS};
 
-use self::{
-    kretprobe::ReturnProbes,
-    relocated::{Maps, Relocated},
-};
+use self::kretprobe::ReturnProbes;
 
 /// A family of hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +101,9 @@ enum Need {
     /// It does, on kernels that don't have the event or function.
     May,
 }
+
+/// Told of an object whose first programs are loaded.
+type Begun<'b> = &'b mut dyn FnMut(&Ebpf);
 
 /// [`Layout`] as a global of the programs.
 #[repr(transparent)]
@@ -171,8 +171,8 @@ pub struct Probes {
     /// Why a preferred family does not run.
     pub fallbacks: Vec<(Family, String)>,
     ebpf: Ebpf,
-    /// All of them, or why not.
-    maps: Result<Maps, String>,
+    /// Those that are attached as libraries of TLS are found, or why they can't be loaded, until that begins.
+    tls_programs: Option<Result<tls::Programs, String>>,
     tls: Option<tls::Watch>,
     /// Keeps what aya does not.
     _returns: Option<ReturnProbes>,
@@ -188,28 +188,24 @@ impl Probes {
     /// Loads and attaches the family that was chosen, or the best that loads. Nothing is seen until the filters are set.
     pub fn load(family: FamilyChoice, hook: HookChoice, options: &LoadOptions) -> Result<Self, ProbeError> {
         let mut fallbacks = Vec::new();
+        let mut tls_programs = None;
+        // The verifier takes its time for either kind of programs: it may have two processors.
+        let mut begun = |ebpf: &Ebpf| tls_programs = Some(tls::Programs::of(ebpf));
+        let mut loaded = None;
         if family != FamilyChoice::Syscall {
-            match socket::load(hook, options) {
-                Ok((ebpf, hooks, returns)) => {
-                    return Ok(Self::new(Family::Socket, hooks, fallbacks, ebpf, Some(returns)));
-                }
+            match socket::load(hook, options, &mut begun) {
+                Ok((ebpf, hooks, returns)) => loaded = Some((Family::Socket, ebpf, hooks, Some(returns))),
                 Err(e) if family == FamilyChoice::Socket => return Err(e),
                 Err(e) => fallbacks.push((Family::Socket, e.to_string())),
             }
         }
-        let (ebpf, hooks) = syscall::load(options)?;
-        Ok(Self::new(Family::Syscall, hooks, fallbacks, ebpf, None))
-    }
-
-    fn new(
-        family: Family,
-        hooks: Vec<Hook>,
-        fallbacks: Vec<(Family, String)>,
-        ebpf: Ebpf,
-        returns: Option<ReturnProbes>,
-    ) -> Self {
-        let maps = Maps::of(&ebpf);
-        Self { family, hooks, fallbacks, ebpf, maps, tls: None, _returns: returns }
+        let (family, ebpf, hooks, returns) = if let Some(loaded) = loaded {
+            loaded
+        } else {
+            let (ebpf, hooks) = syscall::load(options, &mut begun)?;
+            (Family::Syscall, ebpf, hooks, None)
+        };
+        Ok(Self { family, hooks, fallbacks, ebpf, tls_programs, tls: None, _returns: returns })
     }
 
     /// Keeps the hooks on TLS libraries attached from now on, in processes that `admits` lets pass. Those that run
@@ -218,7 +214,7 @@ impl Probes {
     /// # Errors
     /// One line that says why not; everything else works without.
     pub fn watch_tls(&mut self, admits: tls::Admits) -> Result<(), String> {
-        let programs = Relocated::of(&self.ebpf, self.maps.as_ref()?)?;
+        let programs = self.tls_programs.take().ok_or("they are watched already")??;
         self.tls = Some(tls::Watch::start(programs, admits, TLS_START)?);
         Ok(())
     }

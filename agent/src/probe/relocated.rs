@@ -14,18 +14,6 @@ use aya_obj::{Object, generated::bpf_insn};
 
 use super::{bpf, object::OBJECT};
 
-/// The maps of an object that aya loaded. Who takes maps from aya takes these before.
-pub struct Maps(Vec<(String, OwnedFd)>);
-
-impl Maps {
-    /// All that are there.
-    pub fn of(ebpf: &Ebpf) -> Result<Self, String> {
-        let maps = ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), data(map)?)));
-        let maps = maps.map(|(name, map)| Ok((name, map.fd().as_fd().try_clone_to_owned()?)));
-        Ok(Self(maps.collect::<Result<_, std::io::Error>>().map_err(|e| format!("maps: {e}"))?))
-    }
-}
-
 /// The programs, with the maps of an object that aya loaded.
 pub struct Relocated {
     object: Object,
@@ -45,8 +33,9 @@ pub struct As {
 }
 
 impl Relocated {
-    /// Puts in the maps' descriptors and the functions that are called, as aya did. At least one program must be loaded.
-    pub fn of(ebpf: &Ebpf, Maps(descriptors): &Maps) -> Result<Self, String> {
+    /// Puts in the maps' descriptors and the functions that are called, as aya did. At least one program must be loaded, and
+    /// no map be taken yet.
+    pub fn of(ebpf: &Ebpf) -> Result<Self, String> {
         let mut object = Object::parse(OBJECT).map_err(|e| e.to_string())?;
         let features = aya::features();
         if let Some(features) = features.btf() {
@@ -54,9 +43,10 @@ impl Relocated {
         }
         let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
         let maps = std::mem::take(&mut object.maps);
-        let descriptors = descriptors
-            .iter()
-            .filter_map(|(name, descriptor)| Some((name.as_str(), descriptor.as_raw_fd(), maps.get(name)?)));
+        let descriptors = maps.iter().filter_map(|(name, map)| {
+            let descriptor = data(ebpf.map(name)?)?.fd().as_fd().as_raw_fd();
+            Some((name.as_str(), descriptor, map))
+        });
         object.relocate_maps(descriptors, &sections).map_err(|e| e.to_string())?;
         object.relocate_calls(&sections).map_err(|e| e.to_string())?;
         object.sanitize_functions(features);

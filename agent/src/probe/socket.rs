@@ -10,8 +10,8 @@ use aya::{
 };
 
 use super::{
-    Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, kretprobe::ReturnProbes, layout, lockdown,
-    object::OBJECT, permission, preemption::Model, raw_tracepoint, reason, tracefs, tracepoint,
+    Begun, Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, kretprobe::ReturnProbes, layout,
+    lockdown, object::OBJECT, permission, preemption::Model, raw_tracepoint, reason, tracefs, tracepoint,
 };
 
 /// A function of the kernel, and the programs for it.
@@ -167,7 +167,11 @@ const EVENTS: &[(&str, &str, &str)] = &[
 ];
 
 /// Loads and attaches.
-pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>, ReturnProbes), ProbeError> {
+pub fn load(
+    choice: HookChoice,
+    options: &LoadOptions,
+    begun: Begun<'_>,
+) -> Result<(Ebpf, Vec<Hook>, ReturnProbes), ProbeError> {
     let tracefs = tracefs::root()?;
     lockdown::check(&tracefs).map_err(ProbeError::Refused)?;
     let btf = Btf::of_kernel()?;
@@ -205,6 +209,7 @@ pub fn load(choice: HookChoice, options: &LoadOptions) -> Result<(Ebpf, Vec<Hook
         tracepoint::require(&hook, Need::Must)?;
         family.hooks.push(hook);
     }
+    begun(family.ebpf);
     family.raw("raw_set_state", "inet_sock_set_state", Need::Must)?;
     if model.skips_raw_tracepoints() {
         family.raw("raw_set_state_again", "inet_sock_set_state", Need::Must)?;

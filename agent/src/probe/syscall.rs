@@ -6,7 +6,7 @@ use aya::{Ebpf, EbpfLoader, maps::Array};
 use netspan_ebpf::syscall;
 
 use super::{
-    Hook, HookState, LoadOptions,
+    Begun, Hook, HookState, LoadOptions,
     Need::{self, May, Must},
     ProbeError,
     object::OBJECT,
@@ -84,7 +84,7 @@ const EVENTS: &[(&str, &str, &str, Need)] = &[
 ];
 
 /// Loads and attaches.
-pub fn load(options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
+pub fn load(options: &LoadOptions, begun: Begun<'_>) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
     let tracefs = tracefs::root()?;
     let space_adjust = tracefs::format(&tracefs, "tcp", "tcp_rcv_space_adjust").unwrap_or_default();
     let has_family = u32::from(tracefs::offset(&space_adjust, "family").is_some());
@@ -107,6 +107,7 @@ pub fn load(options: &LoadOptions) -> Result<(Ebpf, Vec<Hook>), ProbeError> {
         require(&hook, need)?;
         hooks.push(hook);
     }
+    begun(&ebpf);
     hooks.push(arrival(&mut ebpf, &tracefs));
     if let Err(why) = every(&mut ebpf, &tracefs, &mut hooks) {
         log::debug!("the tracepoints of all calls don't work here ({why}): single ones are used");

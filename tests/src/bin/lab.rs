@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use netspan_tests::{bench, demo, drive, process::Address, rpc, scenario, shop, verified, web};
+use netspan_tests::{bench, demo, drive, links, process::Address, rpc, scenario, shop, verified, web};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -192,6 +192,52 @@ enum Task {
     /// Make what `web` and `rpc` need from the network, for a machine that has none: Python's and Node's packages, and the
     /// programs in Go
     Prepare,
+    /// Make up spans without parents for `netspan link`, and the truth about them
+    LinksMake {
+        /// How services make their calls
+        #[arg(long, value_enum, default_value = "mixed")]
+        style: links::Style,
+        /// Traces
+        #[arg(long, default_value_t = 1000)]
+        traces: usize,
+        /// Traces per second
+        #[arg(long, default_value_t = 100.0)]
+        rate: f64,
+        /// Standard deviation of the logarithm of delays
+        #[arg(long, default_value_t = 0.5)]
+        deviation: f64,
+        /// Threads of each process; 0: spans have no thread
+        #[arg(long, default_value_t = 0)]
+        threads: u64,
+        /// Seed
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Where the spans go
+        spans: PathBuf,
+        /// Where the truth goes
+        truth: PathBuf,
+    },
+    /// Make such spans harder to link
+    LinksStress {
+        /// What is done to them
+        #[command(flatten)]
+        stress: links::Stress,
+        /// The spans
+        spans: PathBuf,
+        /// The truth about them
+        truth: PathBuf,
+        /// Where the harder spans go
+        spans_out: PathBuf,
+        /// Where the truth about them goes
+        truth_out: PathBuf,
+    },
+    /// Compare what `netspan link` put out with the truth
+    LinksScore {
+        /// The truth
+        truth: PathBuf,
+        /// What was put out
+        linked: PathBuf,
+    },
     /// Measure what the agent costs, and print it as JSON
     Overhead {
         /// What is asked for, and how
@@ -284,6 +330,16 @@ fn main() -> Result<()> {
         Task::Prepare => {
             web::prepare()?;
             rpc::prepare()
+        }
+        Task::LinksMake { style, traces, rate, deviation, threads, seed, spans, truth } => {
+            links::Traffic { style, traces, rate, deviation, threads, seed }.make().write(&spans, &truth)
+        }
+        Task::LinksStress { stress, spans, truth, spans_out, truth_out } => {
+            stress.apply(links::Corpus::read(&spans, &truth)?).write(&spans_out, &truth_out)
+        }
+        Task::LinksScore { truth, linked } => {
+            println!("{}", serde_json::to_string(&links::Score::of(&truth, &linked)?)?);
+            Ok(())
         }
         Task::Overhead { workload, pairs, seconds, connections, agent } => {
             let length = Duration::from_secs(seconds);

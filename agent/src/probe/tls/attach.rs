@@ -4,15 +4,9 @@ use std::{collections::BTreeMap, io, path::Path, thread};
 
 use super::{
     programs::Programs,
-    uprobe::{Detacher, Links, Places, Way},
+    uprobe::{Detacher, Links, Places},
 };
-use crate::{
-    probe::{
-        bpf,
-        relocated::{As, Relocated},
-    },
-    tls::{Analysis, Function, Hook, Moment},
-};
+use crate::tls::{Analysis, Function, Hook, Moment};
 
 /// What is attached to one file.
 #[derive(Default)]
@@ -94,27 +88,22 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
     Some(name).filter(|name| !name.is_empty())
 }
 
+/// All programs that a library may need.
+pub fn programs() -> impl Iterator<Item = &'static str> {
+    let of = |function: &'static Function| function.moments().iter().filter_map(|moment| program(*function, *moment));
+    Function::ALL.iter().flat_map(of)
+}
+
 /// Attaches and detaches.
 pub struct Attacher {
-    way: Way,
     programs: Programs,
     detacher: Detacher,
 }
 
 impl Attacher {
-    /// Of the object's programs.
-    pub fn new(object: Relocated) -> io::Result<Self> {
-        let way = Way::find()?;
-        let kind = As { kind: bpf::KPROBE, attach_type: way.attach_type(), attach_to: 0 };
-        let of =
-            |function: &'static Function| function.moments().iter().filter_map(|moment| program(*function, *moment));
-        let programs = Programs::new(object, kind, Function::ALL.iter().flat_map(of));
-        Ok(Self { way, programs, detacher: Detacher::start()? })
-    }
-
-    /// Loads what no library needed yet: the next process may.
-    pub fn prepare(&mut self) -> io::Result<()> {
-        self.programs.load_all()
+    /// Of these programs.
+    pub fn new(programs: Programs) -> io::Result<Self> {
+        Ok(Self { programs, detacher: Detacher::start()? })
     }
 
     /// Attaches to the places of an analysis that `wants` picks, for one process or for all.
@@ -169,7 +158,7 @@ impl Attacher {
         };
         let attach = |hooks: &[Hook]| {
             let offsets = hooks.iter().map(|hook| hook.offset).collect();
-            self.way.attach(path, pid, &Places { program, at_return, offsets })
+            self.programs.way().attach(path, pid, &Places { program, at_return, offsets })
         };
         if let Ok(links) = attach(&hooks) {
             return Attached { hooks, links, failed: Vec::new() };

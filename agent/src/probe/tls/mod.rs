@@ -11,6 +11,7 @@ mod programs;
 mod report;
 mod uprobe;
 
+pub use programs::Programs;
 pub use report::{Found, unattached};
 
 use std::{
@@ -32,13 +33,10 @@ use self::{
     attach::{Attached, Attacher},
     mappings::{Mappings, News},
 };
-use crate::{
-    probe::relocated::Relocated,
-    tls::{
-        Function, Refusal, analyse,
-        cache::{Cache, FileKey, Outcome},
-        maps::{self, Mapped, Reason},
-    },
+use crate::tls::{
+    Function, Refusal, analyse,
+    cache::{Cache, FileKey, Outcome},
+    maps::{self, Mapped, Reason},
 };
 
 /// Files that hooks are attached to at one time; more are left alone, and counted.
@@ -106,7 +104,7 @@ impl Watch {
     ///
     /// # Errors
     /// One line that says why mappings can't be watched, or uprobes not be attached here.
-    pub(super) fn start(programs: Relocated, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
+    pub(super) fn start(programs: Programs, admits: Admits, at_most: std::time::Duration) -> Result<Self, String> {
         let mappings = Mappings::open().map_err(|e| format!("mappings can't be watched: {e}"))?;
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| e.to_string())?);
         let (orders, receiver) = mpsc::channel();
@@ -130,9 +128,6 @@ impl Watch {
                 watcher.expect();
                 watcher.publish();
                 let _ = ready.send(());
-                if let Err(error) = watcher.attacher.prepare() {
-                    log::debug!("programs are loaded when they are needed: {error}");
-                }
                 watcher.run(mappings, &ring, &receiver);
             })
             .map_err(|e| e.to_string())?;

@@ -1,9 +1,7 @@
-//! The programs for TLS, loaded when they are first needed, and soon after the start in any case: a process that begins
-//! does not wait.
+//! The programs for TLS, loaded beside the others: neither the start nor a process that begins shall wait for them.
 
 use std::{
     collections::BTreeMap,
-    io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::{
         Arc, OnceLock,
@@ -12,10 +10,20 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::probe::relocated::{As, Relocated};
+use aya::Ebpf;
+
+use super::{attach, uprobe::Way};
+use crate::probe::{
+    bpf,
+    relocated::{As, Relocated},
+};
+
+/// The program that the verifier takes longest for.
+const LONGEST: &str = "tls_return";
 
 /// Programs by their names. Dropping it waits until none is being loaded.
 pub struct Programs {
+    way: Way,
     shared: Arc<Shared>,
     loader: Option<JoinHandle<()>>,
 }
@@ -33,30 +41,38 @@ impl Shared {
         let slot = self.loaded.get(name).ok_or("not among the programs")?;
         slot.get_or_init(|| self.object.load(name, self.kind, None)).as_ref().map_err(String::as_str)
     }
+
+    fn load_all(&self) {
+        let mut names: Vec<&str> = self.loaded.keys().copied().collect();
+        // What takes longest goes first, and what every host has before what it may never have.
+        names.sort_by_key(|name| (*name != LONGEST, !name.starts_with("tls_")));
+        for name in names {
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Err(why) = self.get(name) {
+                log::debug!("program {name}: {why}");
+            }
+        }
+    }
 }
 
 impl Programs {
-    /// Those of an object that have these names.
-    pub fn new(object: Relocated, kind: As, names: impl Iterator<Item = &'static str>) -> Self {
-        let loaded = names.map(|name| (name, OnceLock::new())).collect();
-        Self { shared: Arc::new(Shared { object, kind, loaded, stop: AtomicBool::new(false) }), loader: None }
+    /// Those of an object, none of whose maps is taken yet. A thread of its own loads one after the other.
+    pub fn of(ebpf: &Ebpf) -> Result<Self, String> {
+        let way = Way::find().map_err(|e| format!("uprobes can't be attached: {e}"))?;
+        let kind = As { kind: bpf::KPROBE, attach_type: way.attach_type(), attach_to: 0 };
+        let loaded = attach::programs().map(|name| (name, OnceLock::new())).collect();
+        let object = Relocated::of(ebpf)?;
+        let shared = Arc::new(Shared { object, kind, loaded, stop: AtomicBool::new(false) });
+        let this = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("netspan-load".into()).spawn(move || this.load_all());
+        Ok(Self { way, shared, loader: thread.ok() })
     }
 
-    /// Loads those that nobody asked for yet, in a thread of its own.
-    pub fn load_all(&mut self) -> io::Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let loader = thread::Builder::new().name("netspan-load".into()).spawn(move || {
-            for name in shared.loaded.keys() {
-                if shared.stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                if let Err(why) = shared.get(name) {
-                    log::debug!("program {name}: {why}");
-                }
-            }
-        })?;
-        self.loader = Some(loader);
-        Ok(())
+    /// How they are attached.
+    pub const fn way(&self) -> Way {
+        self.way
     }
 
     /// A program; loads it, or waits until it is loaded.

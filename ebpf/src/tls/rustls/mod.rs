@@ -74,8 +74,23 @@ fn noted(pid_tgid: u64, decrypts: bool) -> Option<RustlsCall> {
 #[uprobe]
 pub fn rustls_encrypt(ctx: ProbeContext) -> u32 {
     keep_stack(&ctx);
-    let Some((pid_tgid, tgid)) = current() else { return 0 };
-    let (result, pointer, message, number) = (arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 2), arg(&ctx, 3));
+    if current().is_some() {
+        let message = arg(&ctx, 2);
+        let session = rustls_outgoing(arg(&ctx, 0), arg(&ctx, 1), message, arg(&ctx, 3));
+        if session != 0 {
+            rustls_send(session, message);
+        }
+    }
+    0
+}
+
+/// Takes a record that a half encrypts. Gives the key of the session whose data it is, or 0. Global, as what walks over the
+/// data is: what they work with is never on the stack together.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn rustls_outgoing(result: u64, pointer: u64, message: u64, number: u64) -> u64 {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let tgid = (pid_tgid >> 32) as u32;
     let Some(plain) = Plain::read(message) else { return 0 };
     let Some(half) = half_at(tgid, pointer, number, true) else { return 0 };
     half.next = number.wrapping_add(1);
@@ -102,9 +117,17 @@ pub fn rustls_encrypt(ctx: ProbeContext) -> u32 {
         count(counter::RECORD_UNTIED, 1);
         return 0;
     };
-    let source =
-        if plain.slices == 0 { Source::buffer(plain.at) } else { Source::part(plain.slices, plain.at, plain.skipped) };
-    moved(session, direction::OUT, &source, plain.len as u32, 0);
+    session
+}
+
+/// Walks over the data of a record that a session sends.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn rustls_send(session: u64, message: u64) -> u32 {
+    if let Some(Plain { at, len, slices, skipped, .. }) = Plain::read(message) {
+        let source = if slices == 0 { Source::buffer(at) } else { Source::part(slices, at, skipped) };
+        moved(session, direction::OUT, &source, len as u32, 0);
+    }
     0
 }
 
@@ -161,9 +184,27 @@ pub fn rustls_decrypt(ctx: ProbeContext) -> u32 {
 #[uretprobe]
 pub fn rustls_decrypted(ctx: RetProbeContext) -> u32 {
     keep_stack(&ctx);
+    let session = rustls_incoming();
+    if let Some(RustlsCall { at, len, .. }) = noted(bpf_get_current_pid_tgid(), true)
+        && session != 0
+    {
+        rustls_receive(session, at, len);
+    }
+    0
+}
+
+/// Takes the record that the thread decrypted, and notes where its plaintext is. Gives the key of the session whose data it
+/// is, or 0. Global: see [`rustls_outgoing`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn rustls_incoming() -> u64 {
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
-    let Some(call) = noted(pid_tgid, true) else { return 0 };
+    // SAFETY: a map value that is this thread's alone.
+    let Some(call) = RUSTLS_CALLS.get_ptr_mut(pid_tgid).map(|call| unsafe { &mut *call }) else { return 0 };
+    if call.at == 0 {
+        return 0;
+    }
     let Some(half) = named(tgid, call.half) else { return 0 };
     let Some(plain) = Plain::decrypted(call.result, call.at, call.len) else { return 0 };
     half.next = call.number.wrapping_add(1);
@@ -182,6 +223,15 @@ pub fn rustls_decrypted(ctx: RetProbeContext) -> u32 {
         count(counter::RECORD_UNTIED, 1);
         return 0;
     };
-    moved(session, direction::IN, &Source::buffer(plain.at), plain.len as u32, 0);
+    call.at = plain.at;
+    call.len = plain.len;
+    session
+}
+
+/// Walks over data that a session got.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn rustls_receive(session: u64, at: u64, len: u64) -> u32 {
+    moved(session, direction::IN, &Source::buffer(at), len as u32, 0);
     0
 }

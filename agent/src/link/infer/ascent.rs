@@ -1,0 +1,276 @@
+//! Block-coordinate ascent: one outbound route after the other, all its calls are taken away and assigned anew, given where
+//! the calls by the other routes are.
+
+use super::{
+    Counts,
+    assign::{Auction, Edges},
+    blocks::Block,
+    problem::{Kid, OPEN, Problem},
+    random::Random,
+    score::Scorer,
+    state::{State, insert},
+};
+
+/// Candidates of a call that are scored fully: those that its start alone speaks for most.
+const SCORED_MAX: usize = 12;
+/// Candidates less likely than the best by more than this, as a logarithm, are not kept.
+const REACH: f64 = 12.0;
+/// Calls by one route that a request is given in one round; more only by the sampler.
+const REPEATS_MAX: usize = 12;
+
+/// The requests that a call may belong to, with how much more likely each is than others, as a logarithm.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Choices {
+    by_call: Vec<Vec<(u32, f32)>>,
+}
+
+impl Choices {
+    pub(super) fn new(problem: &Problem) -> Self {
+        Self { by_call: vec![Vec::new(); problem.kids.len()] }
+    }
+
+    /// The choices of a call; the best is not first.
+    pub(super) fn of(&self, call: u32) -> &[(u32, f32)] {
+        self.by_call.get(call as usize).map_or(&[], Vec::as_slice)
+    }
+
+    fn set(&mut self, call: u32, edges: &[(u32, f64)]) {
+        let Some(own) = self.by_call.get_mut(call as usize) else { return };
+        own.clear();
+        let best = edges.iter().map(|(_, weight)| *weight).fold(f64::NEG_INFINITY, f64::max);
+        own.extend(edges.iter().filter(|(_, w)| *w > best - REACH).map(|(req, w)| (*req, *w as f32)));
+    }
+}
+
+/// Memory that rounds share.
+#[derive(Debug, Default)]
+pub(super) struct Ascent {
+    edges: Edges,
+    auction: Auction,
+    starts: Vec<(u32, f64)>,
+    scored: Vec<(u32, f64)>,
+    kids: Vec<Kid>,
+    units: Vec<Vec<Kid>>,
+    before: Vec<u32>,
+    /// Scores of requests without the calls that were taken away, and when they were computed.
+    without: Vec<(u64, f64)>,
+    time: u64,
+    /// Disturbs scores, so that another of several good assignments is found.
+    pub noise: Option<Random>,
+}
+
+impl Ascent {
+    /// Goes through the calls in the order of their starts, those together of which none waits for another, and assigns
+    /// them by what each request has done so far.
+    pub(super) fn forward(
+        &mut self,
+        scorer: &Scorer<'_>,
+        state: &mut State,
+        choices: &mut Choices,
+        counts: &mut Counts,
+    ) {
+        let problem = scorer.problem;
+        let mut calls: Vec<Kid> = problem.kids.iter().filter(|kid| problem.is_free(kid.id)).copied().collect();
+        calls.sort_by_key(|kid| (kid.start, kid.id));
+        for kid in &calls {
+            state.take(kid);
+        }
+        let mut from = 0;
+        while let Some(rest) = calls.get(from..).filter(|rest| !rest.is_empty()) {
+            let mut first_end = i64::MAX;
+            let upto = rest.iter().position(|kid| {
+                let waits = kid.start >= first_end;
+                first_end = first_end.min(kid.end);
+                waits
+            });
+            let size = upto.unwrap_or(rest.len());
+            self.units.clear();
+            self.units.extend(rest.iter().take(size).map(|kid| vec![*kid]));
+            self.distribute(scorer, true, REPEATS_MAX, state, choices, counts);
+            from += size;
+        }
+    }
+
+    /// Takes away the calls of a block, and assigns them anew.
+    pub(super) fn reassign(
+        &mut self,
+        scorer: &Scorer<'_>,
+        block: Block,
+        state: &mut State,
+        choices: &mut Choices,
+        counts: &mut Counts,
+    ) {
+        self.take(scorer.problem, block, state);
+        let partial = matches!(block, Block::Route(_));
+        let repeats = if partial { REPEATS_MAX } else { 1 };
+        self.distribute(scorer, partial, repeats, state, choices, counts);
+    }
+
+    /// Assigns the units, each request getting at most one of them each time.
+    fn distribute(
+        &mut self,
+        scorer: &Scorer<'_>,
+        partial: bool,
+        repeats: usize,
+        state: &mut State,
+        choices: &mut Choices,
+        counts: &mut Counts,
+    ) {
+        self.without.resize(scorer.problem.reqs.len(), (0, 0.0));
+        for repeat in 0..repeats {
+            self.time += 1;
+            self.edges.clear();
+            let units = std::mem::take(&mut self.units);
+            for unit in &units {
+                self.score(scorer, unit, state, partial);
+                let alone = unit.iter().map(|kid| scorer.model.log_alone(kid.route)).sum();
+                let is_new = repeat == 0 || self.scored.iter().any(|(_, weight)| *weight > alone);
+                if let ([kid], true) = (&unit[..], is_new) {
+                    choices.set(kid.id, &self.scored);
+                }
+                self.edges.push(&self.scored, alone);
+            }
+            let (owners, cut_short) = self.auction.assign(&self.edges, scorer.problem.reqs.len());
+            counts.cut_short += cut_short;
+            let before = units.len();
+            for (unit, owner) in units.into_iter().zip(owners) {
+                match owner {
+                    Some(owner) => unit.iter().for_each(|kid| state.give(*owner, *kid)),
+                    None => self.units.push(unit),
+                }
+            }
+            if self.units.is_empty() || self.units.len() == before {
+                break;
+            }
+        }
+    }
+
+    /// Takes the free calls of a block from their requests.
+    fn take(&mut self, problem: &Problem, block: Block, state: &mut State) {
+        self.units.clear();
+        let units = &mut self.units;
+        let mut push = |kids: &[Kid]| {
+            if !kids.is_empty() && kids.iter().all(|kid| problem.is_free(kid.id)) {
+                units.push(kids.to_vec());
+            }
+        };
+        let of_route = |route: u16| problem.kids.iter().filter(move |kid| kid.route == route);
+        let requests = 0..problem.reqs.len() as u32;
+        match block {
+            Block::Route(route) => of_route(route).for_each(|kid| push(&[*kid])),
+            Block::Slot(route, ordinal) => {
+                for req in requests {
+                    let kid = state.kids(req).iter().filter(|kid| kid.route == route).nth(ordinal);
+                    if let Some(kid) = kid {
+                        push(&[*kid]);
+                    }
+                }
+                of_route(route).filter(|kid| state.owner(kid.id).is_none()).for_each(|kid| push(&[*kid]));
+            }
+            Block::From(place) => requests.for_each(|req| push(state.kids(req).get(place..).unwrap_or(&[]))),
+            Block::Upto(place) => requests.for_each(|req| {
+                let kids = state.kids(req);
+                push(kids.get(..place).unwrap_or(kids));
+            }),
+        }
+        self.take_units(problem, state);
+    }
+
+    fn take_units(&mut self, problem: &Problem, state: &mut State) {
+        self.before.resize(problem.kids.len(), u32::MAX);
+        for kid in self.units.iter().flatten() {
+            if let Some(before) = self.before.get_mut(kid.id as usize) {
+                *before = state.owner(kid.id).unwrap_or(u32::MAX);
+            }
+            state.take(kid);
+        }
+    }
+
+    /// Goes through the window in time, and at each step exchanges what open requests do from then on.
+    pub(super) fn futures(
+        &mut self,
+        scorer: &Scorer<'_>,
+        state: &mut State,
+        choices: &mut Choices,
+        counts: &mut Counts,
+    ) {
+        let problem = scorer.problem;
+        let mut order: Vec<&Kid> = problem.kids.iter().collect();
+        order.sort_by_key(|kid| (kid.start, kid.id));
+        let mut at = 0;
+        while let Some(pivot) = order.get(at) {
+            let open = problem.candidates(pivot.id);
+            at += (open.len() / 2).max(1);
+            if open.len() < 2 {
+                continue;
+            }
+            self.units.clear();
+            for req in open {
+                let kids = state.kids(*req);
+                let future = kids.get(kids.partition_point(|kid| kid.start < pivot.start)..).unwrap_or(&[]);
+                if !future.is_empty() && future.iter().all(|kid| problem.is_free(kid.id)) {
+                    self.units.push(future.to_vec());
+                }
+            }
+            self.take_units(problem, state);
+            self.distribute(scorer, false, 1, state, choices, counts);
+        }
+    }
+
+    /// What each candidate gains by the calls of a unit.
+    fn score(&mut self, scorer: &Scorer<'_>, unit: &[Kid], state: &State, partial: bool) {
+        let Scorer { model, problem } = *scorer;
+        let Self { starts, scored, kids, without, .. } = self;
+        starts.clear();
+        scored.clear();
+        let Some((first, rest)) = unit.split_first() else { return };
+        for req_id in problem.candidates(first.id) {
+            let Some(req) = problem.req(*req_id) else { continue };
+            if !rest.iter().all(|kid| problem.may_own(*req_id, kid)) {
+                continue;
+            }
+            let Some(route) = model.route(req.route) else { continue };
+            let own = state.kids(*req_id);
+            let place = own.partition_point(|other| (other.start, other.id) < (first.start, first.id));
+            let (pair, earlier) = (route.pair(first.route), own.get(..place).unwrap_or(&[]));
+            let start = if partial {
+                model.log_start_rate(pair, req.start, earlier, first)
+            } else {
+                model.log_start(pair, req.start, earlier, first)
+            };
+            let end = if req.end == OPEN { 0.0 } else { model.log_tail(pair, req.end - first.end) };
+            let start = start + model.log_thread(problem.same_thread(*req_id, first.id));
+            // Where it is now is always among the choices.
+            let bonus = if self.before.get(first.id as usize) == Some(req_id) { 1e6 } else { 0.0 };
+            starts.push((*req_id, start + end + bonus));
+        }
+        if starts.len() > SCORED_MAX {
+            starts.select_nth_unstable_by(SCORED_MAX, |(_, a), (_, b)| b.total_cmp(a));
+            starts.truncate(SCORED_MAX);
+        }
+        for (req_id, worth) in starts.iter() {
+            let own = state.kids(*req_id);
+            let noise = self.noise.as_mut().map_or(0.0, Random::gumbel);
+            if partial {
+                // A request's end tells nothing of its last call yet.
+                let calls = own.iter().filter(|other| other.route == first.route).count();
+                scored.push((*req_id, worth + scorer.presence(*req_id, first.route, calls) + noise));
+                continue;
+            }
+            let without = match without.get_mut(*req_id as usize) {
+                Some((time, score)) if *time == self.time => *score,
+                Some(place) => {
+                    *place = (self.time, scorer.whole(*req_id, own));
+                    place.1
+                }
+                None => continue,
+            };
+            kids.clear();
+            kids.extend_from_slice(own);
+            for kid in unit {
+                insert(kids, *kid);
+            }
+            scored.push((*req_id, scorer.whole(*req_id, kids) - without + noise));
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! A window as the solver sees it: stamps as signed numbers, routes as small ones, and which requests each call may
+//! belong to. A request may own a call that began while it was open; nothing else is ruled out before the solver.
+
+use super::{Call, Counts, Owner, Request, Window, model::Model};
+
+/// Requests that a call may belong to are at most so many: those that began last. Past it, the call is `crowded`.
+pub const OPEN_MAX: usize = 256;
+
+/// A request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Req {
+    pub start: i64,
+    /// [`OPEN`] while it is open.
+    pub end: i64,
+    pub route: u16,
+    /// Whether all calls of its time are in the window.
+    pub whole: bool,
+    pub thread: Option<u64>,
+}
+
+/// A call, also as one of a request's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Kid {
+    pub start: i64,
+    pub end: i64,
+    pub id: u32,
+    pub route: u16,
+}
+
+/// Everything about a window that does not change while it is solved.
+#[derive(Debug, Default)]
+pub(super) struct Problem {
+    pub reqs: Vec<Req>,
+    pub kids: Vec<Kid>,
+    pub threads: Vec<Option<u64>>,
+    /// The request that a call must not belong to, because it is the other end of it.
+    pub barred: Vec<Option<u32>>,
+    /// What is known of the owner.
+    pub known: Vec<Owner>,
+    settled: Vec<bool>,
+    /// Candidates of all calls, one after the other, and where each call's begin.
+    candidates: Vec<u32>,
+    first: Vec<u32>,
+    /// From the first to the last stamp, in nanoseconds.
+    pub span_ns: f64,
+}
+
+/// The end of a request that is open. Stamps are below it, so that differences can't overflow.
+pub(super) const OPEN: i64 = i64::MAX / 2;
+
+fn signed(ns: u64) -> i64 {
+    i64::try_from(ns).unwrap_or(OPEN).min(OPEN - 1)
+}
+
+impl Problem {
+    /// Reads a window; the model gets to know its routes.
+    pub(super) fn new(window: &Window<'_>, model: &mut Model, counts: &mut Counts) -> Self {
+        let request = |request: &Request, model: &mut Model| Req {
+            start: signed(request.start_ns),
+            end: request.end_ns.map_or(OPEN, signed),
+            route: model.inbound.id(request.route),
+            whole: request.whole,
+            thread: request.thread,
+        };
+        let mut problem = Self::default();
+        problem.reqs.extend(window.requests.iter().map(|r| request(r, model)));
+        for (call, id) in window.calls.iter().zip(0..) {
+            let Call { start_ns, end_ns, route, thread, owner, barred } = *call;
+            let route = model.outbound.id(route);
+            problem.kids.push(Kid { start: signed(start_ns), end: signed(end_ns), id, route });
+            problem.threads.push(thread);
+            problem.barred.push(barred);
+            problem.known.push(match owner {
+                Owner::Request(request) if request as usize >= problem.reqs.len() => Owner::Unknown,
+                owner => owner,
+            });
+        }
+        problem.find_candidates(counts);
+        let start = problem.kids.iter().map(|kid| kid.start).min().unwrap_or(0);
+        let end = problem.kids.iter().map(|kid| kid.start).max().unwrap_or(0);
+        problem.span_ns = ((end - start) as f64).max(1.0);
+        problem
+    }
+
+    /// Goes through requests and calls in the order of their starts, with the requests that are open.
+    fn find_candidates(&mut self, counts: &mut Counts) {
+        let mut by_start: Vec<u32> = (0..self.reqs.len() as u32).collect();
+        by_start.sort_by_key(|id| self.reqs.get(*id as usize).map(|req| req.start));
+        let mut calls: Vec<u32> = (0..self.kids.len() as u32).collect();
+        calls.sort_by_key(|id| self.kids.get(*id as usize).map(|kid| kid.start));
+        let mut waiting = by_start.into_iter().peekable();
+        let mut open: Vec<u32> = Vec::new();
+        let mut found: Vec<(u32, u32)> = Vec::new();
+        let mut crowd_at = 64;
+        for id in calls {
+            let Some(kid) = self.kids.get(id as usize).copied() else { continue };
+            while let Some(req) = waiting.next_if(|r| self.reqs.get(*r as usize).is_some_and(|r| r.start <= kid.start))
+            {
+                open.push(req);
+            }
+            if open.len() > crowd_at {
+                open.retain(|r| self.req(*r).is_some_and(|req| req.end >= kid.start));
+                crowd_at = 2 * open.len().max(32);
+            }
+            let before = found.len();
+            for req in open.iter().rev() {
+                if self.may_own(*req, &kid) {
+                    if found.len() - before == OPEN_MAX {
+                        counts.crowded += 1;
+                        break;
+                    }
+                    found.push((id, *req));
+                }
+            }
+        }
+        found.sort_unstable();
+        self.first = Vec::with_capacity(self.kids.len() + 1);
+        self.candidates = Vec::with_capacity(found.len());
+        let mut found = found.into_iter().peekable();
+        for id in 0..self.kids.len() as u32 {
+            self.first.push(self.candidates.len() as u32);
+            while let Some((_, req)) = found.next_if(|(call, _)| *call == id) {
+                self.candidates.push(req);
+            }
+        }
+        self.first.push(self.candidates.len() as u32);
+    }
+
+    /// A request by its number.
+    pub(super) fn req(&self, id: u32) -> Option<&Req> {
+        self.reqs.get(id as usize)
+    }
+
+    /// A call by its number.
+    pub(super) fn kid(&self, id: u32) -> Option<&Kid> {
+        self.kids.get(id as usize)
+    }
+
+    /// The requests that a call may belong to.
+    pub(super) fn candidates(&self, call: u32) -> &[u32] {
+        let at = |index: usize| self.first.get(index).map_or(0, |first| *first as usize);
+        self.candidates.get(at(call as usize)..at(call as usize + 1)).unwrap_or(&[])
+    }
+
+    /// Whether nothing rules out that the call belongs to the request.
+    pub(super) fn may_own(&self, req: u32, kid: &Kid) -> bool {
+        let open = self.req(req).is_some_and(|req| req.start <= kid.start && kid.start <= req.end);
+        open && self.barred.get(kid.id as usize).is_none_or(|barred| *barred != Some(req))
+    }
+
+    /// Whether the solver may choose the owner of a call.
+    pub(super) fn is_free(&self, call: u32) -> bool {
+        matches!(self.known.get(call as usize), Some(Owner::Unknown))
+    }
+
+    /// Takes the owner of a free call as known from now on.
+    pub(super) fn settle(&mut self, call: u32, owner: u32) {
+        if let Some(known) = self.known.get_mut(call as usize) {
+            *known = Owner::Request(owner);
+            self.settled.resize(self.kids.len(), false);
+            if let Some(settled) = self.settled.get_mut(call as usize) {
+                *settled = true;
+            }
+        }
+    }
+
+    /// Whether the owner of a call was asked for.
+    pub(super) fn was_free(&self, call: u32) -> bool {
+        self.is_free(call) || self.settled.get(call as usize) == Some(&true)
+    }
+
+    /// Whether a call was made on the thread that read the request; `None` if that is not known.
+    pub(super) fn same_thread(&self, req: u32, call: u32) -> Option<bool> {
+        let thread = (*self.threads.get(call as usize)?)?;
+        Some(self.req(req)?.thread? == thread)
+    }
+}

@@ -1,0 +1,34 @@
+//! Numbers that look random, the same for the same seed (`SplitMix64`).
+
+/// The generator.
+#[derive(Clone, Debug)]
+pub(super) struct Random(pub u64);
+
+impl Random {
+    pub(super) const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let n = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        n ^ (n >> 31)
+    }
+
+    /// From 0 to 1, 1 excluded.
+    pub(super) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    pub(super) fn once_in(&mut self, share: f64) -> bool {
+        self.unit() < share
+    }
+
+    /// A delay in nanoseconds with this median, in microseconds; its logarithm is normally distributed.
+    pub(super) fn delay(&mut self, median_us: f64, deviation: f64) -> u64 {
+        let normal = (-2.0 * self.unit().max(1e-12).ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos();
+        (median_us * 1000.0 * (deviation * normal).exp()) as u64
+    }
+
+    /// An interval between arrivals at this rate per second, in nanoseconds.
+    pub(super) fn interval(&mut self, rate: f64) -> u64 {
+        (-(1.0 - self.unit()).ln() / rate * 1e9) as u64
+    }
+}
