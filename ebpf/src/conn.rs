@@ -1,10 +1,11 @@
 //! The connection table: which connection a call is about, and what is known of it.
 
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns};
 use netspan_ebpf::{CloseEvent, ConnEvent, EventHead, FdKey, counter, family, kind, known, origin};
 
 use crate::{
     emit::{count, row, send},
+    filter::ports_pass,
     kernel::{NO_PATH, Path},
     maps::{CONNS, ESTABLISHED, FDS, FdEntry, PROCESSES, SOCKS},
     scratch::Cell,
@@ -346,6 +347,22 @@ pub fn announce(conn: &mut Conn, pid_tgid: u64) {
     let urgent = conn.known & known::SOCKET == 0 || unaddressed && (conn.origin == origin::FOUND || !is_inet);
     // SAFETY: the cell's own event, of that size.
     unsafe { send(row(cell.slot()), shard(conn.id), (&raw const cell.told).cast(), size_of::<ConnEvent>(), urgent) };
+}
+
+/// Tells of a client's connection when it is made: the first call may return after its answer was seen at the other end,
+/// which has to know that this is the one.
+#[inline(always)]
+pub fn announce_made(conn: &mut Conn) {
+    if ports_pass(conn) {
+        announce(conn, owner(conn));
+    }
+}
+
+/// The thread that runs, where it is of the connection's process: an interrupt's may be any.
+#[inline(always)]
+pub fn owner(conn: &Conn) -> u64 {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    if conn.tgid == (pid_tgid >> 32) as u32 { pid_tgid } else { u64::from(conn.tgid) << 32 }
 }
 
 /// Tells a connection's end, or that of one direction.

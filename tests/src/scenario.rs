@@ -106,9 +106,8 @@ pub fn host_wide(requests: u32, concurrency: u32, options: &[String]) -> Result<
     let calls: BTreeSet<&str> = clients.iter().map(|span| span.span_id.as_str()).collect();
     let answered: BTreeSet<&str> = servers.iter().filter_map(|span| span.parent()).collect();
     let orphan = servers.iter().find(|span| span.parent().is_none());
-    let port = orphan.and_then(|orphan| orphan.number("network.peer.port"));
-    let asked: Vec<_> =
-        clients.iter().filter(|span| span.number("network.local.port").is_none_or(|own| Some(own) == port)).collect();
+    let port = orphan.and_then(|orphan| orphan.client_port());
+    let asked: Vec<_> = clients.iter().filter(|span| span.client_port().is_none_or(|own| Some(own) == port)).collect();
     ensure!(
         calls == answered,
         "{} of {} calls have a child; without parent is {orphan:?}, of that port or none {asked:?}; the agent printed:\n{}",

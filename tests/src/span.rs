@@ -94,6 +94,11 @@ impl JsonSpan {
         self.number("network.peer.port").or_else(|| self.number("client.port"))
     }
 
+    /// The client's port, whichever end this is.
+    pub fn client_port(&self) -> Option<u64> {
+        self.number(if self.is_server() { "network.peer.port" } else { "network.local.port" })
+    }
+
     /// The parent's id; roots have none.
     pub fn parent(&self) -> Option<&str> {
         self.parent_span_id.as_deref().filter(|id| !id.is_empty())

@@ -2,7 +2,6 @@
 //! gaps. It knows no protocol but for asking which one a connection speaks.
 #![forbid(unsafe_code)]
 
-mod broken;
 mod choice;
 mod hellos;
 mod lru;

@@ -2,7 +2,6 @@
 //! and everything that falls out of it is counted and told.
 
 use super::{
-    broken::Broken,
     hellos::Hellos,
     lru::Lru,
     reader::{Reader, Sums},
@@ -23,6 +22,8 @@ pub const DEFAULT_CAPACITY: usize = 65_536;
 pub const IDLE_NS: u64 = 3_600_000_000_000;
 /// How long an exchange may be silent before it is over, in nanoseconds.
 pub const EXPIRE_NS: u64 = 300_000_000_000;
+/// Broken connections that are remembered, the latest ones.
+const BROKEN_MAX: usize = 4096;
 /// How often exchanges are looked through for silent ones, in nanoseconds.
 const EXPIRE_EVERY_NS: u64 = 5_000_000_000;
 
@@ -123,7 +124,8 @@ pub struct Counts {
 /// The connection table. See the [module](self).
 pub struct Table {
     conns: Lru<Conn>,
-    broken: Broken,
+    /// Connections that broke while their process still has the descriptor: that it is closed tells nothing new.
+    broken: Lru<()>,
     hellos: Hellos,
     redaction: Arc<Redaction>,
     counts: Counts,
@@ -155,7 +157,7 @@ impl Table {
         Self {
             conns: Lru::new(capacity),
             hellos: Hellos::default(),
-            broken: Broken::default(),
+            broken: Lru::new(BROKEN_MAX),
             redaction,
             counts: Counts::default(),
             sums: Sums::default(),
@@ -216,7 +218,7 @@ impl Table {
                 self.data(event, payload, out);
             }
             Event::Close(event) => {
-                if self.broken.remove(event.head.conn) && !self.conns.contains(event.head.conn) {
+                if self.broken.remove(event.head.conn).is_some() && !self.conns.contains(event.head.conn) {
                     // The process lets go of what was told to be over.
                     return;
                 }
@@ -391,7 +393,7 @@ impl Table {
         {
             self.counts.closed += 1;
             if matches!(end, End::Error(_)) {
-                self.broken.note(head.conn);
+                self.broken.insert(head.conn, ());
             }
             conn.reader.add_counts(&mut self.sums);
             out.push(Report::Closed(closed(&conn, head.time_ns, end)));

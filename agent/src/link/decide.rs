@@ -96,7 +96,9 @@ impl Linker {
     /// The client's exchange, on this host, of the request that a server exchange is about.
     fn mirror(&mut self, key: Key) -> Mirror {
         let Some(server) = self.nodes.get(&key) else { return Mirror::None };
-        let Some(client_conn) = self.client_conn(key, server.start_ns) else { return Mirror::None };
+        let Some(client_conn) = self.client_conn(key, server.start_ns) else {
+            return if self.may_have_session(key, server.start_ns) { Mirror::Missing } else { Mirror::None };
+        };
         let whole = |id: &u64| self.conns.get(id).is_some_and(|conn| conn.socket.from_beginning());
         let both_whole = whole(&key.conn) && whole(&client_conn);
         let Some(conn) = self.conns.get(&client_conn) else { return Mirror::None };

@@ -69,15 +69,27 @@ impl Linker {
     /// a loopback connection does not leave its namespace, and where others are possible in two, nothing is claimed.
     pub(super) fn client_conn(&self, server: Key, start_ns: u64) -> Option<u64> {
         let server = &self.conns.get(&server.conn)?.socket;
-        let lived = |client: &Conn| {
-            // A session mirrors a session: what carries it has the same addresses.
+        // A session mirrors a session: what carries it has the same addresses.
+        let clients: Vec<&Socket> =
+            self.clients_at(server, start_ns).filter(|client| client.tls == server.tls).collect();
+        choose(server, &clients)
+    }
+
+    /// Whether a session's client is on this host, of which only the socket is known so far: its first call may not have
+    /// returned yet.
+    pub(super) fn may_have_session(&self, server: Key, start_ns: u64) -> bool {
+        let server = self.conns.get(&server.conn).map(|conn| &*conn.socket).filter(|server| server.tls);
+        server.is_some_and(|server| self.clients_at(server, start_ns).any(|client| !client.tls))
+    }
+
+    /// The client connections with mirrored addresses that lived at a time.
+    fn clients_at<'l>(&'l self, server: &'l Socket, start_ns: u64) -> impl Iterator<Item = &'l Socket> {
+        let conns = self.ends.clients_of(server).iter().filter_map(|id| self.conns.get(id));
+        let lived = move |client: &&Conn| {
             begun_ns(&client.socket) <= start_ns
-                && client.socket.tls == server.tls
                 && client.closed_ns.is_none_or(|closed_ns| closed_ns >= opened_ns(server))
         };
-        let conns = self.ends.clients_of(server).iter().filter_map(|id| self.conns.get(id));
-        let clients: Vec<&Socket> = conns.filter(|client| lived(client)).map(|client| &*client.socket).collect();
-        choose(server, &clients)
+        conns.filter(lived).map(|client| &*client.socket)
     }
 
     /// Whether a connection may yet turn out to be the other end of this server connection: one of the two does not know

@@ -118,4 +118,26 @@ mod tests {
         }
         assert!(uprobes > 10, "{uprobes}");
     }
+
+    /// Frames that are on the stack together may have 512 bytes, each rounded up to 32 by kernels before 6.8.
+    #[test]
+    #[ignore = "loads programs: needs root; prints the stack of each program's functions"]
+    fn stacks_by_hand() {
+        let ebpf = crate::probe::syscall::load(&crate::probe::LoadOptions::default(), &mut |_| {}).expect("it loads").0;
+        let relocated = super::Relocated::of(&ebpf).expect("relocated");
+        for (name, kind) in [
+            ("sys_exit", 5),
+            ("enter_close", 5),
+            ("raw_sys_exit", 17),
+            ("tls_return", 2),
+            ("go_write", 2),
+            ("go_return", 2),
+        ] {
+            let mut log = vec![0; (u32::MAX >> 8) as usize];
+            let loaded = relocated.load(name, super::As { kind, attach_type: 0, attach_to: 0 }, Some(&mut log));
+            let text = String::from_utf8_lossy(&log).into_owned();
+            let depth = text.lines().find(|line| line.starts_with("stack depth")).unwrap_or("?").to_owned();
+            println!("{name}: {depth} {:?}", loaded.err());
+        }
+    }
 }

@@ -60,6 +60,21 @@ fn a_full_table_lets_the_quietest_connection_go_and_says_so() {
 }
 
 #[test]
+fn the_close_of_a_connection_that_broke_tells_nothing_new() {
+    // A second close is of a connection that nobody knows: its events count as lost.
+    for (closes, is_lost) in [(1, false), (2, true)] {
+        let mut play = Play::new();
+        let back = play.connect(20);
+        play.ask(back, 20, "/1");
+        play.end(back, close::ERROR, 104);
+        (0..closes).for_each(|_| play.close(back));
+        let (table, reports) = fed(&play, DEFAULT_CAPACITY);
+        assert_eq!(closed(&reports).first().map(|closed| closed.end), Some(End::Error(104)));
+        assert_eq!(table.counts().events_lost > 0, is_lost, "{closes} closes");
+    }
+}
+
+#[test]
 fn lost_events_are_counted_by_the_gaps_they_leave() {
     let mut play = Play::new();
     let front = play.accept(20);

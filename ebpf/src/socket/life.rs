@@ -5,8 +5,8 @@ use netspan_ebpf::{close, known, origin, role};
 
 use super::{Kind, create, current};
 use crate::{
-    conn::{self, Conn, announce, class, flag},
-    filter::{ports_pass, seen},
+    conn::{self, class, flag},
+    filter::seen,
     kernel,
     maps::{CONNS, ESTABLISHED, TWICE, constant},
 };
@@ -28,11 +28,7 @@ pub fn state(sock: u64, old: u32, new: u32) {
             if let Some(conn) = conn::get(sock) {
                 conn.established_ns = now();
                 super::socket_identify(sock);
-                // Told at once: the first call may return after its answer was seen at the other end, which has to know
-                // that this is the one.
-                if ports_pass(conn) {
-                    announce(conn, owner(conn));
-                }
+                conn::announce_made(conn);
             }
         }
         (TCP_SYN_RECV, TCP_ESTABLISHED) => {
@@ -44,13 +40,6 @@ pub fn state(sock: u64, old: u32, new: u32) {
         (_, TCP_CLOSE) => broken(sock, old),
         _ => {}
     }
-}
-
-/// The thread that runs, where it is of the connection's process: an interrupt's may be any.
-#[inline(always)]
-fn owner(conn: &Conn) -> u64 {
-    let pid_tgid = current();
-    if conn.tgid == (pid_tgid >> 32) as u32 { pid_tgid } else { u64::from(conn.tgid) << 32 }
 }
 
 /// The calling thread connects.
@@ -76,7 +65,7 @@ fn broken(sock: u64, old: u32) {
     let error = kernel::error(sock);
     if error != 0 && conn.flags & flag::ENDED == 0 {
         conn.flags |= flag::ENDED;
-        conn::end(conn, close::ERROR, error, owner(conn));
+        conn::end(conn, close::ERROR, error, conn::owner(conn));
     }
     if old == TCP_SYN_SENT {
         let _ = CONNS.remove(sock);

@@ -11,9 +11,8 @@ use netspan_ebpf::{close, counter, family, known, origin, role};
 
 use super::{call, current, op};
 use crate::{
-    conn::{self, Addresses, Conn, announce, class, flag},
+    conn::{self, Addresses, class, flag},
     emit::count,
-    filter::ports_pass,
     maps::{ESTABLISHED, SOCKS, SPACE_ADJUST_HAS_FAMILY, constant},
 };
 
@@ -116,18 +115,7 @@ fn connected(ctx: &TracePointContext, sock: u64) {
     conn.known |= known::LOCAL;
     conn.flags |= flag::CHANGED;
     conn.port_generation = 0;
-    // Told at once: the first call may return after its answer was seen at the other end, which has to know that this is
-    // the one.
-    if ports_pass(conn) {
-        announce(conn, owner(conn));
-    }
-}
-
-/// The thread that runs, where it is of the connection's process: an interrupt's may be any.
-#[inline(always)]
-fn owner(conn: &Conn) -> u64 {
-    let (pid_tgid, tgid) = current();
-    if conn.tgid == tgid { pid_tgid } else { u64::from(conn.tgid) << 32 }
+    conn::announce_made(conn);
 }
 
 /// A socket sends its FIN, or is closed for good.
@@ -137,7 +125,7 @@ fn ending(sock: u64, closed: bool) {
     let Some(&key) = (unsafe { SOCKS.get(sock) }) else { return };
     let Some(conn) = conn::get(key) else { return };
     // An end's thread is told only where the process itself closed.
-    let own = owner(conn);
+    let own = conn::owner(conn);
     if conn.flags & flag::CLOSING == 0 && closed {
         // This is mostly an interrupt, and the process may be in a call on another CPU, or have yet to read what came: it
         // tells the end itself when it closes its descriptor.

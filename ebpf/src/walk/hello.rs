@@ -3,7 +3,7 @@
 
 use netspan_ebpf::{HELLO_MAX, counter, data_flag};
 
-use super::{Work, bounded, load_lead, walk_send};
+use super::{Work, bounded, load_lead};
 use crate::{
     conn::{Conn, get},
     emit::count,
@@ -27,7 +27,7 @@ pub fn begin_hello(work: &mut Work, conn: &mut Conn) {
     take_hello(work, conn);
 }
 
-/// Copies what a later call moved of the hello. Global: the verifier checks it once per program.
+/// Copies what a later call moved of the hello; says whether there is an event to send. Global: the verifier checks it once per program.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn walk_hello(slot: u32) -> u32 {
@@ -39,10 +39,7 @@ pub extern "C" fn walk_hello(slot: u32) -> u32 {
         count(counter::READ_FAULT, 1);
         return 0;
     }
-    if take_hello(work, conn) {
-        walk_send(slot, 0);
-    }
-    0
+    u32::from(take_hello(work, conn))
 }
 
 /// Fills in an event with those bytes of the payload that are of the hello; says whether there are any.

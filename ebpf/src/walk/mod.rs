@@ -19,7 +19,7 @@ use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, generated::bpf_probe_read_user};
 use netspan_ebpf::{COPY_MAX, DataEvent, IOV_MAX, counter, data_flag, kind};
 
 use crate::{
-    conn::{Conn, Way, announce, class, get, head, ordinal, shard},
+    conn::{Conn, Way, announce, class, get, ordinal, shard},
     emit::{count, count_in, row, send},
     kernel,
     maps::{KERNEL_READS, constant},
@@ -276,8 +276,9 @@ fn carry(moved: &Moved, source: &Source, pos: u64, is_hello: bool, wants_session
     if wants_session {
         carried(slot);
     }
-    if is_hello {
-        walk_hello(slot);
+    // Sent from here: the frames of both would not fit the stack of old kernels.
+    if is_hello && walk_hello(slot) != 0 {
+        walk_send(slot, 0);
     }
 }
 
@@ -378,14 +379,18 @@ fn bounded<const MOST: u64>(mut value: u64) -> u64 {
 pub extern "C" fn walk_send(slot: u32, more: u32) -> u32 {
     let Some(Scratch { work, .. }) = cell_at(slot) else { return 0 };
     let Some(conn) = get(work.key) else { return 0 };
-    // What carries a session is told of by the session.
-    let seq = if work.event.flags & data_flag::HELLO == 0 {
+    // What carries a session is told of by the session. Field by field: old kernels have no stack left for a copy.
+    if work.event.flags & data_flag::HELLO == 0 {
         announce(conn, work.pid_tgid);
-        ordinal(conn, work.direction as usize)
+        work.event.head.seq = ordinal(conn, work.direction as usize);
     } else {
-        0
-    };
-    work.event.head = head(conn, kind::DATA, seq, work.event.head.time_ns, work.pid_tgid);
+        work.event.head.seq = 0;
+    }
+    work.event.head.conn = conn.id;
+    work.event.head.tgid = (work.pid_tgid >> 32) as u32;
+    work.event.head.tid = work.pid_tgid as u32;
+    work.event.head.kind = kind::DATA;
+    work.event.head._pad = 0;
     work.event.flags |= more as u8;
     let copied = bounded::<{ COPY_MAX as u64 }>(u64::from(work.event.copied));
     count_in(row(slot), counter::BYTES_COPIED, copied);

@@ -73,7 +73,7 @@ impl Traffic {
         let mut making = Making {
             traffic: self,
             services: self.style.services(),
-            random: Random(self.seed),
+            random: Random::new(self.seed),
             corpus: Corpus::default(),
             trace: 0,
         };

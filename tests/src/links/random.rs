@@ -1,15 +1,18 @@
-//! Numbers that look random, the same for the same seed (`SplitMix64`).
+//! Shares, delays and arrivals that look random, the same for the same seed.
+
+use crate::load::Dice;
 
 /// The generator.
 #[derive(Clone, Debug)]
-pub(super) struct Random(pub u64);
+pub(super) struct Random(Dice);
 
 impl Random {
-    pub(super) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let n = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        n ^ (n >> 31)
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Dice::new(seed))
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0.roll()
     }
 
     /// From 0 to 1, 1 excluded.

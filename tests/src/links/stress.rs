@@ -27,7 +27,7 @@ pub struct Stress {
 impl Stress {
     /// Does it. The truth about a call whose request was lost is that it has none.
     pub fn apply(&self, mut corpus: Corpus) -> Corpus {
-        let mut random = Random(self.seed);
+        let mut random = Random::new(self.seed);
         let groups = traces(&corpus);
         let mut starts: BTreeMap<usize, u64> = BTreeMap::new();
         for (span, group) in corpus.spans.iter().zip(&groups) {

@@ -109,9 +109,8 @@ fn known(truth: &[Exchange], mut spans: Vec<&JsonSpan>) -> Result<Known> {
                 span.status().map(|status| status == exchange.status),
             ];
             ensure!(!is.contains(&Some(false)), "what is told of {exchange:?} is not so: {span:?}");
-            let port = span.number(if span.is_server() { "network.peer.port" } else { "network.local.port" });
             ensure!(
-                port.is_none_or(|port| port == u64::from(exchange.port)),
+                span.client_port().is_none_or(|port| port == u64::from(exchange.port)),
                 "{exchange:?} has another port: {span:?}"
             );
             counts.iter_mut().zip(is).for_each(|(count, is)| *count += u32::from(is.is_some()));

@@ -52,8 +52,7 @@ impl Case {
         let clients: BTreeSet<&str> = clients().map(|span| span.span_id.as_str()).collect();
         for span in spans {
             ensure!(span.incomplete.is_none(), "an incomplete span: {span:?}");
-            let port = if span.is_server() { "network.peer.port" } else { "network.local.port" };
-            let port = span.number(port).with_context(|| format!("a span without the client's port: {span:?}"))?;
+            let port = span.client_port().with_context(|| format!("a span without the client's port: {span:?}"))?;
             if let Some(expected) = ports.get(span.path()) {
                 ensure!(port == u64::from(*expected), "port {expected} has a span of port {port}: {span:?}");
             }

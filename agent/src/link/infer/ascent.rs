@@ -4,7 +4,7 @@
 use super::{
     Counts,
     assign::{Auction, Edges},
-    blocks::Block,
+    blocks::{Block, blocks},
     problem::{Kid, OPEN, Problem},
     random::Random,
     score::Scorer,
@@ -88,6 +88,21 @@ impl Ascent {
             self.units.extend(rest.iter().take(size).map(|kid| vec![*kid]));
             self.distribute(scorer, true, REPEATS_MAX, state, choices, counts);
             from += size;
+        }
+    }
+
+    /// One round: exchanges what open requests do from each point in time on, then assigns block after block anew.
+    pub(super) fn round(
+        &mut self,
+        scorer: &Scorer<'_>,
+        routes: &[u16],
+        state: &mut State,
+        choices: &mut Choices,
+        counts: &mut Counts,
+    ) {
+        self.futures(scorer, state, choices, counts);
+        for block in blocks(routes, scorer.problem, state) {
+            self.reassign(scorer, block, state, choices, counts);
         }
     }
 
@@ -187,13 +202,7 @@ impl Ascent {
     }
 
     /// Goes through the window in time, and at each step exchanges what open requests do from then on.
-    pub(super) fn futures(
-        &mut self,
-        scorer: &Scorer<'_>,
-        state: &mut State,
-        choices: &mut Choices,
-        counts: &mut Counts,
-    ) {
+    fn futures(&mut self, scorer: &Scorer<'_>, state: &mut State, choices: &mut Choices, counts: &mut Counts) {
         let problem = scorer.problem;
         let mut order: Vec<&Kid> = problem.kids.iter().collect();
         order.sort_by_key(|kid| (kid.start, kid.id));

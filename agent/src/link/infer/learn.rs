@@ -7,7 +7,7 @@ use super::{
     Counts, Window,
     anchor::Anchor,
     ascent::{Ascent, Choices},
-    blocks::{blocks, routes},
+    blocks::routes,
     first,
     model::Model,
     problem::Problem,
@@ -49,19 +49,12 @@ impl Model {
             if round == 0 {
                 ascent.forward(&scorer, &mut state, &mut choices, counts);
             }
-            ascent.futures(&scorer, &mut state, &mut choices, counts);
-            for block in blocks(&routes(&problem, self), &problem, &state) {
-                ascent.reassign(&scorer, block, &mut state, &mut choices, counts);
-            }
+            ascent.round(&scorer, &routes(&problem, self), &mut state, &mut choices, counts);
             let mut tally = Tally::default();
             let mut sampler = Sampler::new(scorer, &state, Random::new(random.next()));
             let unsure = sampler.unsure(&choices);
             for _ in 0..SAMPLES {
-                for (call, alone) in &unsure {
-                    for _ in 0..TRIES {
-                        sampler.step(&mut state, &choices, *call, *alone);
-                    }
-                }
+                sampler.sweep(&mut state, &choices, &unsure, TRIES, |_, _| {});
                 tally.add(&problem, &state, scale, 1.0 / SAMPLES as f64, |_| true);
             }
             if round + SETTLED < ROUNDS {

@@ -52,8 +52,26 @@ impl<'a> Sampler<'a> {
         problem.kids.iter().filter_map(unsure).collect()
     }
 
+    /// Tries so many moves of each unsure call; `tried` is told with which chance each is made.
+    pub(super) fn sweep(
+        &mut self,
+        state: &mut State,
+        choices: &Choices,
+        unsure: &[(u32, bool)],
+        tries: usize,
+        mut tried: impl FnMut(u32, f64),
+    ) {
+        for &(call, alone) in unsure {
+            for _ in 0..tries {
+                if let Some(chance) = self.step(state, choices, call, alone) {
+                    tried(call, chance);
+                }
+            }
+        }
+    }
+
     /// Tries one move of a call; says with which chance it is made.
-    pub(super) fn step(&mut self, state: &mut State, choices: &Choices, call: u32, alone: bool) -> Option<f64> {
+    fn step(&mut self, state: &mut State, choices: &Choices, call: u32, alone: bool) -> Option<f64> {
         let own = choices.of(call);
         let pick = self.random.below(own.len() + usize::from(alone));
         let with = own.get(pick).map(|(req, _)| *req);

@@ -7,7 +7,7 @@
 use super::{
     Counts, Verdict, Window,
     ascent::{Ascent, Choices},
-    blocks::{Block, blocks, routes},
+    blocks::{Block, routes},
     model::Model,
     problem::Problem,
     random::Random,
@@ -51,32 +51,19 @@ impl Model {
             }
             ascent.noise = None;
             for _ in 0..ASCENTS {
-                ascent.futures(&scorer, &mut state, &mut choices, counts);
-                for block in blocks(&routes, &problem, &state) {
-                    ascent.reassign(&scorer, block, &mut state, &mut choices, counts);
-                }
+                ascent.round(&scorer, &routes, &mut state, &mut choices, counts);
             }
             let mut sampler = Sampler::new(scorer, &state, Random::new(random.next()));
             let unsure = sampler.unsure(&choices);
             for sweep in 0..SWEEPS {
-                for (call, alone) in &unsure {
-                    for _ in 0..TRIES {
-                        if let Some(chance) = sampler.step(&mut state, &choices, *call, *alone) {
-                            votes.tried(*call, chance);
-                        }
-                    }
-                }
+                sampler.sweep(&mut state, &choices, &unsure, TRIES, |call, chance| votes.tried(call, chance));
                 if sweep >= SWEEPS / 5 {
                     votes.sample(&problem, &state);
                 }
             }
             for temperature in COOLING {
                 sampler.temperature = temperature;
-                for (call, alone) in &unsure {
-                    for _ in 0..TRIES {
-                        sampler.step(&mut state, &choices, *call, *alone);
-                    }
-                }
+                sampler.sweep(&mut state, &choices, &unsure, TRIES, |_, _| {});
             }
             let total = sampler.total(&state);
             if best.as_ref().is_none_or(|(best, ..)| total > *best) {
