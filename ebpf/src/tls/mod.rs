@@ -26,7 +26,7 @@ use crate::{
     filter::{ports_pass, seen},
     maps::{NEVER, NO_PROGRAMS, SESSIONS, SessionKey, TLS_CALLS, constant},
     user,
-    walk::{Moved, Source, walk},
+    walk::{Moved, Source, walk_plain},
 };
 
 /// Values of [`Conn::tls`].
@@ -209,5 +209,5 @@ fn moved(session: u64, direction: u8, source: &Source, len: u32, start_ns: u64) 
     conn.tgid = (pid_tgid >> 32) as u32;
     carrier::refresh(conn);
     let arrived_ns = if direction == direction::OUT { 0 } else { core::mem::take(&mut conn.arrived_ns) };
-    walk(&Moved { key: session, direction, len, start_ns, arrived_ns, pid_tgid }, conn, source);
+    walk_plain(&Moved { key: session, direction, len, start_ns, arrived_ns, pid_tgid }, conn, source);
 }

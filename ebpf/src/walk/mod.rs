@@ -198,21 +198,45 @@ pub struct Moved {
     pub pid_tgid: u64,
 }
 
-/// Walks over the bytes that a call moved, and sends what is to be known of them.
+/// Walks over the bytes that a call moved on a socket, and sends what is to be known of them.
 #[inline(always)]
 pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
-    let index = usize::from(moved.direction & 1);
-    if conn.class == class::OPAQUE {
-        count(counter::BYTES_SEEN, u64::from(moved.len));
-        let pos = conn.ways[index].pos;
-        conn.ways[index].pos = pos + u64::from(moved.len);
-        let is_hello = u64::from(conn.hellos[index]) > pos;
-        let wants_session = wants_carrier(moved, conn);
-        if is_hello || wants_session {
-            carry(moved, source, pos, is_hello, wants_session);
-        }
-        return;
+    if conn.class != class::OPAQUE {
+        return walk_known(moved, conn, source);
     }
+    let index = usize::from(moved.direction & 1);
+    let pos = pass_over(moved, conn);
+    let is_hello = u64::from(conn.hellos[index]) > pos;
+    let wants_session = wants_carrier(moved, conn);
+    if is_hello || wants_session {
+        carry(moved, source, pos, is_hello, wants_session);
+    }
+}
+
+/// The same for plaintext of a session, which carries no other session: what looks for one would not fit its stack.
+#[inline(always)]
+pub fn walk_plain(moved: &Moved, conn: &mut Conn, source: &Source) {
+    if conn.class == class::OPAQUE {
+        pass_over(moved, conn);
+    } else {
+        walk_known(moved, conn, source);
+    }
+}
+
+/// Counts bytes of no protocol of ours. Gives how many its direction had moved before.
+#[inline(always)]
+fn pass_over(moved: &Moved, conn: &mut Conn) -> u64 {
+    let index = usize::from(moved.direction & 1);
+    count(counter::BYTES_SEEN, u64::from(moved.len));
+    let pos = conn.ways[index].pos;
+    conn.ways[index].pos = pos + u64::from(moved.len);
+    pos
+}
+
+/// Walks over bytes of a connection that may be of a protocol of ours.
+#[inline(always)]
+fn walk_known(moved: &Moved, conn: &mut Conn, source: &Source) {
+    let index = usize::from(moved.direction & 1);
     let Some(mut cell) = Cell::take() else {
         lose(conn, moved.len, index);
         return;
@@ -273,12 +297,13 @@ fn carry(moved: &Moved, source: &Source, pos: u64, is_hello: bool, wants_session
     let work = &mut cell.work;
     enter(work, moved, slot, pos);
     place(work, moved.len, source);
-    if wants_session {
-        carried(slot);
-    }
     // Sent from here: the frames of both would not fit the stack of old kernels.
     if is_hello && walk_hello(slot) != 0 {
         walk_send(slot, 0);
+    }
+    // After it: this may pass over the bytes.
+    if wants_session {
+        carried(slot);
     }
 }
 

@@ -8,9 +8,9 @@ use super::{
     message::HEAD,
 };
 use crate::{
-    conn::{self, get},
+    conn::get,
     emit::count,
-    maps::{CiphertextKey, ENCRYPTED, RECEIVED, RUSTLS_PROCESSES},
+    maps::{CONNS, CiphertextKey, ENCRYPTED, RECEIVED, RUSTLS_PROCESSES},
     scratch::{Scratch, cell_at},
     tls::carrier::{LOOK, bind, is_record, print},
     user,
@@ -98,9 +98,8 @@ pub extern "C" fn rustls_records(slot: u32) -> u32 {
 pub extern "C" fn rustls_record(tgid: u32, print: u64, socket: u64, direction: u32) -> u32 {
     let record = CiphertextKey::new(tgid, print);
     let Some(carrier) = get(socket) else { return 0 };
-    let socket = SocketName { key: socket, id: carrier.id };
     if direction != u32::from(direction::OUT) {
-        if RECEIVED.insert(record, socket, 0).is_err() {
+        if RECEIVED.insert(record, SocketName { key: socket, id: carrier.id }, 0).is_err() {
             count(counter::SESSION_FULL, 1);
         }
         return 0;
@@ -112,16 +111,18 @@ pub extern "C" fn rustls_record(tgid: u32, print: u64, socket: u64, direction: u
     if line.socket.key != 0 {
         return 0;
     }
-    line.socket = socket;
+    line.socket.key = socket;
+    line.socket.id = carrier.id;
     carrier.halves |= RUSTLS;
     if line.session != 0 {
         if carrier.other == 0 {
-            bind(line.session, socket.key, carrier);
+            bind(line.session, socket, carrier);
         } else if carrier.other != line.session {
             // The socket has its session, by the half that receives: what was sent before is missing there.
             if let Some(session) = get(line.session) {
                 line.missed = session.ways[1].pos;
-                conn::forget(line.session, session);
+                // It is tied to nothing yet.
+                let _ = CONNS.remove(line.session);
             }
         }
         line.session = 0;
