@@ -56,6 +56,7 @@ seen! {
     hyper_at_both_ends_is_seen: Hyper, Hyper;
     hyper_and_curl_are_seen: Hyper, Curl;
     hyper_and_aiohttp_are_seen: Hyper, Aiohttp;
+    hyper_and_reqwest_are_seen: Hyper, Reqwest;
 }
 
 /// Each library ends the handshake in its own way, with tickets or without.
