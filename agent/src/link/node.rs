@@ -137,6 +137,12 @@ impl Node {
         self.exchange = Some(exchange);
     }
 
+    /// The thread that moved the last of its answer; 0 where there was none.
+    pub(super) fn last_tid(&self) -> u32 {
+        let answered = self.exchange.as_ref().and_then(|exchange| exchange.answered);
+        answered.map_or(0, |answered| answered.last.tid)
+    }
+
     /// The trace that it has as a root, or as the child of the caller that its headers name.
     pub(super) fn top_trace(&self) -> Trace {
         match &self.context {

@@ -13,7 +13,11 @@
 //! they go: a destination that a process also calls while it holds no request is not explained by requests. Then being
 //! the only open request proves little, and the confidence falls below the default threshold.
 
-use super::{Key, node::Node};
+use super::{
+    Key,
+    node::Node,
+    turn::{TURN_CONFIDENCE, Turns},
+};
 use crate::{conn::SocketEnd, protocol::Exchange, span::Method};
 use std::collections::{BTreeSet, HashMap};
 
@@ -46,6 +50,8 @@ pub(super) struct Process {
     /// Calls by destination; the last resort has the key `None`.
     destinations: HashMap<Option<SocketEnd>, Calls>,
     lost_ns: Option<u64>,
+    /// What it is at.
+    pub(super) turns: Turns,
     /// Requests that ended before this time may have been forgotten.
     forgotten_ns: u64,
     /// Length of `requests` at which those that no call can belong to any more are dropped.
@@ -127,16 +133,19 @@ impl Process {
     /// A call is decided.
     pub(super) fn decided(&mut self, client: &Node) {
         self.calls.remove(&(client.start_ns, client.key));
+        self.turns.decided(&client.key);
     }
 
     /// Events of the process were lost.
     pub(super) fn note_loss(&mut self, at_ns: u64) {
         self.lost_ns = self.lost_ns.max(Some(at_ns));
+        self.turns.forget(at_ns);
     }
 
     /// The process runs another program.
-    pub(super) fn forget_habits(&mut self) {
+    pub(super) fn forget_habits(&mut self, at_ns: u64) {
         self.habits = Habits::default();
+        self.turns.forget(at_ns);
         self.destinations.clear();
     }
 
@@ -170,6 +179,7 @@ impl Process {
     /// the whole call, less can be said.
     pub(super) fn cause(&mut self, client: &Node, to: Option<SocketEnd>, seen_ns: u64) -> Cause {
         let from = client.start_ns;
+        let turn = self.turns.told(&client.key);
         if from < self.forgotten_ns || from >= seen_ns {
             return Cause::Unknown;
         }
@@ -197,6 +207,12 @@ impl Process {
                 let confidence = if is_explained { EXCLUSIVE_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };
                 Cause::Request(only.key, Method::Exclusive, confidence)
             }
+            _ if turn.is_sure && !self.lost_before(from) => {
+                let held = open.iter().find(|held| Some(held.key) == turn.request);
+                let Some(held) = held.filter(|held| contains(held) || gave_up) else { return Cause::Unknown };
+                let confidence = if is_explained { TURN_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };
+                Cause::Request(held.key, Method::Turn, confidence)
+            }
             _ => Cause::Unknown,
         }
     }
@@ -221,7 +237,7 @@ impl Process {
 
     /// Whether nothing would be missed if it were forgotten.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.requests.iter().all(|held| held.end_ns.is_some())
+        self.calls.is_empty() && self.turns.is_idle() && self.requests.iter().all(|held| held.end_ns.is_some())
     }
 
     /// Drops requests that ended before every undecided call, those still to be heard of included; past the bound, the
