@@ -6,7 +6,7 @@
 //! 1. A finished node is *due* once everything before its end has been seen ([`Linker::advance`] says so): every request
 //!    that could be its parent is known by then, whatever order the rings were read in.
 //! 2. A due node is *decided* ([`decide`]): a parent on this host, a parent that a header names, or none. A decision
-//!    is final.
+//!    is final. A call of which only statistics can tell waits for a round of inference ([`live`]).
 //! 3. A decided node is *resolved* ([`resolve`]): its trace id is its parent's, so it waits until the parent's is known,
 //!    and so on up to the root. Children end before their parents, so a whole tree is let go when its root is decided.
 //!
@@ -21,6 +21,7 @@ mod decide;
 mod ends;
 mod id;
 pub mod infer;
+mod live;
 mod node;
 pub mod offline;
 mod process;
@@ -44,6 +45,8 @@ use process::Process;
 pub use process::{
     DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, SERVERS_MAX, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE,
 };
+use live::Work;
+pub use live::{LEARN_AT, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S};
 use rustc_hash::FxHashMap;
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -58,7 +61,7 @@ pub const HOLD_NS: u64 = 5_000_000_000;
 /// Finished exchanges that may wait at one time.
 pub const HELD_MAX: usize = 16_384;
 /// How long a span's ids are remembered after it was let go, for children that come after it, in nanoseconds.
-pub const LINGER_NS: u64 = 500_000_000;
+pub const LINGER_NS: u64 = 1_000_000_000;
 /// The same for a call that was broken off: the server that was called may go on for long.
 pub const LINGER_BROKEN_NS: u64 = 60_000_000_000;
 /// Exchanges, open, waiting and remembered ones together; past it, remembered ones are forgotten early, then new ones
@@ -118,12 +121,18 @@ pub struct Counts {
     pub crowded: u64,
     /// Exchanges let go without links because [`NODES_MAX`] was reached.
     pub refused: u64,
+    /// Calls that nothing was inferred of because it would have been too much work ([`WORK_PER_S`]).
+    pub unsolved: u64,
+    /// What inference counted.
+    pub inference: infer::Counts,
 }
 
 impl Counts {
     /// Each counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 15] {
-        let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused } = *self;
+    pub fn named(&self) -> [(&'static str, u64); 17] {
+        let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused, .. } =
+            *self;
+        let infer::Counts { windows, .. } = self.inference;
         let [header, socket, thread, exclusive, turn, inferred] = linked;
         [
             ("started", started),
@@ -141,6 +150,8 @@ impl Counts {
             ("given_up", given_up),
             ("crowded", crowded),
             ("refused", refused),
+            ("unsolved", self.unsolved),
+            ("windows", windows),
         ]
     }
 }
@@ -173,6 +184,9 @@ pub struct Linker {
     closed: VecDeque<(u64, u64)>,
     /// Processes that ended, in that order, with when.
     exited: VecDeque<(u64, u32)>,
+    /// Rounds of inference, by when, and of which process.
+    rounds: BTreeSet<(u64, u32)>,
+    work: Work,
     /// Processes that did something which was not gone through yet.
     stirred: Vec<u32>,
     counts: Counts,
@@ -195,6 +209,8 @@ impl Linker {
             broken: VecDeque::new(),
             closed: VecDeque::new(),
             exited: VecDeque::new(),
+            rounds: BTreeSet::new(),
+            work: Work::default(),
             stirred: Vec::new(),
             counts: Counts::default(),
             out: Vec::new(),
@@ -333,9 +349,19 @@ impl Linker {
                 self.stirred.push(tgid);
             }
         }
-        while let Some((at_ns, key)) = self.due.first().copied().filter(|(at_ns, _)| *at_ns < self.now_ns) {
-            self.due.remove(&(at_ns, key));
-            self.settle(key);
+        // In the order of their times, however far the watermark goes at once.
+        loop {
+            let due = self.due.first().copied().filter(|(at_ns, _)| *at_ns < self.now_ns);
+            let round = self.rounds.first().copied().filter(|(at_ns, _)| *at_ns < self.now_ns);
+            match (due, round) {
+                (Some((due_ns, _)), Some((at_ns, tgid))) if at_ns < due_ns => self.round(at_ns, tgid),
+                (Some((due_ns, key)), _) => {
+                    self.due.remove(&(due_ns, key));
+                    self.settle(key);
+                }
+                (None, Some((at_ns, tgid))) => self.round(at_ns, tgid),
+                (None, None) => break,
+            }
         }
         while let Some((at_ns, key)) = self.deadlines.first().copied().filter(|(at_ns, _)| *at_ns < self.now_ns) {
             self.deadlines.remove(&(at_ns, key));

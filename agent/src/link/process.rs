@@ -15,6 +15,7 @@
 
 use super::{
     Key,
+    live::Gathered,
     node::Node,
     turn::{TURN_CONFIDENCE, Turns},
 };
@@ -52,6 +53,8 @@ pub(super) struct Process {
     lost_ns: Option<u64>,
     /// What it is at.
     pub(super) turns: Turns,
+    /// What may be inferred from.
+    pub(super) gathered: Gathered,
     /// Requests that ended before this time may have been forgotten.
     forgotten_ns: u64,
     /// Length of `requests` at which those that no call can belong to any more are dropped.
@@ -104,6 +107,8 @@ pub(super) enum Cause {
     Request(Key, Method, f64),
     /// Nothing can be said.
     Unknown,
+    /// Nothing but by statistics: several requests were open.
+    Ask,
     /// A method that should be exact names a request that was over before the call was.
     Contradiction,
 }
@@ -113,6 +118,7 @@ impl Process {
     pub(super) fn received(&mut self, server: &Node, seen_ns: u64) {
         let held = Held { key: server.key, tid: server.tid, start_ns: server.start_ns, end_ns: None };
         self.requests.push(held);
+        self.gathered.received(server.key, server.start_ns, server.tid);
         if self.requests.len() > self.prune_at.max(64) {
             self.prune(seen_ns);
         }
@@ -122,6 +128,9 @@ impl Process {
     pub(super) fn answered(&mut self, server: &Node) {
         if let Some(held) = self.requests.iter_mut().rev().find(|held| held.key == server.key) {
             held.end_ns = server.end_ns;
+        }
+        if let Some(end_ns) = server.end_ns {
+            self.gathered.answered(server.key, end_ns, || server.route(&()));
         }
     }
 
@@ -146,6 +155,7 @@ impl Process {
     pub(super) fn forget_habits(&mut self, at_ns: u64) {
         self.habits = Habits::default();
         self.turns.forget(at_ns);
+        self.gathered.forget();
         self.destinations.clear();
     }
 
@@ -213,6 +223,7 @@ impl Process {
                 let confidence = if is_explained { TURN_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };
                 Cause::Request(held.key, Method::Turn, confidence)
             }
+            [_, _, ..] if is_explained && whole(client).is_some() && !self.lost_before(from) => Cause::Ask,
             _ => Cause::Unknown,
         }
     }
@@ -237,7 +248,7 @@ impl Process {
 
     /// Whether nothing would be missed if it were forgotten.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.turns.is_idle() && self.requests.iter().all(|held| held.end_ns.is_some())
+        self.calls.is_empty() && self.turns.is_idle() && self.gathered.is_idle() && self.requests.iter().all(|held| held.end_ns.is_some())
     }
 
     /// Drops requests that ended before every undecided call, those still to be heard of included; past the bound, the

@@ -272,6 +272,10 @@ impl Turns {
             // Whoever opened it is idle still, unless it sent elsewhere meanwhile.
             let is_used = opening.guess.request.is_some_and(|key| self.idle.contains(&key));
             *(if is_used { &mut self.used } else { &mut self.unused }) += 1;
+            if self.opens_for_itself() {
+                // Earlier doubts came from not knowing that.
+                (self.sent, self.doubts) = (0, 0);
+            }
         }
         if guess.request == opening.guess.request { guess } else { Guess { is_sure: false, ..guess } }
     }

@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 
+# Before there are threads, so that none of them gets it.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 kind, port, log, *downstream = sys.argv[1:]
 WORKERS = 64
 lock = threading.Lock()
