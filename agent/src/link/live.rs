@@ -3,7 +3,7 @@
 //!
 //! A call is *ripe* [`RIPE_NS`] after its end; rounds come every [`ROUND_NS`]. What a round begins, solving or learning, is
 //! done by a thread of its own and taken by the next round, so that the pipeline waits for nothing but a thread that took
-//! longer than that; and a replay gets the same verdicts, whatever its speed. A call therefore waits at most [`WAIT_MAX_NS`],
+//! longer than that (learning has [`LEARNING_NS`]); and a replay gets the same verdicts, whatever its speed. A call therefore waits at most [`WAIT_MAX_NS`],
 //! less than its request is remembered ([`super::LINGER_NS`]).
 //!
 //! Nothing is gathered of a process before one of its calls asks. What a process may cost is bounded by [`WORK_PER_S`];
@@ -26,10 +26,13 @@ pub const RIPE_NS: u64 = 250_000_000;
 pub const ROUND_NS: u64 = 250_000_000;
 /// The longest that a call waits for a verdict.
 pub const WAIT_MAX_NS: u64 = RIPE_NS + 2 * ROUND_NS;
-/// Calls after which a program's model is learned, and learned again.
-pub const LEARN_AT: [usize; 2] = [400, 1600];
+/// Calls after which a program's model is learned, and learned again; or so many for each request that is open at a time, if
+/// that is more.
+pub const LEARN_AT: [(usize, usize); 2] = [(400, 24), (1600, 48)];
+/// How long a thread may be at learning before it is waited for.
+pub const LEARNING_NS: u64 = 1_000_000_000;
 /// Calls that are remembered of a process, and requests.
-pub const REMEMBERED_MAX: usize = 2048;
+pub const REMEMBERED_MAX: usize = 4096;
 /// Calls of one process that may wait for a round.
 pub const WAITING_MAX: usize = 1024;
 /// Work that all processes together may cause per second: pairs of a call and a request that was open when it began.
@@ -38,6 +41,9 @@ pub const WORK_PER_S: u64 = 60_000;
 const BEFORE_NS: u64 = 500_000_000;
 /// How long a process's requests are gathered before its calls are.
 const SINCE_NS: u64 = 500_000_000;
+/// Confidence to this power is what it is worth where nothing that is known shows it: windows are smaller than those of files,
+/// and models younger.
+const STRICTNESS: f64 = 1.3;
 /// One known call in so many is held out, for calibration.
 const HELD_OUT: u64 = 8;
 
@@ -98,6 +104,9 @@ struct Job {
     calls: Vec<(Key, Use)>,
 }
 
+/// The requests and the calls of a window.
+type Gist = (Vec<Asked>, Vec<(Key, Call, Use)>);
+
 /// What a verdict is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Use {
@@ -132,6 +141,8 @@ pub(super) struct Gathered {
     learned: usize,
     model: Option<Model>,
     job: Option<Job>,
+    /// A thread that learns, and when its model is taken.
+    learning: Option<(u64, JoinHandle<Model>)>,
     seed: u64,
 }
 
@@ -210,6 +221,7 @@ impl Gathered {
     pub(super) fn forget(&mut self) {
         (self.model, self.learned, self.total) = (None, 0, 0);
         self.is_stale = self.job.is_some();
+        self.learning = None;
         self.requests.clear();
     }
 
@@ -229,29 +241,59 @@ impl Gathered {
         if let Some(job) = self.job.take() {
             self.collect(job, &mut round.found, counts);
         }
-        let asked = |made: &Made| made.whose == Whose::Waiting;
-        let Some(oldest_ns) = self.calls.iter().filter(|made| asked(made)).map(|made| made.call.start_ns).min() else {
+        self.learn(now_ns);
+        round.is_waiting = self.learning.is_some();
+        let waiting = self.calls.iter().filter(|made| made.whose == Whose::Waiting);
+        let Some(oldest_ns) = waiting.map(|made| made.call.start_ns).min() else {
             self.waiting = 0;
             return round;
         };
-        round.is_waiting = true;
-        let is_learning = self.model.is_none() || LEARN_AT.get(self.learned).is_some_and(|at| self.total >= *at);
-        if is_learning && LEARN_AT.get(self.learned).is_none_or(|at| self.total < *at) {
+        if self.model.is_none() {
             self.give_up(&mut round.found);
-            round.is_waiting = false;
             return round;
         }
-        let from_ns = if is_learning { 0 } else { oldest_ns.saturating_sub(BEFORE_NS) };
-        let (window, work) = self.window(from_ns, now_ns);
-        if !is_learning && work > budget {
+        let (window, work) = self.window(oldest_ns.saturating_sub(BEFORE_NS), now_ns);
+        if work > budget {
             round.unsolved = self.waiting as u64;
             self.give_up(&mut round.found);
-            round.is_waiting = false;
             return round;
         }
-        round.work = if is_learning { 0 } else { work };
-        self.begin(window, is_learning);
+        round.is_waiting = true;
+        round.work = work;
+        self.begin(window);
         round
+    }
+
+    /// Begins to learn where enough is known, and takes what was learned.
+    fn learn(&mut self, now_ns: u64) {
+        if let Some((_, handle)) = self.learning.take_if(|(at_ns, _)| *at_ns <= now_ns)
+            && let Ok(mut learned) = handle.join()
+        {
+            if let Some(model) = self.model.take() {
+                learned.calibration = model.calibration;
+            }
+            self.model = Some(learned);
+        }
+        let Some((all, each)) = LEARN_AT.get(self.learned) else { return };
+        if self.total < *all || self.learning.is_some() {
+            return;
+        }
+        let open = self.requests.iter().filter(|asked| asked.request.end_ns.is_none_or(|end_ns| end_ns > now_ns));
+        if self.total < (open.count() * each).min(REMEMBERED_MAX) {
+            return;
+        }
+        let ((requests, calls), _) = self.window(0, now_ns);
+        self.learned += 1;
+        self.seed += 1;
+        let seed = self.seed;
+        let work = move || {
+            let requests: Vec<Request> = requests.iter().map(|asked| asked.request).collect();
+            let calls: Vec<Call> = calls.iter().map(|(_, call, _)| *call).collect();
+            let mut model = Model::new();
+            model.learn(&Window { requests: &requests, calls: &calls }, seed, &mut infer::Counts::default());
+            model
+        };
+        self.learning = Some((now_ns.saturating_add(LEARNING_NS), thread::spawn(work)));
     }
 
     /// All calls that wait get no verdict.
@@ -263,19 +305,16 @@ impl Gathered {
         self.waiting = 0;
     }
 
-    fn begin(&mut self, (requests, calls): (Vec<Asked>, Vec<(Key, Call, Use)>), is_learning: bool) {
+    /// Begins to solve.
+    fn begin(&mut self, (requests, calls): Gist) {
         let mut model = self.model.take().unwrap_or_default();
         self.seed += 1;
-        self.learned += usize::from(is_learning);
         let seed = self.seed;
         let given: Vec<Request> = requests.iter().map(|asked| asked.request).collect();
         let made: Vec<Call> = calls.iter().map(|(_, call, _)| *call).collect();
         let work = move || {
             let mut counts = infer::Counts::default();
             let window = Window { requests: &given, calls: &made };
-            if is_learning {
-                model.learn(&window, seed, &mut counts);
-            }
             let verdicts = model.solve(&window, seed, &mut counts);
             Done { model, verdicts, counts }
         };
@@ -287,7 +326,7 @@ impl Gathered {
     }
 
     /// The requests and calls of a round, and how much work they are.
-    fn window(&self, from_ns: u64, now_ns: u64) -> ((Vec<Asked>, Vec<(Key, Call, Use)>), u64) {
+    fn window(&self, from_ns: u64, now_ns: u64) -> (Gist, u64) {
         let calls = || self.calls.iter().filter(|made| made.call.start_ns >= from_ns);
         let (first_ns, last_ns) =
             calls().fold((u64::MAX, 0), |(a, b), made| (a.min(made.call.start_ns), b.max(made.call.start_ns)));
@@ -335,8 +374,7 @@ impl Gathered {
 
     fn collect(&mut self, job: Job, found: &mut Vec<Found>, counts: &mut infer::Counts) {
         let Ok(Done { mut model, verdicts, counts: more }) = job.handle.join() else {
-            // It never panics; if it does, nothing is known.
-            self.learned = 0;
+            // It never panics; if it does, nothing is known any more.
             return self.give_up(found);
         };
         counts.windows += more.windows;
@@ -347,7 +385,8 @@ impl Gathered {
             let request = verdict.request.and_then(|place| job.requests.get(place as usize)).copied();
             match why {
                 Use::Decide => {
-                    verdict_of.insert(*key, request.map(|request| (request, verdict.confidence)));
+                    let confidence = verdict.confidence.min(verdict.claim.powf(STRICTNESS));
+                    verdict_of.insert(*key, request.map(|request| (request, confidence)));
                 }
                 Use::Compare(owner) if verdict.open > 1 => {
                     model.calibration.observe(verdict.claim, request == Some(*owner));

@@ -267,17 +267,22 @@ impl Turns {
             self.used = self.used.saturating_add(1);
             return opening.guess;
         }
-        let guess = self.guess(tid, at_ns);
-        if is_open {
-            // Whoever opened it is idle still, unless it sent elsewhere meanwhile.
-            let is_used = opening.guess.request.is_some_and(|key| self.idle.contains(&key));
-            *(if is_used { &mut self.used } else { &mut self.unused }) += 1;
-            if self.opens_for_itself() {
-                // Earlier doubts came from not knowing that.
-                (self.sent, self.doubts) = (0, 0);
-            }
+        // Whoever opened it is idle still, unless it sent elsewhere meanwhile.
+        let is_used = opening.guess.request.is_some_and(|key| self.idle.contains(&key));
+        if !is_used {
+            self.unused = self.unused.saturating_add(u32::from(is_open));
+            return Guess { is_sure: false, ..self.guess(tid, at_ns) };
         }
-        if guess.request == opening.guess.request { guess } else { Guess { is_sure: false, ..guess } }
+        self.used += 1;
+        if self.opens_for_itself() {
+            // Earlier doubts came from not knowing that.
+            (self.sent, self.doubts) = (0, 0);
+        }
+        let is_sure = opening.guess.is_sure && self.idle.len() == 1;
+        if !is_sure {
+            self.clear_from = self.next_serial;
+        }
+        Guess { is_sure, ..opening.guess }
     }
 
     fn opens_for_itself(&self) -> bool {

@@ -78,7 +78,7 @@ impl Outcome {
                 made += 1;
             }
             right += usize::from(is_right);
-            right_later += usize::from(is_right && 2 * n >= calls.len());
+            right_later += usize::from(is_right && n >= calls.len() / 2);
         }
         let share = |part: usize, all: usize| part as f64 / all.max(1) as f64;
         Self {
