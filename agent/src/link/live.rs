@@ -36,7 +36,9 @@ pub const REMEMBERED_MAX: usize = 4096;
 /// Calls of one process that may wait for a round.
 pub const WAITING_MAX: usize = 1024;
 /// Work that all processes together may cause per second: pairs of a call and a request that was open when it began.
-pub const WORK_PER_S: u64 = 60_000;
+pub const WORK_PER_S: u64 = 150_000;
+/// Calls back to which it is looked whether one is known already: it may be decided twice.
+const TWICE_MAX: usize = 32;
 /// How long before the oldest call that is asked for others are taken into a round.
 const BEFORE_NS: u64 = 500_000_000;
 /// How long a process's requests are gathered before its calls are.
@@ -94,6 +96,13 @@ struct Made {
     key: Key,
     call: Call,
     whose: Whose,
+}
+
+impl Made {
+    /// Whether it waits, and may be decided.
+    fn is_ripe(&self, now_ns: u64) -> bool {
+        self.whose == Whose::Waiting && self.call.end_ns.saturating_add(RIPE_NS) <= now_ns
+    }
 }
 
 /// What a thread does for a process.
@@ -195,7 +204,7 @@ impl Gathered {
     /// A call is over whose request is known, or will not be.
     pub(super) fn known(&mut self, key: Key, call: Call, request: Option<Key>) {
         let is_on = self.since_ns.is_some_and(|since_ns| call.start_ns >= since_ns);
-        if is_on && self.calls.iter().rev().take(WAITING_MAX).all(|made| made.key != key) {
+        if is_on && self.calls.iter().rev().take(TWICE_MAX).all(|made| made.key != key) {
             self.put(Made { key, call, whose: request.map_or(Whose::Unknown, Whose::Known) });
         }
     }
@@ -249,16 +258,19 @@ impl Gathered {
             return round;
         };
         if self.model.is_none() {
-            self.give_up(&mut round.found);
-            return round;
-        }
-        let (window, work) = self.window(oldest_ns.saturating_sub(BEFORE_NS), now_ns);
-        if work > budget {
-            round.unsolved = self.waiting as u64;
-            self.give_up(&mut round.found);
+            self.give_up(&mut round.found, u64::MAX);
             return round;
         }
         round.is_waiting = true;
+        let from_ns = oldest_ns.saturating_sub(BEFORE_NS);
+        let (mut window, mut work) = self.window(from_ns, now_ns, true);
+        if work > budget {
+            (window, work) = self.window(from_ns, now_ns, false);
+        }
+        if work > budget {
+            round.unsolved = self.give_up(&mut round.found, now_ns);
+            return round;
+        }
         round.work = work;
         self.begin(window);
         round
@@ -282,7 +294,7 @@ impl Gathered {
         if self.total < (open.count() * each).min(REMEMBERED_MAX) {
             return;
         }
-        let ((requests, calls), _) = self.window(0, now_ns);
+        let ((requests, calls), _) = self.window(0, now_ns, true);
         self.learned += 1;
         self.seed += 1;
         let seed = self.seed;
@@ -296,13 +308,15 @@ impl Gathered {
         self.learning = Some((now_ns.saturating_add(LEARNING_NS), thread::spawn(work)));
     }
 
-    /// All calls that wait get no verdict.
-    fn give_up(&mut self, found: &mut Vec<Found>) {
-        for made in self.calls.iter_mut().filter(|made| made.whose == Whose::Waiting) {
+    /// The calls that are ripe at a time get no verdict; says how many these are.
+    fn give_up(&mut self, found: &mut Vec<Found>, now_ns: u64) -> u64 {
+        let before = found.len();
+        for made in self.calls.iter_mut().filter(|made| made.is_ripe(now_ns)) {
             made.whose = Whose::Unknown;
             found.push((made.key, None));
         }
-        self.waiting = 0;
+        self.waiting = self.waiting.saturating_sub(found.len() - before);
+        (found.len() - before) as u64
     }
 
     /// Begins to solve.
@@ -325,9 +339,12 @@ impl Gathered {
         });
     }
 
-    /// The requests and calls of a round, and how much work they are.
-    fn window(&self, from_ns: u64, now_ns: u64) -> (Gist, u64) {
-        let calls = || self.calls.iter().filter(|made| made.call.start_ns >= from_ns);
+    /// The requests and calls of a round, with those that are not ripe or without, and how much work they are.
+    fn window(&self, from_ns: u64, now_ns: u64, with_young: bool) -> (Gist, u64) {
+        let is_in = |made: &&Made| {
+            made.call.start_ns >= from_ns && (with_young || made.whose != Whose::Waiting || made.is_ripe(now_ns))
+        };
+        let calls = || self.calls.iter().filter(is_in);
         let (first_ns, last_ns) =
             calls().fold((u64::MAX, 0), |(a, b), made| (a.min(made.call.start_ns), b.max(made.call.start_ns)));
         let mut requests: Vec<Asked> = self
@@ -355,7 +372,7 @@ impl Gathered {
         for made in calls() {
             let place = |key: &Key| places.get(key).map(|place| Owner::Request(*place));
             let (owner, why) = match made.whose {
-                Whose::Waiting if made.call.end_ns.saturating_add(RIPE_NS) <= now_ns => (Owner::Unknown, Use::Decide),
+                Whose::Waiting if made.is_ripe(now_ns) => (Owner::Unknown, Use::Decide),
                 Whose::Waiting | Whose::Unknown => (Owner::Unknown, Use::Nothing),
                 Whose::Known(key) if mixed(made.key) % HELD_OUT == 0 => (Owner::Unknown, Use::Compare(key)),
                 Whose::Known(key) | Whose::Found(key) => (place(&key).unwrap_or_default(), Use::Nothing),
@@ -375,7 +392,8 @@ impl Gathered {
     fn collect(&mut self, job: Job, found: &mut Vec<Found>, counts: &mut infer::Counts) {
         let Ok(Done { mut model, verdicts, counts: more }) = job.handle.join() else {
             // It never panics; if it does, nothing is known any more.
-            return self.give_up(found);
+            self.give_up(found, u64::MAX);
+            return;
         };
         counts.windows += more.windows;
         counts.crowded += more.crowded;

@@ -36,6 +36,9 @@ const WATCHED_NS: u64 = 1_000_000_000;
 /// Steps of one process that may wait for others; past it, all are forgotten.
 pub const STEPS_MAX: usize = 65_536;
 
+/// Threads of one process that are remembered; past it, all are forgotten.
+const THREADS_MAX: usize = 4096;
+
 /// Something that a thread did.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Did {
@@ -329,6 +332,9 @@ impl Turns {
     }
 
     fn note(&mut self, tid: u32, at_ns: u64, at: Option<Key>) {
+        if self.threads.len() >= THREADS_MAX {
+            self.threads.clear();
+        }
         self.threads.insert(tid, Thread { at, last_ns: at_ns });
         self.last_tid = tid;
     }
