@@ -64,6 +64,10 @@ pub enum Method {
     Thread,
     /// Only one request of the process was open during the whole call.
     Exclusive,
+    /// The order of reads and sends: the process was at no other request when it made the call.
+    Turn,
+    /// Statistics over many requests of the program.
+    Inferred,
 }
 
 impl Method {
@@ -74,6 +78,8 @@ impl Method {
             Self::Socket => "socket",
             Self::Thread => "thread",
             Self::Exclusive => "exclusive",
+            Self::Turn => "turn",
+            Self::Inferred => "inferred",
         }
     }
 }

@@ -11,3 +11,4 @@ mod recorded_http2;
 mod sessions;
 mod styles;
 mod table;
+mod turns;

@@ -158,7 +158,8 @@ impl From<Scalar> for Value {
 }
 
 fn found(row: &LinkRow) -> Result<Link, ReadError> {
-    const METHODS: [Method; 4] = [Method::Header, Method::Socket, Method::Thread, Method::Exclusive];
+    const METHODS: [Method; 6] =
+        [Method::Header, Method::Socket, Method::Thread, Method::Exclusive, Method::Turn, Method::Inferred];
     Ok(Link { method: named("link.method", &row.method, &METHODS, Method::name)?, confidence: row.confidence })
 }
 
