@@ -15,4 +15,5 @@ pub mod pipeline;
 pub mod probe;
 pub mod protocol;
 pub mod span;
+pub mod store;
 pub mod tls;
