@@ -90,10 +90,6 @@ pub fn put_attributes(out: &mut Vec<u8>, attributes: &[Attribute]) {
 pub struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
-    /// Whether nothing is left.
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 
     /// So many bytes.
     pub fn take(&mut self, length: usize) -> Result<&'a [u8], Damaged> {

@@ -88,11 +88,6 @@ impl Place<'_> {
     fn need(&self, number: u16) -> Result<Vec<u8>, PartitionError> {
         self.part(number)?.ok_or(PartitionError::Damaged(super::bytes::Damaged))
     }
-
-    /// Whether a block may hold a thing; where the filter is damaged, it may.
-    fn may_hold(&self, filter: u16, hash: u64) -> Result<bool, PartitionError> {
-        Ok(bloom::may_hold(&self.need(filter)?, hash))
-    }
 }
 
 impl Query {
@@ -120,7 +115,7 @@ impl Reader {
 
     /// The newest spans that a query asks for, at most `limit` and [`SEARCH_MAX`].
     pub fn search(&self, query: &Query, limit: usize) -> Result<Found, QueryError> {
-        let mut search = search::Search::new(query, limit.min(SEARCH_MAX));
+        let mut search = search::Search::new(query, limit.clamp(1, SEARCH_MAX));
         self.blocks(query, true, |place| search.block(place))?;
         Ok(search.found())
     }
