@@ -128,9 +128,13 @@ mod tests {
     #[test]
     fn where_a_token_is_asked_for_nothing_but_the_sign_of_life_goes_without() {
         let host = ("host", "node-1:4410");
-        for (authorization, expected) in
-            [("Bearer secret", 200), ("Bearer secre", 401), ("Bearer secret2", 401), ("secret", 401), ("Basic secret", 401)]
-        {
+        for (authorization, expected) in [
+            ("Bearer secret", 200),
+            ("Bearer secre", 401),
+            ("Bearer secret2", 401),
+            ("secret", 401),
+            ("Basic secret", 401),
+        ] {
             let headers = [host, ("authorization", authorization)];
             assert_eq!(check(Some("secret"), "/v1/spans", &headers), expected, "{authorization}");
         }

@@ -42,7 +42,8 @@ impl IntoResponse for Wrong {
     fn into_response(self) -> Response<Body> {
         let Failure { status, why } = self.0;
         let errors = json!([{ "code": status.as_u16(), "msg": why }]);
-        let mut response = answer::json(&json!({ "data": null, "total": 0, "limit": 0, "offset": 0, "errors": errors }));
+        let mut response =
+            answer::json(&json!({ "data": null, "total": 0, "limit": 0, "offset": 0, "errors": errors }));
         *response.status_mut() = status;
         response
     }
@@ -88,7 +89,8 @@ pub(super) async fn operations(State(state): State<Shared>, Pairs(pairs): Words)
 pub(super) async fn traces(State(state): State<Shared>, Pairs(pairs): Words) -> Answer {
     let ids: Vec<_> = pairs.iter().filter(|(name, _)| name == "traceID").collect();
     if !ids.is_empty() {
-        let ids: Vec<_> = ids.iter().take(v1::TRACES_MAX).map(|(_, id)| params::trace_id(id)).collect::<Result<_, _>>()?;
+        let ids: Vec<_> =
+            ids.iter().take(v1::TRACES_MAX).map(|(_, id)| params::trace_id(id)).collect::<Result<_, _>>()?;
         let wanted = ids.clone();
         let mut found = ask(&state, move |reader| reader.traces(&wanted)).await?;
         return Ok(data(ids.iter().filter_map(|id| Some(trace_of(&found.remove(id)?))).collect()));
@@ -106,7 +108,11 @@ fn query(pairs: &params::Pairs) -> Result<Query, Failure> {
     query.filter.names.extend(get(pairs, "operation").filter(|name| *name != "all").map(str::to_owned));
     let micros = |word| Ok::<_, Failure>(number_of::<u64>(pairs, word)?.map(|us| us.saturating_mul(1000)));
     (query.from_ns, query.to_ns) = (micros("start")?, micros("end")?);
-    let duration = |word| get(pairs, word).map(|text| go_duration(text).ok_or_else(|| Failure::bad(format!("{word}: not a duration")))).transpose();
+    let duration = |word| {
+        get(pairs, word)
+            .map(|text| go_duration(text).ok_or_else(|| Failure::bad(format!("{word}: not a duration"))))
+            .transpose()
+    };
     query.filter.min_duration = duration("minDuration")?;
     query.filter.max_duration = duration("maxDuration")?;
     let mut tag = |name: &str, value: &str| {
@@ -161,9 +167,7 @@ pub(super) async fn trace(State(state): State<Shared>, Path(id): Path<String>) -
 /// `GET /api/dependencies`: times are in milliseconds.
 pub(super) async fn dependencies(State(state): State<Shared>, Pairs(pairs): Words) -> Answer {
     let calls = v1::calls(&state, period(&pairs)?).await?;
-    let one = |(parent, child, calls, _): (String, String, u64, u64)| {
-        json!({ "parent": parent, "child": child, "callCount": calls })
-    };
+    let one = |(parent, child, calls, _): (String, String, u64, u64)| json!({ "parent": parent, "child": child, "callCount": calls });
     Ok(data(calls.into_iter().map(one).collect()))
 }
 
@@ -285,13 +289,19 @@ mod tests {
         let trace = trace_of(&[sample::server()]);
         let span = &trace["spans"][0];
         assert_eq!(span["traceID"], "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(span["references"][0], json!({
-            "refType": "CHILD_OF", "traceID": "4bf92f3577b34da6a3ce929d0e0e4736", "spanID": "b7ad6b7169203331"
-        }));
+        assert_eq!(
+            span["references"][0],
+            json!({
+                "refType": "CHILD_OF", "traceID": "4bf92f3577b34da6a3ce929d0e0e4736", "spanID": "b7ad6b7169203331"
+            })
+        );
         assert_eq!(span["references"][1]["refType"], "FOLLOWS_FROM");
         assert_eq!((&span["startTime"], &span["duration"]), (&json!(1_735_689_600_123_456_u64), &json!(12_400)));
         let tag = |name: &str| span["tags"].as_array().unwrap().iter().find(|tag| tag["key"] == name).cloned();
-        assert_eq!(tag("http.response.status_code"), Some(json!({ "key": "http.response.status_code", "type": "int64", "value": 503 })));
+        assert_eq!(
+            tag("http.response.status_code"),
+            Some(json!({ "key": "http.response.status_code", "type": "int64", "value": 503 }))
+        );
         assert_eq!(tag("error").unwrap()["value"], true);
         assert_eq!(tag("span.kind").unwrap()["value"], "server");
         assert_eq!(trace["processes"][span["processID"].as_str().unwrap()]["serviceName"], "shop");

@@ -177,7 +177,12 @@ pub(super) async fn page(State(state): State<Shared>) -> Response<Body> {
     head(&mut out, "netspan_counter", "gauge", "The agent's own counters, by stage, as in its summary.");
     for (stage, counters) in &account.counters {
         for (name, number) in counters {
-            sample(&mut out, "netspan_counter", &format!("stage=\"{}\",name=\"{}\"", escaped(stage), escaped(name)), *number);
+            sample(
+                &mut out,
+                "netspan_counter",
+                &format!("stage=\"{}\",name=\"{}\"", escaped(stage), escaped(name)),
+                *number,
+            );
         }
     }
     for sink in lock(&state.told.sinks).iter() {

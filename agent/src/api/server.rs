@@ -2,11 +2,7 @@
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    body::Body,
-    routing::get,
-};
+use axum::{Router, body::Body, routing::get};
 use http::{Method, Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{

@@ -152,7 +152,8 @@ pub(super) async fn trace(State(state): State<Shared>, Path(id): Path<String>, P
 pub(super) async fn services(State(state): State<Shared>, Pairs(pairs): Words) -> Answer {
     let query = Params::read(pairs)?.query;
     let groups = ask(&state, move |reader| reader.groups(&query, GroupBy::Service)).await?;
-    let services: Vec<_> = groups.iter().map(|group| json!({ "name": group.name, "spans": group.totals.count })).collect();
+    let services: Vec<_> =
+        groups.iter().map(|group| json!({ "name": group.name, "spans": group.totals.count })).collect();
     Ok(answer::json(&json!({ "services": services })))
 }
 

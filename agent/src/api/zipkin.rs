@@ -104,9 +104,7 @@ pub(super) async fn dependencies(State(state): State<Shared>, Pairs(pairs): Word
         return Err(Failure::bad("endTs is missing"));
     }
     let calls = v1::calls(&state, period(&pairs)?).await?;
-    let one = |(parent, child, calls, errors): (String, String, u64, u64)| {
-        json!({ "parent": parent, "child": child, "callCount": calls, "errorCount": errors })
-    };
+    let one = |(parent, child, calls, errors): (String, String, u64, u64)| json!({ "parent": parent, "child": child, "callCount": calls, "errorCount": errors });
     Ok(answer::json(&calls.into_iter().map(one).collect::<Vec<_>>().into()))
 }
 
@@ -198,7 +196,13 @@ mod tests {
 
     #[test]
     fn a_search_of_the_ui_becomes_a_query() {
-        let words = [("serviceName", "shop"), ("spanName", "get"), ("annotationQuery", "error and url.path=/a"), ("endTs", "5"), ("lookback", "3")];
+        let words = [
+            ("serviceName", "shop"),
+            ("spanName", "get"),
+            ("annotationQuery", "error and url.path=/a"),
+            ("endTs", "5"),
+            ("lookback", "3"),
+        ];
         let pairs = words.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
         let query = query(&pairs).expect("a query");
         assert_eq!((query.from_ns, query.to_ns), (Some(2_000_000), Some(6_000_000)));

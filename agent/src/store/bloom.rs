@@ -6,17 +6,15 @@ const BLOCK: usize = 32;
 /// Bits per thing.
 const BITS: usize = 10;
 /// Odd numbers that choose one bit in each of the eight words (as in Parquet's split-block filters).
-const SALT: [u32; 8] = [
-    0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31,
-];
+const SALT: [u32; 8] =
+    [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
 
 /// The hash of a thing that a filter may hold: of bytes in a name space (FNV-1a, then mixed). It is stored: it must never
 /// change.
 pub fn hash(space: &[u8], bytes: &[u8]) -> u64 {
     let all = space.iter().chain(&[0]).chain(bytes);
-    let hash = all.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = all
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     mixed ^ (mixed >> 33)
 }

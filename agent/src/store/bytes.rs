@@ -90,7 +90,6 @@ pub fn put_attributes(out: &mut Vec<u8>, attributes: &[Attribute]) {
 pub struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
-
     /// So many bytes.
     pub fn take(&mut self, length: usize) -> Result<&'a [u8], Damaged> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or(Damaged)?;

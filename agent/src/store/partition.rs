@@ -90,8 +90,7 @@ impl Partition {
         let partition = Self { connection };
         partition.prepare()?;
         let version: i32 = partition.pragma("user_version")?;
-        let tables: i64 =
-            partition.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let tables: i64 = partition.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         match version {
             0 if tables == 0 => partition.connection.execute_batch(&format!(
                 "PRAGMA page_size = {PAGE_BYTES};
@@ -179,12 +178,8 @@ impl Partition {
             self.connection.prepare_cached("SELECT id, rows, start_min, start_max, duration_max FROM block")?;
         let blocks = select.query_map([], |row| {
             let number = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
-            let summary = Summary {
-                rows: number(1)?,
-                start_min: number(2)?,
-                start_max: number(3)?,
-                duration_max: number(4)?,
-            };
+            let summary =
+                Summary { rows: number(1)?, start_min: number(2)?, start_max: number(3)?, duration_max: number(4)? };
             Ok(Block { id: row.get(0)?, summary })
         })?;
         Ok(blocks.collect::<Result<_, _>>()?)
@@ -193,9 +188,8 @@ impl Partition {
     /// A part of a block, nothing if there is none.
     pub fn part(&self, block: i64, part: u16) -> Result<Option<Vec<u8>>, PartitionError> {
         let mut select = self.connection.prepare_cached("SELECT data FROM part WHERE id = ?")?;
-        let found = select
-            .query_row([part_id(block, part)], |row| Ok(row.get_ref(0)?.as_blob().map(unseal)))
-            .optional()?;
+        let found =
+            select.query_row([part_id(block, part)], |row| Ok(row.get_ref(0)?.as_blob().map(unseal))).optional()?;
         match found {
             None => Ok(None),
             Some(Ok(raw)) => Ok(Some(raw?)),

@@ -150,10 +150,10 @@ fn figures_are_right_and_percentiles_within_one_percent() {
         assert!((found - exact).abs() <= 0.01 * exact + 1.0, "p{percent}: {found} for {exact}");
     }
     let by_status = reader.groups(&servers, GroupBy::Status).expect("an answer");
-    assert_eq!(by_status.iter().map(|group| (group.name.as_str(), group.totals.count)).collect::<Vec<_>>(), [
-        ("200", 270),
-        ("503", 30)
-    ]);
+    assert_eq!(
+        by_status.iter().map(|group| (group.name.as_str(), group.totals.count)).collect::<Vec<_>>(),
+        [("200", 270), ("503", 30)]
+    );
     let (edges, is_whole) = reader.edges(&Query::default()).expect("an answer");
     assert!(is_whole);
     let edges: Vec<_> =
@@ -185,9 +185,12 @@ fn a_damaged_partition_is_put_aside_and_the_store_goes_on() {
         let stats = store.shutdown();
         assert_eq!(stats.partitions_damaged, 1, "{what}: {stats}");
         assert!(found >= 20, "{what}: {found}");
-        assert!(dir.path().read_dir().expect("readable").any(|file| {
-            file.expect("an entry").file_name().to_string_lossy().ends_with(".damaged")
-        }));
+        assert!(
+            dir.path()
+                .read_dir()
+                .expect("readable")
+                .any(|file| { file.expect("an entry").file_name().to_string_lossy().ends_with(".damaged") })
+        );
         for entry in dir.path().read_dir().expect("readable") {
             fs::remove_file(entry.expect("an entry").path()).expect("removable");
         }

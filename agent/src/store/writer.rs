@@ -259,7 +259,8 @@ impl Writer {
             }
         }
         if let Some(active) = &self.active
-            && (partition::bytes(&active.path) >= self.partition_bytes() || active.begun.elapsed() >= self.partition_age())
+            && (partition::bytes(&active.path) >= self.partition_bytes()
+                || active.begun.elapsed() >= self.partition_age())
             && let Some(active) = self.active.take()
         {
             self.seal(active);

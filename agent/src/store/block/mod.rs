@@ -19,14 +19,12 @@ mod form;
 mod head;
 mod view;
 
+pub(super) use self::view::{families, rows_of, times};
 pub use self::{
     build::{Builder, Encoded, Summary},
     form::Form,
     head::Head,
     view::{Column, Rows, numbers, places, spans},
-};
-pub(super) use self::{
-    view::{families, rows_of, times},
 };
 
 /// Spans of a block at most; it must fit [`u16`].

@@ -23,7 +23,11 @@ pub(super) struct Chosen {
 }
 
 /// The rows that a query asks for, nothing if there are none.
-pub(super) fn choose(query: &Query, conditions: &[Condition<'_>], place: Place<'_>) -> Result<Option<Chosen>, PartitionError> {
+pub(super) fn choose(
+    query: &Query,
+    conditions: &[Condition<'_>],
+    place: Place<'_>,
+) -> Result<Option<Chosen>, PartitionError> {
     if !may_hold_values(conditions, place)? {
         return Ok(None);
     }

@@ -164,8 +164,7 @@ impl<'a> Groups<'a> {
         let by_place = |places: &[u16], groups: &[usize]| places.iter().map(|at| groups[usize::from(*at)]).collect();
         Ok(match self.by {
             GroupBy::Service => {
-                let groups: Vec<_> =
-                    head.processes.iter().map(|(resource, _)| self.place(&resource.service)).collect();
+                let groups: Vec<_> = head.processes.iter().map(|(resource, _)| self.place(&resource.service)).collect();
                 by_place(process_of, &groups)
             }
             GroupBy::Process => {

@@ -18,7 +18,7 @@ pub use self::{
     groups::{Group, GroupBy, Totals},
 };
 use super::{
-    bloom, block,
+    block, bloom,
     directory::{self, Entry},
     partition::{Block, Partition, PartitionError},
     writer::Command,
@@ -170,8 +170,7 @@ impl Reader {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
         };
-        let opened: Vec<(Entry, Partition)> =
-            entries.into_iter().filter_map(|entry| self.open(entry)).collect();
+        let opened: Vec<(Entry, Partition)> = entries.into_iter().filter_map(|entry| self.open(entry)).collect();
         let mut is_damaged = vec![false; opened.len()];
         let mut places = Vec::new();
         for (at, (entry, partition)) in opened.iter().enumerate() {
