@@ -23,7 +23,9 @@ pub(super) async fn feed(mut spans: Receiver<Arc<Span>>, state: &State) {
         let is_last = taken.len() < TURN;
         {
             let mut metrics = lock(&state.metrics);
-            taken.iter().for_each(|span| metrics.add(span));
+            for span in &taken {
+                metrics.add(span);
+            }
         }
         for span in taken.drain(..) {
             // Nobody may be watching.

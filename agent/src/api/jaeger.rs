@@ -53,6 +53,7 @@ type Answer = Result<Response<Body>, Wrong>;
 
 fn data(items: Vec<Json>) -> Response<Body> {
     let total = items.len();
+    let items = Json::from(items);
     answer::json(&json!({ "data": items, "total": total, "limit": 0, "offset": 0, "errors": null }))
 }
 

@@ -1,13 +1,13 @@
 //! The embedded store: the spans of the last hours, on disk, to be searched.
 //!
 //! # How it is laid out
-//! A directory of [`partition`]s of time, each an SQLite file; what is too old, or past the bound of bytes, goes by whole
+//! A directory of [`partition`]s of time, each an `SQLite` file; what is too old, or past the bound of bytes, goes by whole
 //! partitions. A partition holds [`block`]s of some thousand spans, column by column, compressed by LZ4, with a summary and
 //! Bloom filters: a query rules out most blocks by those, and reads of the others only the columns that it asks about.
 //!
-//! # Why SQLite
+//! # Why `SQLite`
 //! What is asked of the base is that a commit is whole or not there, that readers do not disturb the writer, that a damaged
-//! file damages nothing else, and that a full disk is an error and nothing more. SQLite per partition gives each of these
+//! file damages nothing else, and that a full disk is an error and nothing more. `SQLite` per partition gives each of these
 //! by what it is: one file that can be put aside or removed. `fjall`, the other candidate, keeps one journal for all of a
 //! database (one damaged file concerns all partitions; a database per partition has threads and caches each), and closes
 //! itself after a write that failed. What spans need beyond (columns, compression) neither has.

@@ -1,4 +1,4 @@
-//! One partition of time: an SQLite file with blocks of spans. SQLite gives what must never go wrong: a commit is whole or
+//! One partition of time: an `SQLite` file with blocks of spans. `SQLite` gives what must never go wrong: a commit is whole or
 //! not there, whatever ends the process and whenever, and readers see one state while the writer goes on.
 
 use std::{
@@ -38,7 +38,7 @@ pub enum PartitionError {
     /// It was written by another version of netspan.
     #[error("its layout is version {0}, this is netspan for version {VERSION}")]
     Version(i32),
-    /// SQLite can't.
+    /// `SQLite` can't.
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
 }

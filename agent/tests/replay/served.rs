@@ -39,7 +39,7 @@ fn served(token: Option<&str>) -> Served {
 }
 
 /// Three requests through nginx to an application, each in a trace of its own.
-fn shop() -> Vec<Span> {
+fn shop() -> Vec<Arc<Span>> {
     let mut play = Play::new();
     let (nginx, app) = (play.process(10, "nginx"), play.process(20, "app"));
     let outside = play.accept(nginx);
@@ -56,11 +56,10 @@ fn shop() -> Vec<Span> {
 }
 
 impl Served {
-    fn fill(&self, spans: &[Span]) {
+    fn fill(&self, spans: &[Arc<Span>]) {
         for span in spans {
-            let span = Arc::new(span.clone());
-            self.store.sink().give(Arc::clone(&span));
-            self.api.sink().give(span);
+            self.store.sink().give(Arc::clone(span));
+            self.api.sink().give(Arc::clone(span));
         }
         assert!(self.store.flush(PATIENCE));
     }
@@ -254,7 +253,7 @@ const DIRECTORY: &str = "NETSPAN_TEST_KILLED_STORE";
 fn stores_until_it_is_killed() {
     let Some(dir) = std::env::var_os(DIRECTORY) else { return };
     let (store, spans) = (store::start(config(dir.as_ref())).unwrap(), shop());
-    let span = Arc::new(spans[0].clone());
+    let span = Arc::clone(&spans[0]);
     for n in 1_u64.. {
         store.sink().give(Arc::clone(&span));
         if n.is_multiple_of(20) {
@@ -316,7 +315,7 @@ fn a_full_disk_is_counted_and_stalls_nobody() {
     let (mut longest, begun) = (Duration::ZERO, Instant::now());
     let mut random = 1_u64;
     for n in 0..150_000_usize {
-        let mut span = spans[n % spans.len()].clone();
+        let mut span = Span::clone(&spans[n % spans.len()]);
         for byte in span.trace_id.0.iter_mut().chain(&mut span.span_id.0) {
             random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
             *byte = (random >> 56) as u8;

@@ -147,10 +147,11 @@ impl Builder {
         self.process(resource, *pid);
         self.keys_of_span.clear();
         for (name, value) in attributes {
-            self.value(name, value);
+            // A borrowed name is not copied, and most are.
+            self.value(Cow::clone(name), value);
         }
         if !trace_state.is_empty() {
-            self.value(&Cow::Borrowed(TRACE_STATE), &Value::Text(trace_state.clone().into()));
+            self.value(Cow::Borrowed(TRACE_STATE), &Value::Text(trace_state.clone().into()));
         }
         self.scratch.clear();
         form::put(&mut self.scratch, span, &self.keys_of_span);
@@ -185,13 +186,13 @@ impl Builder {
         self.process_of.push(self.processes.place(&self.scratch));
     }
 
-    fn value(&mut self, name: &Cow<'static, str>, value: &Value) {
+    fn value(&mut self, name: Cow<'static, str>, value: &Value) {
         let key = if let Some(key) = self.keys.get(name.as_ref()) {
             *key
         } else {
             let key = self.columns.len() as u16;
             self.keys.insert(name.clone(), key);
-            self.columns.push(Values { name: name.clone().into_owned(), ..Values::default() });
+            self.columns.push(Values { name: name.into_owned(), ..Values::default() });
             key
         };
         self.keys_of_span.push(key);

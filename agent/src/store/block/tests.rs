@@ -12,16 +12,16 @@ fn mixed(count: usize) -> Vec<Span> {
         .map(|n| Arc::new(Resource { service: format!("shop-{n}"), ..(*sample::server().resource).clone() }))
         .collect();
     let one = |n: usize| {
-        let mut span = if n % 3 == 0 { sample::root() } else { sample::server() };
+        let mut span = if n.is_multiple_of(3) { sample::root() } else { sample::server() };
         span.span_id = SpanId((n as u64 + 1).to_be_bytes());
         span.resource = Arc::clone(&shops[n % 3]);
         span.pid = n as u32 % 5;
         // Starts go back and forth.
         span.start_ns = span.start_ns + (n as u64 * 1_000) - (n as u64 % 7) * 5_000;
         span.end_ns = span.start_ns + n as u64 * 17;
-        if n % 4 == 0 {
-            span.attributes.push((Cow::Borrowed("n"), Value::Int(n as i64)));
-            span.attributes.push((Cow::Borrowed("n"), Value::Int(-(n as i64))));
+        if n.is_multiple_of(4) {
+            span.attributes.push((Cow::Borrowed("n"), Value::Int((n as u64).cast_signed())));
+            span.attributes.push((Cow::Borrowed("n"), Value::Int(-(n as u64).cast_signed())));
         }
         span
     };

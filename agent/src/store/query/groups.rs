@@ -116,13 +116,13 @@ pub(super) struct Groups<'a> {
     conditions: Vec<Condition<'a>>,
     by: GroupBy,
     places: FxHashMap<String, usize>,
-    groups: Vec<Group>,
+    found: Vec<Group>,
 }
 
 impl<'a> Groups<'a> {
     pub(super) fn new(query: &'a Query, by: GroupBy) -> Self {
         let conditions = query.filter.conditions();
-        Self { query, conditions, by, places: FxHashMap::default(), groups: Vec::new() }
+        Self { query, conditions, by, places: FxHashMap::default(), found: Vec::new() }
     }
 
     pub(super) fn block(&mut self, place: Place<'_>) -> Result<bool, PartitionError> {
@@ -135,23 +135,23 @@ impl<'a> Groups<'a> {
         let is_error: Vec<bool> = head.forms.iter().map(|form| form.status == Status::Error).collect();
         for row in chosen.rows.iter().copied().map(usize::from) {
             let is_error = is_error[usize::from(chosen.form_of[row])];
-            self.groups[group_of[row]].totals.add(starts[row], durations[row], is_error, bytes[row]);
+            self.found[group_of[row]].totals.add(starts[row], durations[row], is_error, bytes[row]);
         }
         Ok(true)
     }
 
     pub(super) fn finish(mut self) -> Vec<Group> {
-        self.groups.retain(|group| group.totals.count > 0);
-        self.groups.sort_by(|a, b| b.totals.count.cmp(&a.totals.count).then_with(|| a.name.cmp(&b.name)));
-        self.groups
+        self.found.retain(|group| group.totals.count > 0);
+        self.found.sort_by(|a, b| b.totals.count.cmp(&a.totals.count).then_with(|| a.name.cmp(&b.name)));
+        self.found
     }
 
     fn place(&mut self, name: &str) -> usize {
         if let Some(place) = self.places.get(name) {
             return *place;
         }
-        let name = if self.groups.len() < GROUPS_MAX { name } else { OTHER };
-        let groups = &mut self.groups;
+        let name = if self.found.len() < GROUPS_MAX { name } else { OTHER };
+        let groups = &mut self.found;
         *self.places.entry(name.to_owned()).or_insert_with(|| {
             groups.push(Group { name: name.to_owned(), totals: Totals::default() });
             groups.len() - 1

@@ -137,7 +137,9 @@ impl Reader {
             }
             Ok(true)
         })?;
-        traces.values_mut().for_each(|spans| spans.sort_by_key(|span| (span.start_ns, span.end_ns)));
+        for spans in traces.values_mut() {
+            spans.sort_by_key(|span| (span.start_ns, span.end_ns));
+        }
         Ok(traces)
     }
 
