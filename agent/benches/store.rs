@@ -73,7 +73,9 @@ fn span(n: u64, from_ns: u64, services: &[Arc<Resource>]) -> Span {
 
 fn filter(words: &[(&str, &str)]) -> SpanFilter {
     let mut filter = SpanFilter::default();
-    words.iter().for_each(|(word, text)| filter.set(word, text).expect("a rule"));
+    for (word, text) in words {
+        filter.set(word, text).expect("a rule");
+    }
     filter
 }
 

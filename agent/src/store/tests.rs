@@ -128,7 +128,6 @@ fn a_search_gives_what_the_filter_shows_newest_first() {
 }
 
 #[test]
-#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 fn figures_are_right_and_percentiles_within_one_percent() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = start(config(dir.path())).expect("a thread");

@@ -30,7 +30,9 @@ fn mixed(count: usize) -> Vec<Span> {
 
 fn encoded(spans: &[Span]) -> BTreeMap<u16, Vec<u8>> {
     let mut builder = Builder::default();
-    spans.iter().for_each(|span| builder.push(span));
+    for span in spans {
+        builder.push(span);
+    }
     builder.encode().expect("spans").parts.into_iter().collect()
 }
 
@@ -55,7 +57,9 @@ fn a_summary_bounds_its_spans_and_nothing_makes_no_block() {
     assert!(Builder::default().encode().is_none());
     let mut builder = Builder::default();
     let spans = mixed(50);
-    spans.iter().for_each(|span| builder.push(span));
+    for span in &spans {
+        builder.push(span);
+    }
     let summary = builder.encode().expect("spans").summary;
     assert_eq!(summary.rows, 50);
     assert_eq!(Some(summary.start_min), spans.iter().map(|span| span.start_ns).min());
