@@ -130,6 +130,10 @@ pub fn start(config: &Config, store: Option<Stored>) -> Result<Handle, StartErro
         .enable_all()
         .max_blocking_threads(QUESTIONS_MAX)
         .thread_name("api-question")
+        // Waiting harms nobody but who asks.
+        .on_thread_start(|| {
+            let _ = rustix::process::setpriority_process(None, store::NICE);
+        })
         .build()
         .map_err(StartError::Thread)?;
     let (sink, spans) = Sink::bounded("api", QUEUE);
@@ -144,6 +148,7 @@ pub fn start(config: &Config, store: Option<Stored>) -> Result<Handle, StartErro
     });
     let guard = guard::Guard::new(config.token.clone());
     let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
+        let _ = rustix::process::setpriority_process(None, store::NICE);
         runtime.block_on(async {
             tokio::select! {
                 () = server::serve(listener, guard, Arc::clone(&state)) => {}

@@ -47,6 +47,8 @@ use crate::export::Sink;
 
 /// Spans that wait for the store's thread at most.
 pub const QUEUE: usize = 16_384;
+/// Priority of threads that keep spans and answer questions: they may wait, see `nice(2)`.
+pub const NICE: i32 = 0;
 /// Bytes that the store may have at least.
 pub const BYTES_MIN: u64 = 16 << 20;
 

@@ -64,7 +64,14 @@ pub(super) struct Writer {
     /// Not to be tried before.
     retry_at: Option<Instant>,
     was_failing: bool,
+    /// The last failure was that the disk was full.
+    was_full: bool,
 }
+
+/// It was tried a moment ago, and failed.
+#[derive(Debug, thiserror::Error)]
+#[error("it is tried again in a few seconds")]
+struct NotYet;
 
 /// The partition that is written to.
 struct Active {
@@ -94,11 +101,14 @@ impl Writer {
             committed: Instant::now(),
             retry_at: None,
             was_failing: false,
+            was_full: false,
         }
     }
 
     /// Runs until it is told to stop, or nobody can give spans or commands any more.
     pub(super) fn run(mut self) {
+        // What is captured goes first.
+        let _ = rustix::process::setpriority_process(None, super::NICE);
         self.keep_house();
         loop {
             let took = self.take();
@@ -188,7 +198,7 @@ impl Writer {
             return Ok(());
         }
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
-            anyhow::bail!("it is tried again in a few seconds");
+            return Err(NotYet.into());
         }
         if self.directory.is_none() {
             self.directory = Some(Directory::take(&self.config.dir)?);
@@ -223,7 +233,10 @@ impl Writer {
             || error
                 .downcast_ref::<std::io::Error>()
                 .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
-        Counters::add(if is_full { &self.counters.disk_full } else { &self.counters.failed }, rows);
+        if !error.is::<NotYet>() {
+            self.was_full = is_full;
+        }
+        Counters::add(if self.was_full { &self.counters.disk_full } else { &self.counters.failed }, rows);
         if !self.was_failing {
             self.was_failing = true;
             log::error!(

@@ -30,6 +30,8 @@ use crate::{
 
 /// Spans that one search gives at most.
 pub const SEARCH_MAX: usize = 10_000;
+/// Spans of the traces of one answer, from which on no more are read.
+pub const TRACE_SPANS_MAX: usize = 50_000;
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -120,9 +122,10 @@ impl Reader {
         Ok(search.found())
     }
 
-    /// The spans of these traces, by trace; a trace that is not known is not there.
+    /// The spans of these traces, by trace; a trace that is not known is not there. What is past [`TRACE_SPANS_MAX`] spans
+    /// of all of them is left out.
     pub fn traces(&self, wanted: &[TraceId]) -> Result<HashMap<TraceId, Vec<Span>>, QueryError> {
-        let mut traces = HashMap::<_, Vec<Span>>::new();
+        let (mut traces, mut taken) = (HashMap::<_, Vec<Span>>::new(), 0);
         self.blocks(&Query::default(), false, |place| {
             let filter = place.need(block::TRACES)?;
             let hashes = wanted.iter().map(|trace| bloom::hash(b"", &trace.0));
@@ -131,11 +134,12 @@ impl Reader {
             }
             let rows = block::rows_of(&place.need(block::IDS)?, place.block.summary.rows as usize, wanted)?;
             if !rows.is_empty() {
+                taken += rows.len();
                 for span in block::spans(&rows, |number| place.part(number))? {
                     traces.entry(span.trace_id).or_default().push(span);
                 }
             }
-            Ok(true)
+            Ok(taken < TRACE_SPANS_MAX)
         })?;
         for spans in traces.values_mut() {
             spans.sort_by_key(|span| (span.start_ns, span.end_ns));
