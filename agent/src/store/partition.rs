@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -86,6 +87,8 @@ pub struct Block {
 impl Partition {
     /// Opens or makes a partition to write to.
     pub fn create(path: &Path) -> Result<Self, PartitionError> {
+        // For its owner alone; SQLite gives its journal the same rights, and tells what is wrong with the file.
+        let _ = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
         let connection = Connection::open(path)?;
         let partition = Self { connection };
         partition.prepare()?;
