@@ -80,14 +80,14 @@ fn sample(spec: &Spec) -> &'static str {
     match spec.key.rsplit('.').next().expect("a key") {
         "pid" | "port" | "local_port" | "remote_port" => "7",
         "comm" => "nginx",
-        "exe" | "cgroup" | "path" => "/x",
+        "exe" | "cgroup" | "path" | "dir" => "/x",
         "container" => "abcd",
         "family" => "syscall",
         "hook" => "kprobe",
         "ring_size" => "64KiB",
         "connections" => "4096",
         "nice" => "-5",
-        "keep_query" => "true",
+        "keep_query" | "off" => "true",
         "header" => "x-team",
         "min_confidence" => "0.5",
         "rule" => "comm:nginx=edge",
@@ -96,6 +96,10 @@ fn sample(spec: &Spec) -> &'static str {
         "status" => "5xx",
         "min_duration" => "5ms",
         "service" => "shop",
+        "bytes" => "64MiB",
+        "age" => "2h",
+        "listen" => "none",
+        "token" => "0123456789abcdef",
         "level" => "trace",
         other => panic!("{other} has no sample"),
     }
@@ -103,9 +107,9 @@ fn sample(spec: &Spec) -> &'static str {
 
 #[test]
 fn every_option_can_be_given_in_all_three_places_and_means_the_same() {
-    let mut seen = BTreeSet::new();
+    let (mut keys, mut flags) = (BTreeSet::new(), BTreeSet::new());
     for spec in Spec::ALL {
-        assert!(seen.insert(spec.key) && seen.insert(spec.flag), "{} is there twice", spec.key);
+        assert!(keys.insert(spec.key) && flags.insert(spec.flag), "{} is there twice", spec.key);
         let value = sample(spec);
         let flag = match spec.shape {
             Shape::Switch => format!("--{}", spec.flag),
