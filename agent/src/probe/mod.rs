@@ -11,6 +11,7 @@ mod kernel;
 mod kretprobe;
 mod layout;
 mod lockdown;
+mod memory;
 mod missed;
 mod object;
 mod perf;

@@ -132,6 +132,9 @@ pub fn closed(sock: u64, kind: Kind) {
         let how = if kernel::is_exiting() { close::EXITED } else { close::CLOSED };
         let path = if kind == Kind::Tcp { kernel::path(sock) } else { kernel::NO_PATH };
         conn::end_with(conn, how, 0, current(), &path);
+        if conn.other != 0 {
+            conn::conn_part(conn.other, sock);
+        }
         let _ = CONNS.remove(sock);
     }
 }

@@ -61,7 +61,11 @@ enum Task {
         key: Option<PathBuf>,
     },
     /// Send the requests of a plan on standard input (JSON), and print each exchange (JSON)
-    Send,
+    Send {
+        /// Over reqwest, not over hyper alone
+        #[arg(long)]
+        reqwest: bool,
+    },
     /// Serve gRPC at a port of 127.0.0.1; with certificate and key (PEM files) over TLS
     ServeRpc {
         /// Port
@@ -294,9 +298,13 @@ fn main() -> Result<()> {
         Task::Serve { port, chain, key } => {
             match runtime()?.block_on(web::hyper::serve(port, chain.as_deref().zip(key.as_deref())))? {}
         }
-        Task::Send => {
+        Task::Send { reqwest } => {
             let plan: web::Plan = serde_json::from_reader(io::stdin()).context("standard input is no plan")?;
-            let exchanges = runtime()?.block_on(web::hyper::send(plan))?;
+            let exchanges = if reqwest {
+                runtime()?.block_on(web::reqwest::send(plan))?
+            } else {
+                runtime()?.block_on(web::hyper::send(plan))?
+            };
             serde_json::to_writer(io::stdout(), &exchanges).context("cannot print")
         }
         Task::ServeRpc { port, chain, key } => {

@@ -33,8 +33,9 @@ use self::{
     attach::{Attached, Attacher},
     mappings::{Mappings, News},
 };
+use super::memory;
 use crate::tls::{
-    Function, Library, Refusal, analyse,
+    Function, Refusal, analyse,
     cache::{Cache, FileKey, Outcome},
     maps::{self, Mapped, Reason},
 };
@@ -128,6 +129,7 @@ impl Watch {
                 watcher.expect();
                 watcher.publish();
                 let _ = ready.send(());
+                memory::give_back();
                 watcher.run(mappings, &ring, &receiver);
             })
             .map_err(|e| e.to_string())?;
@@ -206,6 +208,7 @@ impl Drop for Watcher {
 impl Watcher {
     fn run(&mut self, mut mappings: Mappings, bell: &OwnedFd, orders: &mpsc::Receiver<Order>) {
         loop {
+            let analysed = self.counts.analysed;
             let mut news = Vec::new();
             mappings.take(|told| news.push(told));
             for told in news {
@@ -217,6 +220,9 @@ impl Watcher {
                     Order::Report(pid, to) => drop(to.send(self.report(pid))),
                     Order::Stop => return,
                 }
+            }
+            if self.counts.analysed > analysed {
+                memory::give_back();
             }
             self.publish();
             if let Err(error) = mappings.wait(bell, None) {
@@ -436,7 +442,6 @@ impl Watcher {
                     return Err("no hook is attached".to_owned());
                 };
                 match attached.places_of(analysis) {
-                    0 if analysis.library == Library::Rustls => Err(RUSTLS.to_owned()),
                     0 => Err(attached.failure_of(analysis).unwrap_or(NOTHING_TO_READ).to_owned()),
                     places => Ok(places),
                 }
@@ -445,8 +450,6 @@ impl Watcher {
     }
 }
 
-/// Why rustls is recognised and not read.
-const RUSTLS: &str = "rustls is not read yet: which of its functions compilers leave differs from build to build";
 /// Why a library has no hooks whose functions were located.
 const NOTHING_TO_READ: &str = "netspan reads plaintext from none of the functions that were located in it";
 
