@@ -40,13 +40,13 @@ use crate::{
 pub use context::Context;
 use ends::Ends;
 pub use id::Ids;
+use live::Work;
+pub use live::{LEARN_AT, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S};
 use node::Node;
 use process::Process;
 pub use process::{
     DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, SERVERS_MAX, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE,
 };
-use live::Work;
-pub use live::{LEARN_AT, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S};
 use rustc_hash::FxHashMap;
 use std::{
     collections::{BTreeSet, VecDeque},

@@ -248,7 +248,10 @@ impl Process {
 
     /// Whether nothing would be missed if it were forgotten.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.turns.is_idle() && self.gathered.is_idle() && self.requests.iter().all(|held| held.end_ns.is_some())
+        self.calls.is_empty()
+            && self.turns.is_idle()
+            && self.gathered.is_idle()
+            && self.requests.iter().all(|held| held.end_ns.is_some())
     }
 
     /// Drops requests that ended before every undecided call, those still to be heard of included; past the bound, the

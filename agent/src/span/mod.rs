@@ -81,8 +81,7 @@ pub enum Method {
 
 impl Method {
     /// All methods. What is stored refers to them by their place here: new ones go to the end.
-    pub const ALL: [Self; 6] =
-        [Self::Header, Self::Socket, Self::Thread, Self::Exclusive, Self::Turn, Self::Inferred];
+    pub const ALL: [Self; 6] = [Self::Header, Self::Socket, Self::Thread, Self::Exclusive, Self::Turn, Self::Inferred];
 
     /// The value of `netspan.link.method`.
     pub const fn name(self) -> &'static str {
