@@ -41,7 +41,9 @@ pub use context::Context;
 use ends::Ends;
 pub use id::Ids;
 use live::Work;
-pub use live::{LEARN_AT, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S};
+pub use live::{
+    LEARN_AT, LEARNING_NS, OPEN_TRUSTED, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S,
+};
 use node::Node;
 use process::Process;
 pub use process::{
