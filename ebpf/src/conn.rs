@@ -173,8 +173,10 @@ pub struct Conn {
     pub tls: u8,
     /// Calls in which the session of a socket was looked for.
     pub tries: u8,
+    /// Bits of `tls::ktls`: which of the socket's bytes the kernel encrypts.
+    pub ktls: u8,
     /// Explicit padding.
-    pub pad: [u8; 2],
+    pub pad: u8,
     /// How far the bytes of a direction that carries TLS are copied, from its first one on; 0: not at all.
     pub hellos: [u16; 2],
 }

@@ -137,6 +137,26 @@ pub fn kretprobe_tcp_received(ctx: RetProbeContext) -> u32 {
     0
 }
 
+/// The return of what sends through kernel TLS: `tls_sw_sendmsg`, `tls_sw_sendpage` and their like, which have the
+/// arguments of `tcp_sendmsg` and `tcp_sendpage`.
+#[kretprobe]
+pub fn kretprobe_tls_sent(ctx: RetProbeContext) -> u32 {
+    if let Some(call) = leave() {
+        message::tls_sent(call.sock, call.message, call.asked, ctx.ret(), call.start_ns);
+    }
+    0
+}
+
+/// The return of what receives through kernel TLS: `tls_sw_recvmsg` and `tls_sw_splice_read`, which have the arguments of
+/// `tcp_recvmsg` and `tcp_splice_read`.
+#[kretprobe]
+pub fn kretprobe_tls_received(ctx: RetProbeContext) -> u32 {
+    if let Some(call) = leave() {
+        message::tls_received(call.sock, call.message, call.asked, call.flags, ctx.ret());
+    }
+    0
+}
+
 /// The return of what sends on a Unix socket.
 #[kretprobe]
 pub fn kretprobe_unix_sent(ctx: RetProbeContext) -> u32 {

@@ -9,6 +9,7 @@ use crate::{
     filter::seen,
     kernel,
     maps::{CONNS, ESTABLISHED, TWICE, constant},
+    tls::KTLS_OWN,
 };
 
 const TCP_ESTABLISHED: u32 = 1;
@@ -132,6 +133,9 @@ pub fn closed(sock: u64, kind: Kind) {
         let how = if kernel::is_exiting() { close::EXITED } else { close::CLOSED };
         let path = if kind == Kind::Tcp { kernel::path(sock) } else { kernel::NO_PATH };
         conn::end_with(conn, how, 0, current(), &path);
+        if conn.ktls & KTLS_OWN != 0 {
+            conn::conn_part(conn.other, sock);
+        }
         let _ = CONNS.remove(sock);
     }
 }
@@ -141,7 +145,7 @@ pub fn closed(sock: u64, kind: Kind) {
 pub fn arrived(sock: u64) {
     if let Some(conn) = conn::get(sock)
         && conn.arrived_ns == 0
-        && (conn.class != class::OPAQUE || conn.other != 0)
+        && (conn.class != class::OPAQUE || conn.other != 0 || conn.ktls != 0)
     {
         // SAFETY: a helper without pointers.
         conn.arrived_ns = unsafe { bpf_ktime_get_boot_ns() };

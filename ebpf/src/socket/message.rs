@@ -8,7 +8,7 @@ use crate::{
     conn::{self, Conn, class, flag},
     filter::ports_pass,
     kernel,
-    tls::layer,
+    tls::{self, layer},
     walk::{Moved, Source, walk},
 };
 
@@ -42,6 +42,50 @@ pub fn sent(sock: u64, kind: Kind, message: u64, asked: u64, result: i32, start_
     let Some(conn) = connection_or_found(sock, kind, pid_tgid) else { return };
     let start_ns = if start_ns == 0 { conn.sending_ns } else { start_ns };
     moved(sock, conn, direction::OUT, message, asked, result, start_ns, pid_tgid);
+}
+
+/// A sending call of kernel TLS returned: see [`sent`].
+#[inline(always)]
+pub fn tls_sent(sock: u64, message: u64, asked: u64, result: i32, start_ns: u64) {
+    let pid_tgid = current();
+    if result <= 0 {
+        return over(sock, result, false, pid_tgid);
+    }
+    let Some(conn) = connection_or_found(sock, Kind::Tcp, pid_tgid) else { return };
+    tls_moved(sock, conn, direction::OUT, message, asked, result, start_ns, pid_tgid);
+}
+
+/// A receiving call of kernel TLS returned: see [`received`].
+#[inline(always)]
+pub fn tls_received(sock: u64, message: u64, asked: u64, flags: u64, result: i32) {
+    if !takes(flags) {
+        return;
+    }
+    let pid_tgid = current();
+    if result <= 0 {
+        return over(sock, result, asked != 0, pid_tgid);
+    }
+    let Some(conn) = connection_or_found(sock, Kind::Tcp, pid_tgid) else { return };
+    tls_moved(sock, conn, direction::IN, message, asked, result, 0, pid_tgid);
+}
+
+/// What the kernel's functions of TLS move is plaintext, unless it is a record that is no data.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "as of `moved`")]
+fn tls_moved(
+    sock: u64,
+    conn: &mut Conn,
+    direction: u8,
+    message: u64,
+    asked: u64,
+    result: i32,
+    start_ns: u64,
+    pid_tgid: u64,
+) {
+    tls::begin_ktls(conn, u32::from(direction));
+    if message == 0 || tls::ktls_control_of(message, u32::from(direction)) == 0 {
+        moved(sock, conn, direction, message, asked, result, start_ns, pid_tgid);
+    }
 }
 
 /// Whether a receiving call takes bytes off the socket's stream.
@@ -84,7 +128,7 @@ fn moved(
     let arrived_ns = if direction == direction::IN { core::mem::take(&mut conn.arrived_ns) } else { 0 };
     let index = usize::from(direction & 1);
     let is_hello = u64::from(conn.hellos[index]) > conn.ways[index].pos;
-    let ignored = conn.class == class::OPAQUE && conn.tls != layer::CARRIER && !is_hello;
+    let ignored = conn.class == class::OPAQUE && conn.tls != layer::CARRIER && conn.ktls == 0 && !is_hello;
     let source = if message == 0 || ignored { Source::nowhere() } else { kernel::source(message, asked) };
     walk(&Moved { key: sock, direction, len: result.cast_unsigned(), start_ns, arrived_ns, pid_tgid }, conn, &source);
 }
@@ -97,7 +141,7 @@ fn over(sock: u64, result: i32, is_end: bool, pid_tgid: u64) {
         ECONNRESET | EPIPE | ETIMEDOUT => close::ERROR,
         _ => return,
     };
-    if let Some(conn) = connection(sock, pid_tgid)
+    if let Some(conn) = connection(sock, pid_tgid).and_then(tls::speaker)
         && conn.flags & flag::ENDED == 0
     {
         conn.flags |= flag::ENDED;

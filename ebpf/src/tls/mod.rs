@@ -6,6 +6,7 @@
 
 mod carrier;
 mod golang;
+mod ktls;
 mod library;
 
 use aya_ebpf::{
@@ -14,7 +15,10 @@ use aya_ebpf::{
 };
 use netspan_ebpf::{close, counter, direction, family, known, origin, role};
 
-pub use self::carrier::{carried, is_record, wants_carrier};
+pub use self::{
+    carrier::{bind, carried, is_record, refresh, wants_carrier},
+    ktls::{CIPHERTEXT, KTLS_OWN, begin_ktls, ktls_carrier, ktls_control, ktls_control_of, speaker},
+};
 use crate::{
     conn::{self, Conn, flag},
     emit::count,
@@ -101,7 +105,7 @@ fn open(tgid: u32, pointer: u64, origin: u8, role: u8) -> Option<(u64, &'static 
     conn::get(key).map(|conn| (key, conn))
 }
 
-/// See [`open`]. Global: the verifier checks it once per program.
+/// See [`open`]. A session that no library knows has no pointer (0). Global: the verifier checks it once per program.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tls_open(tgid: u32, pointer: u64, origin: u32, role: u32) -> u64 {
@@ -109,7 +113,7 @@ pub extern "C" fn tls_open(tgid: u32, pointer: u64, origin: u32, role: u32) -> u
     let Some((key, conn)) = made else { return 0 };
     conn.tls = layer::SESSION;
     conn.known = known::SOCKET;
-    if SESSIONS.insert(SessionKey::new(tgid, pointer), key, 0).is_err() {
+    if pointer != 0 && SESSIONS.insert(SessionKey::new(tgid, pointer), key, 0).is_err() {
         count(counter::SESSION_FULL, 1);
         return 0;
     }
@@ -128,6 +132,13 @@ fn free(pid_tgid: u64, pointer: u64) {
         }
         conn::forget(key, conn);
     }
+}
+
+/// The session that the thread is in a library's call about, or 0.
+#[inline(always)]
+pub fn calling(pid_tgid: u64) -> u64 {
+    // SAFETY: the value is copied at once.
+    unsafe { TLS_CALLS.get(pid_tgid) }.map_or(0, |call| call.session)
 }
 
 /// The thread, if its process is seen.

@@ -12,6 +12,7 @@ mod body;
 mod frame;
 mod head;
 mod hello;
+mod ktls;
 
 use core::arch::asm;
 
@@ -35,6 +36,7 @@ use self::{
     frame::{NONE, walk_frames},
     head::walk_lines,
     hello::walk_hello,
+    ktls::walk_session,
 };
 
 /// What the next byte of a direction is.
@@ -201,9 +203,10 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
         let pos = conn.ways[index].pos;
         conn.ways[index].pos = pos + u64::from(moved.len);
         let is_hello = u64::from(conn.hellos[index]) > pos;
+        let is_ktls = conn.ktls != 0;
         let wants_session = wants_carrier(moved, conn);
-        if is_hello || wants_session {
-            carry(moved, source, pos, is_hello, wants_session);
+        if is_hello || wants_session || is_ktls {
+            carry(moved, source, pos, is_hello, wants_session, is_ktls);
         }
         return;
     }
@@ -259,14 +262,18 @@ fn enter(work: &mut Work, moved: &Moved, slot: u32, pos: u64) {
     work.slot = slot;
 }
 
-/// A call on a socket that carries TLS: looks for its session, and copies the hello, in a cell as a walk does.
+/// A call on a socket that carries TLS: looks for its session, and copies the hello, in a cell as a walk does. Where the
+/// kernel encrypts, what was moved is the session's plaintext.
 #[inline(always)]
-fn carry(moved: &Moved, source: &Source, pos: u64, is_hello: bool, wants_session: bool) {
+fn carry(moved: &Moved, source: &Source, pos: u64, is_hello: bool, wants_session: bool, is_ktls: bool) {
     let Some(mut cell) = Cell::take() else { return };
     let slot = cell.slot();
     let work = &mut cell.work;
     enter(work, moved, slot, pos);
     place(work, moved.len, source);
+    if is_ktls && walk_session(slot) {
+        return;
+    }
     if wants_session {
         carried(slot);
     }
