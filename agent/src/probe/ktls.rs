@@ -11,16 +11,19 @@ use super::{Hook, HookState, btf::Btf, defined::DefinedProbes, reason};
 /// The module.
 const MODULE: &str = "tls";
 
-/// A function, and the programs for its entry and its return. All have the arguments of TCP's function of that name.
-const FUNCTIONS: [(&str, &str, &str); 6] = [
-    ("tls_sw_sendmsg", "kprobe_tcp_sendmsg", "kretprobe_tls_sent"),
-    ("tls_sw_recvmsg", "kprobe_tcp_recvmsg", "kretprobe_tls_received"),
-    ("tls_sw_splice_read", "kprobe_pages", "kretprobe_tls_received"),
+/// The program for the returns of all of them.
+const RETURN: &str = "kretprobe_tls";
+
+/// A function, and the program for its entry. All have the arguments of TCP's function of that name.
+const FUNCTIONS: [(&str, &str); 6] = [
+    ("tls_sw_sendmsg", "kprobe_tls_sendmsg"),
+    ("tls_sw_recvmsg", "kprobe_tcp_recvmsg"),
+    ("tls_sw_splice_read", "kprobe_pages"),
     // Where the network card encrypts.
-    ("tls_device_sendmsg", "kprobe_tcp_sendmsg", "kretprobe_tls_sent"),
+    ("tls_device_sendmsg", "kprobe_tls_sendmsg"),
     // Before 6.5.
-    ("tls_sw_sendpage", "kprobe_tcp_sendpage", "kretprobe_tls_sent"),
-    ("tls_device_sendpage", "kprobe_tcp_sendpage", "kretprobe_tls_sent"),
+    ("tls_sw_sendpage", "kprobe_tls_sendpage"),
+    ("tls_device_sendpage", "kprobe_tls_sendpage"),
 ];
 
 /// Attaches what there is. Everything else works without.
@@ -29,14 +32,14 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, probes: &mut DefinedProbes) -> Vec<Hoo
     let has_pages = btf.parameters("tcp_sendpage").is_some();
     let state = if in_kernel || is_loaded() { HookState::Attached } else { HookState::Waiting };
     let mut hooks = Vec::new();
-    for (function, entry, back) in FUNCTIONS {
+    for (function, entry) in FUNCTIONS {
         if function.ends_with("sendpage") && !has_pages {
-            hooks.push(hook(ebpf, back, function, HookState::Absent));
+            hooks.push(Hook { program: RETURN, target: function.into(), verified: None, state: HookState::Absent });
             continue;
         }
         let place = if in_kernel { function.to_owned() } else { format!("{MODULE}:{function}") };
         // The return first: without an entry it is nothing, while an entry alone would count its return as missed.
-        for (program, kind) in [(back, "kretprobe"), (entry, "kprobe")] {
+        for (program, kind) in [(RETURN, "kretprobe"), (entry, "kprobe")] {
             let attached = try_attach(ebpf, probes, program, kind, &place);
             let state = attached.map_or_else(HookState::Failed, |()| state.clone());
             hooks.push(hook(ebpf, program, &format!("{kind}:{function}"), state));
@@ -57,8 +60,7 @@ fn try_attach(
     if program.fd().is_err() {
         program.load().map_err(|e| reason(&e))?;
     }
-    let attached =
-        if kind == "kprobe" { probes.attach_entry(program, place) } else { probes.attach(program, place) };
+    let attached = if kind == "kprobe" { probes.attach_entry(program, place) } else { probes.attach(program, place) };
     attached.map_err(|e| e.to_string())
 }
 

@@ -99,6 +99,20 @@ pub fn kprobe_tcp_sendpage(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// `tls_sw_sendmsg(sk, msg, size)`
+#[kprobe]
+pub fn kprobe_tls_sendmsg(ctx: ProbeContext) -> u32 {
+    enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 2), super::SENDS);
+    0
+}
+
+/// `tls_sw_sendpage(sk, page, offset, size, flags)`
+#[kprobe]
+pub fn kprobe_tls_sendpage(ctx: ProbeContext) -> u32 {
+    enter(arg(&ctx, 0), 0, arg(&ctx, 3), super::SENDS);
+    0
+}
+
 /// `tcp_splice_read(sock, ppos, pipe, len, flags)`, and `unix_stream_splice_read` and `unix_stream_sendpage`, which have
 /// the socket and the length in the same places.
 #[kprobe]
@@ -137,22 +151,12 @@ pub fn kretprobe_tcp_received(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// The return of what sends through kernel TLS: `tls_sw_sendmsg`, `tls_sw_sendpage` and their like, which have the
-/// arguments of `tcp_sendmsg` and `tcp_sendpage`.
+/// The return of `tls_sw_sendmsg`, `tls_sw_recvmsg` and their like: one program for both directions, because the verifier
+/// takes its time for each that walks.
 #[kretprobe]
-pub fn kretprobe_tls_sent(ctx: RetProbeContext) -> u32 {
+pub fn kretprobe_tls(ctx: RetProbeContext) -> u32 {
     if let Some(call) = leave() {
-        message::tls_sent(call.sock, call.message, call.asked, ctx.ret(), call.start_ns);
-    }
-    0
-}
-
-/// The return of what receives through kernel TLS: `tls_sw_recvmsg` and `tls_sw_splice_read`, which have the arguments of
-/// `tcp_recvmsg` and `tcp_splice_read`.
-#[kretprobe]
-pub fn kretprobe_tls_received(ctx: RetProbeContext) -> u32 {
-    if let Some(call) = leave() {
-        message::tls_received(call.sock, call.message, call.asked, call.flags, ctx.ret());
+        message::moved_by_tls(&call, ctx.ret());
     }
     0
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use netspan_ebpf::{close, direction};
 
-use super::{Kind, connection, connection_or_found, current};
+use super::{Kind, SENDS, SocketCall, connection, connection_or_found, current};
 use crate::{
     conn::{self, Conn, class, flag},
     filter::ports_pass,
@@ -44,46 +44,19 @@ pub fn sent(sock: u64, kind: Kind, message: u64, asked: u64, result: i32, start_
     moved(sock, conn, direction::OUT, message, asked, result, start_ns, pid_tgid);
 }
 
-/// A sending call of kernel TLS returned: see [`sent`].
+/// A call of kernel TLS returned: what it moved is plaintext, unless it is a record that is no data.
 #[inline(always)]
-pub fn tls_sent(sock: u64, message: u64, asked: u64, result: i32, start_ns: u64) {
+pub fn moved_by_tls(call: &SocketCall, result: i32) {
+    let &SocketCall { start_ns, sock, message, asked, flags } = call;
     let pid_tgid = current();
+    let direction = if flags & SENDS == 0 { direction::IN } else { direction::OUT };
     if result <= 0 {
-        return over(sock, result, false, pid_tgid);
+        return over(sock, result, direction == direction::IN && asked != 0, pid_tgid);
     }
     let Some(conn) = connection_or_found(sock, Kind::Tcp, pid_tgid) else { return };
-    tls_moved(sock, conn, direction::OUT, message, asked, result, start_ns, pid_tgid);
-}
-
-/// A receiving call of kernel TLS returned: see [`received`].
-#[inline(always)]
-pub fn tls_received(sock: u64, message: u64, asked: u64, flags: u64, result: i32) {
-    if !takes(flags) {
-        return;
-    }
-    let pid_tgid = current();
-    if result <= 0 {
-        return over(sock, result, asked != 0, pid_tgid);
-    }
-    let Some(conn) = connection_or_found(sock, Kind::Tcp, pid_tgid) else { return };
-    tls_moved(sock, conn, direction::IN, message, asked, result, 0, pid_tgid);
-}
-
-/// What the kernel's functions of TLS move is plaintext, unless it is a record that is no data.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "as of `moved`")]
-fn tls_moved(
-    sock: u64,
-    conn: &mut Conn,
-    direction: u8,
-    message: u64,
-    asked: u64,
-    result: i32,
-    start_ns: u64,
-    pid_tgid: u64,
-) {
     tls::begin_ktls(conn, u32::from(direction));
     if message == 0 || tls::ktls_control_of(message, u32::from(direction)) == 0 {
+        let start_ns = if direction == direction::OUT { start_ns } else { 0 };
         moved(sock, conn, direction, message, asked, result, start_ns, pid_tgid);
     }
 }

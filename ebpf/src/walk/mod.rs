@@ -33,7 +33,7 @@ pub use self::begin::may_begin;
 use self::{
     begin::{NOTHING, begin, looks_like},
     body::chunk,
-    frame::{NONE, walk_frames},
+    frame::{NONE, pass_unseen, walk_frames},
     head::walk_lines,
     hello::walk_hello,
     ktls::walk_session,
@@ -430,6 +430,11 @@ pub extern "C" fn walk_step(slot: u32) -> u32 {
         return DONE;
     }
     if work.segment == 0 {
+        if work.way.mode == mode::MESSAGE && work.iov_left == 0 {
+            // Sent from a file.
+            pass_unseen(work);
+            return ON;
+        }
         let state = next_segment(work, rest);
         if state != ON || work.segment == 0 {
             return state;
