@@ -9,9 +9,14 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use toolchain::Toolchain;
 
+#[path = "build/lean.rs"]
+mod lean;
 #[path = "../xtask/src/toolchain.rs"]
 #[expect(dead_code, reason = "`xtask` uses the rest of it")]
 mod toolchain;
+
+/// If this variable is set, the object keeps the lines of source code: the verifier's log shows them where it refuses a program.
+const KEEP_LINES: &str = "NETSPAN_KEEP_LINES";
 
 fn main() {
     if let Err(error) = build() {
@@ -24,13 +29,18 @@ fn build() -> Result<()> {
     let manifest_dir = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?);
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
     let root = manifest_dir.parent().context("the agent lies in the workspace")?;
-    for path in ["ebpf/src", "ebpf/Cargo.toml", "Cargo.lock", "xtask/src/toolchain.rs", "agent/build.rs"] {
+    for path in ["ebpf/src", "ebpf/Cargo.toml", "Cargo.lock", "xtask/src/toolchain.rs", "agent/build.rs", "agent/build"]
+    {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     let object = build_probes(&toolchain::find(root)?, &target_dir(&out_dir))?;
+    println!("cargo::rerun-if-env-changed={KEEP_LINES}");
     // A copy, because the next build of another profile overwrites the original while this one may be being read.
     let copy = out_dir.join(toolchain::PROBES);
-    fs::copy(&object, &copy).with_context(|| format!("can't copy {} to {}", object.display(), copy.display()))?;
+    let read = fs::read(&object).with_context(|| format!("can't read {}", object.display()))?;
+    let lines = env::var_os(KEEP_LINES).is_some();
+    let kept = if lines { read } else { lean::lean(&read)? };
+    fs::write(&copy, kept).with_context(|| format!("can't write {}", copy.display()))?;
     println!("cargo::rustc-env=NETSPAN_PROBES={}", copy.display());
     Ok(())
 }

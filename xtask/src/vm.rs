@@ -14,13 +14,19 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 pub use self::kernel::{Source, parse};
-use self::{accel::Wish, initramfs::Guest, machine::Machine};
+use self::{
+    accel::{Accel, Wish},
+    initramfs::Guest,
+    kernel::Kernel,
+    machine::Machine,
+};
 use crate::{
     build::{self, Profile},
     command,
@@ -33,6 +39,9 @@ const DEFAULT_JOBS: [&str; 2] = ["tests/vm/job.sh", "xtask/src/vm/boots.sh"];
 
 /// Seconds that a job may take: on a busy host emulation takes several times as long as on an idle one.
 const DEFAULT_LIMIT: u64 = 1200;
+
+/// Guests that run at one time: much of a job keeps one processor busy, or waits.
+const GUESTS_AT_ONCE: usize = 2;
 
 /// Which kernels, and what to do under them.
 #[derive(Debug, clap::Args)]
@@ -129,13 +138,30 @@ pub fn verdicts(root: &Path, options: &Options) -> Result<Vec<(&'static str, boo
         prepare(&build::directory(root, options.profile()))?;
     }
     let kernels = if options.all { kernel::ALL.iter().collect() } else { options.kernels.clone() };
+    let prepared: Vec<_> =
+        kernels.iter().map(|source| (source.version, prepared(root, source, &job, options))).collect();
     let mut verdicts = vec![];
-    for source in kernels {
-        let verdict = under(root, source, &job, options);
-        if let Err(error) = &verdict {
-            note(&format!("kernel {}: {error:#}", source.version));
-        }
-        verdicts.push((source.version, verdict.is_ok()));
+    for some in prepared.chunks(GUESTS_AT_ONCE) {
+        thread::scope(|scope| {
+            let guests: Vec<_> = some
+                .iter()
+                .map(|(version, prepared)| {
+                    let job = &job;
+                    let run = move || match prepared {
+                        Ok(guest) => guest.run(job, options).map_err(|error| format!("{error:#}")),
+                        Err(error) => Err(format!("{error:#}")),
+                    };
+                    (*version, scope.spawn(run))
+                })
+                .collect();
+            for (version, guest) in guests {
+                let verdict = guest.join().unwrap_or_else(|_| Err("what ran it panicked".to_owned()));
+                if let Err(error) = &verdict {
+                    note(&format!("kernel {version}: {error}"));
+                }
+                verdicts.push((version, verdict.is_ok()));
+            }
+        });
     }
     for (version, passed) in &verdicts {
         note(&format!("kernel {version}: {}", if *passed { "passed" } else { "FAILED" }));
@@ -151,7 +177,17 @@ fn prepare(binaries: &Path) -> Result<()> {
     Ok(())
 }
 
-fn under(root: &Path, source: &Source, job: &Path, options: &Options) -> Result<()> {
+/// A guest that can be started.
+#[derive(Debug)]
+struct Prepared {
+    version: &'static str,
+    directory: PathBuf,
+    kernel: Kernel,
+    initrd: PathBuf,
+    accel: Accel,
+}
+
+fn prepared(root: &Path, source: &Source, job: &Path, options: &Options) -> Result<Prepared> {
     let version = source.version;
     let directory = build::target(root).join("vm").join(version);
     let kernel = kernel::fetch(source, &directory)?;
@@ -163,21 +199,30 @@ fn under(root: &Path, source: &Source, job: &Path, options: &Options) -> Result<
     let bytes = initramfs::write(&guest, &initrd)?;
     step.done(&format!("{} KiB", bytes / 1024));
 
-    let accel = if options.icount { accel::Accel::Counting } else { accel::choose(options.accel, &kernel, root)? };
-    let machine = Machine { kernel: &kernel, initrd: &initrd, accel, memory: options.memory, append: &options.append };
-    let step = Step::begin(format!("kernel {version}: boot ({accel})"));
-    let mut running = machine.start(&directory.join("console"))?;
-    running.boot().with_context(|| format!("release {} did not boot", kernel.release))?;
-    step.done(&kernel.release);
+    let accel = if options.icount { Accel::Counting } else { accel::choose(options.accel, &kernel, root)? };
+    Ok(Prepared { version, directory, kernel, initrd, accel })
+}
 
-    let step = Step::begin(format!("kernel {version}: {}", job.display()));
-    let limit = Duration::from_secs(options.limit);
-    let code = running.job(limit, |line| println!("[{version}] {line}"))?;
-    step.done(&format!("exit code {code}"));
-    if code != 0 {
-        bail!("the job's exit code is {code}; all that was printed is in {}", directory.join("console").display());
+impl Prepared {
+    /// Boots, and runs the job.
+    fn run(&self, job: &Path, options: &Options) -> Result<()> {
+        let Self { version, directory, kernel, initrd, accel } = self;
+        let console = directory.join("console");
+        let machine = Machine { kernel, initrd, accel: *accel, memory: options.memory, append: &options.append };
+        let step = Step::begin(format!("kernel {version}: boot ({accel})"));
+        let mut running = machine.start(version, &console)?;
+        running.boot().with_context(|| format!("release {} did not boot", kernel.release))?;
+        step.done(&kernel.release);
+
+        let step = Step::begin(format!("kernel {version}: {}", job.display()));
+        let limit = Duration::from_secs(options.limit);
+        let code = running.job(limit, |line| println!("[{version}] {line}"))?;
+        step.done(&format!("exit code {code}"));
+        if code != 0 {
+            bail!("the job's exit code is {code}; all that was printed is in {}", console.display());
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The job's absolute path.

@@ -12,6 +12,7 @@ mod kernel;
 mod ktls;
 mod layout;
 mod lockdown;
+mod memory;
 mod missed;
 mod object;
 mod perf;

@@ -98,6 +98,6 @@ fn boots_under_kvm(kernel: &Kernel, directory: &Path) -> bool {
     let initrd: PathBuf = directory.join("kvm-initrd");
     let machine = Machine { kernel, initrd: &initrd, accel: Accel::Kvm, memory: 512, append: "" };
     initramfs::write_probe(PROBE_WORD, &initrd)
-        .and_then(|_| machine.start(&directory.join("kvm-console"))?.says(PROBE_WORD, PROBE_LIMIT))
+        .and_then(|_| machine.start("trial", &directory.join("kvm-console"))?.says(PROBE_WORD, PROBE_LIMIT))
         .is_ok()
 }

@@ -59,9 +59,10 @@ pub struct Running {
 }
 
 impl Machine<'_> {
-    /// Starts it. Everything that it prints is also written to the file `console`.
-    pub fn start(&self, console: &Path) -> Result<Running> {
-        let socket = format!("netspan-vm-{}", std::process::id());
+    /// Starts it under a name that no other machine of ours has at the time. Everything that it prints is also written to the
+    /// file `console`.
+    pub fn start(&self, name: &str, console: &Path) -> Result<Running> {
+        let socket = format!("netspan-vm-{}-{name}", std::process::id());
         // Listening before either program starts: qemu needs not wait for virtiofsd. The name is abstract: no file stays.
         let listener = SocketAddr::from_abstract_name(&socket)
             .and_then(|address| UnixListener::bind_addr(&address))

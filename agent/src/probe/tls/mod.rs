@@ -33,6 +33,7 @@ use self::{
     attach::{Attached, Attacher},
     mappings::{Mappings, News},
 };
+use super::memory;
 use crate::tls::{
     Function, Library, Refusal, analyse,
     cache::{Cache, FileKey, Outcome},
@@ -128,6 +129,7 @@ impl Watch {
                 watcher.expect();
                 watcher.publish();
                 let _ = ready.send(());
+                memory::give_back();
                 watcher.run(mappings, &ring, &receiver);
             })
             .map_err(|e| e.to_string())?;
@@ -206,6 +208,7 @@ impl Drop for Watcher {
 impl Watcher {
     fn run(&mut self, mut mappings: Mappings, bell: &OwnedFd, orders: &mpsc::Receiver<Order>) {
         loop {
+            let analysed = self.counts.analysed;
             let mut news = Vec::new();
             mappings.take(|told| news.push(told));
             for told in news {
@@ -217,6 +220,9 @@ impl Watcher {
                     Order::Report(pid, to) => drop(to.send(self.report(pid))),
                     Order::Stop => return,
                 }
+            }
+            if self.counts.analysed > analysed {
+                memory::give_back();
             }
             self.publish();
             if let Err(error) = mappings.wait(bell, None) {

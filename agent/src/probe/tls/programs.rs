@@ -14,7 +14,7 @@ use aya::Ebpf;
 
 use super::{attach, uprobe::Way};
 use crate::probe::{
-    bpf,
+    bpf, memory,
     relocated::{As, Relocated},
 };
 
@@ -54,6 +54,7 @@ impl Shared {
                 log::debug!("program {name}: {why}");
             }
         }
+        memory::give_back();
     }
 }
 
