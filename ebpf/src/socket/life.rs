@@ -8,7 +8,7 @@ use crate::{
     conn::{self, class, flag},
     filter::seen,
     kernel,
-    maps::{CONNS, ESTABLISHED, TWICE, constant},
+    maps::{CONNS, ESTABLISHED, SOCKS, TWICE, constant},
     tls::KTLS_OWN,
 };
 
@@ -144,6 +144,8 @@ pub fn shut(sock: u64) {
 /// The last descriptor of a socket is closed.
 #[inline(always)]
 pub fn closed(sock: u64, kind: Kind) {
+    // The next socket at this address is not this one that gave way.
+    let _ = SOCKS.remove(sock);
     if let Some(conn) = conn::get(sock) {
         let how = if kernel::is_exiting() { close::EXITED } else { close::CLOSED };
         let path = if kind == Kind::Tcp { kernel::path(sock) } else { kernel::NO_PATH };
