@@ -14,7 +14,11 @@
 
 use netspan_ebpf::{direction, origin};
 
-use super::{bind, calling, layer, refresh, tls_open};
+use super::{
+    calling,
+    carrier::{bind, refresh},
+    layer, tls_open,
+};
 use crate::{
     conn::{self, Conn, class, conn_part},
     kernel,

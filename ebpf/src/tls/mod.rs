@@ -16,7 +16,7 @@ use aya_ebpf::{
 use netspan_ebpf::{close, counter, direction, family, known, origin, role};
 
 pub use self::{
-    carrier::{bind, carried, is_record, refresh, wants_carrier},
+    carrier::{carried, is_record, wants_carrier},
     ktls::{CIPHERTEXT, KTLS_OWN, begin_ktls, ktls_carrier, ktls_control, ktls_control_of, speaker},
 };
 use crate::{
