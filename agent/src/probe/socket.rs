@@ -2,7 +2,7 @@
 //!
 //! Each function of the kernel is hooked by a trampoline (`fentry`, `fexit`) where that attaches, else by a kprobe; the
 //! other way about where the kernel may skip what is on trampolines. What did not attach, and why, stays in the list of
-//! hooks.
+//! hooks. The functions of kernel TLS are [`ktls`]'s.
 
 use aya::{
     Ebpf, EbpfLoader,

@@ -1,5 +1,5 @@
-//! Hooks of the family as kprobes and kretprobes, for kernels without trampolines. A return is told without the
-//! arguments, so that the entry keeps them.
+//! Hooks of the family as kprobes and kretprobes, for kernels without trampolines, and for the functions of kernel TLS
+//! everywhere. A return is told without the arguments, so that the entry keeps them.
 
 use aya_ebpf::{
     helpers::bpf_ktime_get_boot_ns,

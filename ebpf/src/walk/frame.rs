@@ -282,7 +282,7 @@ fn in_data(work: &mut Work) {
     skip(work, passed, next);
 }
 
-/// A call that shows none of its bytes goes on within a `DATA` frame: whether messages begin in it is not known.
+/// A call that shows none of its bytes (`sendfile`) goes on within a `DATA` frame: whether messages begin in it is not known.
 #[inline(always)]
 pub fn pass_unseen(work: &mut Work) {
     let rest = work.way.frame;
