@@ -2,7 +2,7 @@
 //! `tls`. A module's functions are on kprobes, whatever the others are on: the kernel takes these before the module is
 //! there, and its types are not needed.
 
-use std::fs;
+use std::{fs, io::ErrorKind};
 
 use aya::{Ebpf, programs::KProbe};
 
@@ -41,27 +41,37 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, probes: &mut DefinedProbes) -> Vec<Hoo
         // The return first: without an entry it is nothing, while an entry alone would count its return as missed.
         for (program, kind) in [(RETURN, "kretprobe"), (entry, "kprobe")] {
             let attached = try_attach(ebpf, probes, program, kind, &place);
-            let state = attached.map_or_else(HookState::Failed, |()| state.clone());
+            let state = attached.map_or_else(|why| why, |()| state.clone());
             hooks.push(hook(ebpf, program, &format!("{kind}:{function}"), state));
         }
     }
     hooks
 }
 
+/// Attaches a program, or says what the hook is instead.
 fn try_attach(
     ebpf: &mut Ebpf,
     probes: &mut DefinedProbes,
     program: &'static str,
     kind: &str,
     place: &str,
-) -> Result<(), String> {
-    let program: &mut KProbe =
-        ebpf.program_mut(program).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))?;
+) -> Result<(), HookState> {
+    let program = load(ebpf, program).map_err(HookState::Failed)?;
+    let attached = if kind == "kprobe" { probes.attach_entry(program, place) } else { probes.attach(program, place) };
+    attached.map_err(|e| match e.kind() {
+        // The module is there, and has no such function.
+        ErrorKind::NotFound => HookState::Absent,
+        _ => HookState::Failed(e.to_string()),
+    })
+}
+
+/// The program, loaded.
+fn load<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e KProbe, String> {
+    let program: &mut KProbe = ebpf.program_mut(name).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))?;
     if program.fd().is_err() {
         program.load().map_err(|e| reason(&e))?;
     }
-    let attached = if kind == "kprobe" { probes.attach_entry(program, place) } else { probes.attach(program, place) };
-    attached.map_err(|e| e.to_string())
+    Ok(program)
 }
 
 fn hook(ebpf: &Ebpf, program: &'static str, target: &str, state: HookState) -> Hook {
