@@ -43,6 +43,10 @@ pub const KERNEL_FAULT: u32 = 17;
 pub const RUN_MISSED: u32 = 18;
 /// Sessions of TLS that could not be remembered.
 pub const SESSION_FULL: u32 = 19;
+/// Records of rustls that were not read, because their socket was not found.
+pub const RECORD_UNTIED: u32 = 20;
+/// Records of rustls that are not laid out as netspan knows it.
+pub const RECORD_UNREAD: u32 = 21;
 /// How many counters there are.
 pub const COUNT: u32 = 24;
 /// Rows of counters; a counter's value is its sum over all rows and CPUs.

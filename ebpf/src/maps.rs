@@ -6,7 +6,13 @@ use aya_ebpf::{
 };
 use netspan_ebpf::{CGROUP_RULES_MAX, COMM_LEN, FdKey, FilterConfig, Layout, SCRATCH_CELLS, counter};
 
-use crate::{conn::Conn, scratch::Scratch, socket::SocketCall, syscall::Thread, tls::TlsCall};
+use crate::{
+    conn::Conn,
+    scratch::Scratch,
+    socket::SocketCall,
+    syscall::Thread,
+    tls::{Half, HalfName, Line, RustlsCall, SocketName, TlsCall},
+};
 
 /// Size of each ring before the agent sets it.
 const RING_BYTES: u32 = 1 << 20;
@@ -56,6 +62,27 @@ pub static TLS_CALLS: LruHashMap<u64, TlsCall> = LruHashMap::with_max_entries(16
 #[map]
 pub static CIPHERTEXTS: LruHashMap<CiphertextKey, u64> = LruHashMap::with_max_entries(8_192, 0);
 
+/// Halves of rustls' sessions by their address.
+#[map]
+pub static HALVES: LruHashMap<SessionKey, Half> = LruHashMap::with_max_entries(32_768, 0);
+/// Lines of rustls that send.
+#[map]
+pub static LINES: LruHashMap<HalfName, Line> = LruHashMap::with_max_entries(16_384, 0);
+/// What the next half will be that a thread makes.
+#[map]
+pub static NEXT_HALVES: LruHashMap<NextKey, Half> = LruHashMap::with_max_entries(4_096, 0);
+/// Calls of rustls that threads (by `pid_tgid`) are in.
+#[map]
+pub static RUSTLS_CALLS: LruHashMap<u64, RustlsCall> = LruHashMap::with_max_entries(8_192, 0);
+/// Records that lines encrypted while their socket was not known.
+#[map]
+pub static ENCRYPTED: LruHashMap<CiphertextKey, HalfName> = LruHashMap::with_max_entries(8_192, 0);
+/// Records that came from sockets of which it is not known who decrypts them.
+#[map]
+pub static RECEIVED: LruHashMap<CiphertextKey, SocketName> = LruHashMap::with_max_entries(8_192, 0);
+/// Processes that have used rustls.
+#[map]
+pub static RUSTLS_PROCESSES: LruHashMap<u32, u32> = LruHashMap::with_max_entries(4_096, 0);
 /// Programs that uprobes may go on with: none, ever. See `tls::keep_stack`.
 #[map]
 pub static NO_PROGRAMS: ProgramArray = ProgramArray::with_max_entries(1, 0);
@@ -124,7 +151,7 @@ impl SessionKey {
     }
 }
 
-/// Key of [`CIPHERTEXTS`].
+/// Key of [`CIPHERTEXTS`], [`ENCRYPTED`] and [`RECEIVED`].
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct CiphertextKey([u64; 2]);
@@ -134,6 +161,19 @@ impl CiphertextKey {
     #[inline(always)]
     pub fn new(tgid: u32, print: u64) -> Self {
         Self([u64::from(tgid), print])
+    }
+}
+
+/// Key of [`NEXT_HALVES`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct NextKey([u64; 2]);
+
+impl NextKey {
+    /// A thread (`pid_tgid`), and one of [`netspan_ebpf::direction`].
+    #[inline(always)]
+    pub fn new(pid_tgid: u64, direction: u8) -> Self {
+        Self([pid_tgid, u64::from(direction)])
     }
 }
 

@@ -13,6 +13,7 @@ mod late;
 mod nghttp;
 mod nginx;
 mod plan;
+pub mod reqwest;
 mod scenario;
 mod server;
 mod tools;

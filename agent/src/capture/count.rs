@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt};
 pub type KernelCounts = [u64; counter::COUNT as usize];
 
 /// Name and meaning of each of the kernel side's counters.
-const KERNEL: [(u32, &str, &str); 20] = [
+const KERNEL: [(u32, &str, &str); 22] = [
     (counter::EVENT_ATTEMPTED, "events_attempted", "events that a hook wanted to send"),
     (counter::EVENT_SUBMITTED, "events_submitted", "events put into a ring"),
     (counter::RING_FULL, "ring_full", "events lost because a ring was full"),
@@ -31,6 +31,8 @@ const KERNEL: [(u32, &str, &str); 20] = [
     (counter::KERNEL_FAULT, "kernel_faults", "reads of kernel memory that failed"),
     (counter::RUN_MISSED, "runs_missed", "runs of a program that the kernel skipped: it was running on that CPU"),
     (counter::SESSION_FULL, "sessions_full", "sessions of TLS that could not be remembered"),
+    (counter::RECORD_UNTIED, "records_untied", "records of rustls whose socket was not found"),
+    (counter::RECORD_UNREAD, "records_unread", "records of rustls that are not laid out as netspan knows it"),
 ];
 
 /// Where a hook gave up before it had an event: each time, one is lost that was never attempted otherwise.
@@ -172,7 +174,7 @@ mod tests {
     fn every_counter_of_the_kernel_side_has_a_name_of_its_own() {
         let mut indexes: Vec<u32> = KERNEL.iter().map(|(index, ..)| *index).collect();
         indexes.sort_unstable();
-        assert_eq!(indexes, (0..=counter::SESSION_FULL).collect::<Vec<u32>>());
+        assert_eq!(indexes, (0..=counter::RECORD_UNREAD).collect::<Vec<u32>>());
         let account = Account::new(&kernel(3, 2, 1), 2, 0);
         assert_eq!(account.counters["kernel"].len(), KERNEL.len());
         assert_eq!(account.get("kernel", "ring_full"), 1);

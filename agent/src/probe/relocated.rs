@@ -132,6 +132,11 @@ mod tests {
             ("tls_return", 2),
             ("go_write", 2),
             ("go_return", 2),
+            ("rustls_encrypt", 2),
+            ("rustls_encrypted", 2),
+            ("rustls_encrypter", 2),
+            ("rustls_decrypt", 2),
+            ("rustls_decrypted", 2),
         ] {
             let mut log = vec![0; (u32::MAX >> 8) as usize];
             let loaded = relocated.load(name, super::As { kind, attach_type: 0, attach_to: 0 }, Some(&mut log));

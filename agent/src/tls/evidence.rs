@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use memchr::memmem::Finder;
 
-use super::{Refusal, image::Image};
+use super::{Refusal, image::Image, rustls};
 
 /// Bytes of a text at most.
 const TEXT_MAX: usize = 64;
@@ -76,6 +76,8 @@ impl Evidence {
             Refusal::BoringSslStripped
         } else if self.libssl {
             Refusal::OpenSslStripped(self.openssl.clone())
+        } else if let Some(version) = self.rustls.as_ref().filter(|version| !rustls::is_read(Some(version))) {
+            Refusal::RustlsVersion(version.clone())
         } else if self.rustls.is_some() {
             Refusal::RustlsStripped(self.rustls.clone())
         } else if self.gnutls {

@@ -8,8 +8,8 @@ use super::{
     rustls,
 };
 
-/// Functions of one library in one file at most. More than a few copies each (rustls is compiled once per kind of
-/// connection) is no library's.
+/// Functions of one library in one file at most. More than a few copies each (rustls has one per kind of cipher) is no
+/// library's.
 const FUNCTIONS_MAX: usize = 256;
 
 /// Bytes of names in which a version is looked for while hooks are urgent.
@@ -123,13 +123,12 @@ impl Symbols {
 }
 
 fn analysis(image: &Image<'_>, library: Library, located: &[Located], version: Option<String>) -> Option<Analysis> {
+    if library == Library::Rustls && !rustls::is_read(version.as_deref()) {
+        return None;
+    }
     let mut hooks = Vec::new();
-    let all: Vec<_> = located.iter().map(|located| located.function).collect();
     for located in located {
         let function = located.function;
-        if rustls::is_replaced(function, &all, version.as_deref()) {
-            continue;
-        }
         let Some(offset) = image.code(located.address) else { continue };
         hooks.extend(function.moments().iter().map(|&moment| Hook { function, moment, offset }));
     }

@@ -33,8 +33,11 @@ pub enum Refusal {
     #[error("GnuTLS is linked into it and its symbols are stripped")]
     GnuTlsStripped,
     /// rustls is compiled in, but its functions can't be located.
-    #[error("rustls is compiled into it and its symbols are stripped or inlined{}", version(.0.as_deref()))]
+    #[error("rustls is compiled into it and its symbols are stripped{}", version(.0.as_deref()))]
     RustlsStripped(Option<String>),
+    /// rustls is compiled in, of a version whose messages are not known.
+    #[error("rustls {0} is compiled into it: 0.23 is read")]
+    RustlsVersion(String),
     /// Before 1.17 Go passes arguments on the stack.
     #[error("it is built by {0}, whose arguments are on the stack: Go 1.17 or later is needed")]
     GoTooOld(String),
@@ -56,7 +59,7 @@ impl Refusal {
             Self::OpenSslStripped(_) => Some(Library::OpenSsl),
             Self::BoringSslStripped => Some(Library::BoringSsl),
             Self::GnuTlsStripped => Some(Library::GnuTls),
-            Self::RustlsStripped(_) => Some(Library::Rustls),
+            Self::RustlsStripped(_) | Self::RustlsVersion(_) => Some(Library::Rustls),
             Self::GoTooOld(_) | Self::GoVersionUnknown | Self::GoLineTable(_) | Self::GoCode(_) => Some(Library::Go),
             Self::Unreadable(_)
             | Self::NotElf
@@ -71,7 +74,7 @@ impl Refusal {
     pub fn version(&self) -> Option<&str> {
         match self {
             Self::OpenSslStripped(version) | Self::RustlsStripped(version) => version.as_deref(),
-            Self::GoTooOld(version) => Some(version),
+            Self::RustlsVersion(version) | Self::GoTooOld(version) => Some(version),
             _ => None,
         }
     }

@@ -9,7 +9,6 @@ use crate::{
     filter::seen,
     kernel,
     maps::{CONNS, ESTABLISHED, SOCKS, TWICE, constant},
-    tls::KTLS_OWN,
 };
 
 const TCP_ESTABLISHED: u32 = 1;
@@ -150,7 +149,7 @@ pub fn closed(sock: u64, kind: Kind) {
         let how = if kernel::is_exiting() { close::EXITED } else { close::CLOSED };
         let path = if kind == Kind::Tcp { kernel::path(sock) } else { kernel::NO_PATH };
         conn::end_with(conn, how, 0, current(), &path);
-        if conn.ktls & KTLS_OWN != 0 {
+        if conn.other != 0 {
             conn::conn_part(conn.other, sock);
         }
         let _ = CONNS.remove(sock);

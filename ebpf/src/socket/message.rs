@@ -8,7 +8,7 @@ use crate::{
     conn::{self, Conn, class, flag},
     filter::ports_pass,
     kernel,
-    tls::{self, layer},
+    tls::{self, is_carrier},
     walk::{Moved, Source, walk},
 };
 
@@ -101,7 +101,8 @@ fn moved(
     let arrived_ns = if direction == direction::IN { core::mem::take(&mut conn.arrived_ns) } else { 0 };
     let index = usize::from(direction & 1);
     let is_hello = u64::from(conn.hellos[index]) > conn.ways[index].pos;
-    let ignored = conn.class == class::OPAQUE && conn.tls != layer::CARRIER && conn.ktls == 0 && !is_hello;
+    let is_looked_at = is_carrier(conn, direction) || conn.ktls != 0;
+    let ignored = conn.class == class::OPAQUE && !is_looked_at && !is_hello;
     let source = if message == 0 || ignored { Source::nowhere() } else { kernel::source(message, asked) };
     walk(&Moved { key: sock, direction, len: result.cast_unsigned(), start_ns, arrived_ns, pid_tgid }, conn, &source);
 }

@@ -1,14 +1,15 @@
 //! Which socket a session goes over. Three kinds of evidence, each of them exact:
 //!
 //! - the library uses the socket while the thread is in a call about the session;
-//! - the bytes that a call sends begin as those that the library encrypted for the session (memory BIOs);
+//! - the bytes that a call sends begin as those that the library encrypted for the session (memory BIOs; for rustls,
+//!   which has no descriptor either, see `rustls`);
 //! - the session holds the descriptor (Go, see `golang`).
 //!
 //! In each case the socket's bytes must be records of TLS, and a socket has one session.
 
-use netspan_ebpf::{counter, direction, known};
+use netspan_ebpf::{counter, direction, known, origin};
 
-use super::layer;
+use super::{layer, rustls};
 use crate::{
     conn::{Conn, flag, get},
     emit::count,
@@ -18,10 +19,10 @@ use crate::{
     walk::{Moved, load_lead},
 };
 
-/// Sending calls of a socket after which its session is not looked for any more.
+/// Sending calls of a socket after which its session is not looked for any more; and calls after which none of rustls is.
 const TRIES_MAX: u8 = 200;
 /// Bytes of ciphertext that are looked at.
-const LOOK: usize = 48;
+pub const LOOK: usize = 48;
 /// Bytes of them by which it is recognised: those of its first record that has something to tell, at most.
 const PRINT: usize = 40;
 /// Bytes of a record that changes ciphers, which may stand before that one.
@@ -41,23 +42,36 @@ pub fn is_record(lead: u64) -> bool {
 pub fn wants_carrier(moved: &Moved, conn: &mut Conn) -> bool {
     match conn.tls {
         layer::CARRIES => {
-            if moved.arrived_ns == 0 {
-                return false;
-            }
-            match get(conn.other) {
-                Some(session) if session.tgid == (moved.pid_tgid >> 32) as u32 => {
-                    if session.arrived_ns == 0 {
-                        session.arrived_ns = moved.arrived_ns;
+            if moved.arrived_ns != 0 {
+                match get(conn.other) {
+                    Some(session) if session.tgid == (moved.pid_tgid >> 32) as u32 => {
+                        if session.arrived_ns == 0 {
+                            session.arrived_ns = moved.arrived_ns;
+                        }
                     }
-                    false
+                    // A child goes on with its parent's session, or the session gave way to others.
+                    _ if conn.tries < TRIES_MAX => return true,
+                    _ => {}
                 }
-                // A child goes on with its parent's session, or the session gave way to others.
-                _ => conn.tries < TRIES_MAX,
             }
+            is_carrier(conn, moved.direction)
         }
-        layer::CARRIER => conn.tries < TRIES_MAX,
-        _ => false,
+        _ => is_carrier(conn, moved.direction),
     }
+}
+
+/// Whether bytes that are moved on a socket have to be looked at: they are TLS of which it is not known whose it is.
+#[inline(always)]
+pub fn is_carrier(conn: &Conn, direction: u8) -> bool {
+    let may_be_rustls = match conn.tls {
+        layer::CARRIER if conn.tries < TRIES_MAX => return true,
+        layer::CARRIES => conn.halves & rustls::RUSTLS != 0 && conn.halves & 1 << (direction & 1) == 0,
+        layer::CARRIER => true,
+        // Joined late, it may have been in the middle of a record, which is as long as several calls of rustls.
+        layer::NONE => conn.origin == origin::FOUND,
+        _ => false,
+    };
+    may_be_rustls && conn.looks < TRIES_MAX && rustls::uses_rustls(conn.tgid)
 }
 
 /// Looks for the session of the socket whose call is entered in a cell. Global: the verifier checks it once per program.
@@ -70,27 +84,33 @@ pub extern "C" fn carried(slot: u32) -> u32 {
         return 0;
     }
     let Some(conn) = get(key) else { return 0 };
+    let tgid = (pid_tgid >> 32) as u32;
     // A library may read a record's head alone: five bytes.
-    if !is_record(u64::from_le_bytes(*work.lead::<8>())) {
-        return 0;
-    }
+    let is_record = is_record(u64::from_le_bytes(*work.lead::<8>()));
     // SAFETY: the values are copied at once.
     unsafe {
-        if let Some(call) = TLS_CALLS.get(pid_tgid).copied()
-            && call.session != 0
-        {
-            bind(call.session, key, conn);
-            return 0;
+        if is_record && conn.halves & rustls::RUSTLS == 0 {
+            if let Some(call) = TLS_CALLS.get(pid_tgid).copied()
+                && call.session != 0
+            {
+                bind(call.session, key, conn);
+                return 0;
+            }
+            if direction == u32::from(direction::OUT)
+                && let Some(print) = print(work.lead::<LOOK>(), work.loaded())
+                && let Some(&session) = CIPHERTEXTS.get(CiphertextKey::new(tgid, print))
+            {
+                bind(session, key, conn);
+                return 0;
+            }
         }
-        if direction != u32::from(direction::OUT) {
-            return 0;
-        }
+    }
+    if is_record && direction == u32::from(direction::OUT) && conn.tries < TRIES_MAX {
         conn.tries += 1;
-        if let Some(print) = print(work.lead::<LOOK>(), work.loaded())
-            && let Some(&session) = CIPHERTEXTS.get(CiphertextKey::new((pid_tgid >> 32) as u32, print))
-        {
-            bind(session, key, conn);
-        }
+    }
+    if conn.looks < TRIES_MAX && rustls::uses_rustls(tgid) {
+        conn.looks += 1;
+        rustls::rustls_records(slot);
     }
     0
 }
@@ -111,9 +131,10 @@ pub fn ciphertext(pid_tgid: u64, session: u64, data: u64, len: u32) {
     }
 }
 
-/// A number that stands for the first record of ciphertext: what follows it in a buffer does not matter.
+/// A number that stands for the first record of ciphertext, by its length and its payload: what follows it in a buffer
+/// does not matter.
 #[inline(always)]
-fn print(bytes: &[u8; LOOK], len: u32) -> Option<u64> {
+pub fn print(bytes: &[u8; LOOK], len: u32) -> Option<u64> {
     let changes = bytes[0] == 0x14 && bytes[3] == 0 && bytes[4] == 1;
     // `first_chunk` of what is left: both are long enough.
     let (bytes, len): (&[u8; PRINT], u32) = if changes {
@@ -146,6 +167,7 @@ fn print(bytes: &[u8; LOOK], len: u32) -> Option<u64> {
             bytes[at + 6],
             bytes[at + 7],
         ]);
+        let part = if word == 0 { part >> 24 } else { part };
         print = (print ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         print ^= print >> 29;
         word += 1;

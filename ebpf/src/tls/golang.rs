@@ -15,6 +15,7 @@ use crate::{
     conn::{self, Conn},
     maps::FDS,
     user,
+    walk::Source,
 };
 
 /// Offset of `isClient` in `tls.Conn`.
@@ -121,7 +122,7 @@ pub fn go_write(ctx: ProbeContext) -> u32 {
             note(goroutine(&ctx, tgid), op::WRITE, key, buffer, 0);
         } else {
             // A slice is at most so long as a call's length here.
-            moved(key, direction::OUT, buffer, register::<RCX>(&ctx) as u32, 0);
+            moved(key, direction::OUT, &Source::buffer(buffer), register::<RCX>(&ctx) as u32, 0);
         }
     }
     0

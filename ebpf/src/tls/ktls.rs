@@ -17,7 +17,7 @@ use netspan_ebpf::{direction, origin};
 use super::{
     calling,
     carrier::{bind, refresh},
-    layer, tls_open,
+    layer, tls_make,
 };
 use crate::{
     conn::{self, Conn, class, conn_part},
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Bit of [`Conn::ktls`]: the socket's session is no library's. Bits 0 and 1 are the directions that the kernel encrypts.
-pub const KTLS_OWN: u8 = 4;
+const OWN: u8 = 4;
 /// Bit of [`Conn::ktls`]: one direction is ciphertext to us, so that there is no session.
 const HALF: u8 = 8;
 
@@ -55,7 +55,7 @@ pub fn begin_ktls(conn: &mut Conn, direction: u32) {
 /// The connection whose end a socket's end is: its session's, where that is no library's.
 #[inline(always)]
 pub fn speaker(conn: &'static mut Conn) -> Option<&'static mut Conn> {
-    if conn.ktls & KTLS_OWN == 0 { Some(conn) } else { conn::get(conn.other) }
+    if conn.ktls & OWN == 0 { Some(conn) } else { conn::get(conn.other) }
 }
 
 /// What is to be done with bytes that a call moved on a socket with kernel TLS: the session whose plaintext they are, or one
@@ -66,19 +66,19 @@ pub extern "C" fn ktls_carrier(key: u64, direction: u32, pid_tgid: u64, in_memor
     let Some(carrier) = conn::get(key) else { return 0 };
     let session = calling(pid_tgid);
     if carrier.ktls >> (direction & 1) & 1 == 0 {
-        if carrier.ktls & KTLS_OWN != 0 && session == 0 {
+        if carrier.ktls & OWN != 0 && session == 0 {
             // Without a word: what its exchanges were is not known.
             let _ = CONNS.remove(carrier.other);
             carrier.other = 0;
             carrier.tls = layer::CARRIER;
-            carrier.ktls = carrier.ktls & !KTLS_OWN | HALF;
+            carrier.ktls = carrier.ktls & !OWN | HALF;
         }
         return CIPHERTEXT;
     }
     if session != 0 {
         if carrier.other != session {
-            if carrier.ktls & KTLS_OWN != 0 {
-                carrier.ktls &= !KTLS_OWN;
+            if carrier.ktls & OWN != 0 {
+                carrier.ktls &= !OWN;
                 conn_part(carrier.other, key);
             }
             bind(session, key, carrier);
@@ -90,18 +90,18 @@ pub extern "C" fn ktls_carrier(key: u64, direction: u32, pid_tgid: u64, in_memor
     }
     let tgid = (pid_tgid >> 32) as u32;
     if conn::get(carrier.other).is_none() {
-        if carrier.other != 0 && carrier.ktls & KTLS_OWN == 0 {
+        if carrier.other != 0 && carrier.ktls & OWN == 0 {
             // A library's, which gave way to others.
             return 0;
         }
         let origin = if carrier.origin == origin::FOUND { origin::FOUND } else { origin::SESSION };
-        let made = tls_open(tgid, 0, u32::from(origin), u32::from(carrier.role));
+        let made = tls_make(tgid, u32::from(origin), u32::from(carrier.role));
         if made == 0 {
             return 0;
         }
         bind(made, key, carrier);
-        carrier.ktls |= KTLS_OWN;
-    } else if carrier.ktls & KTLS_OWN == 0 && in_memory != 0 {
+        carrier.ktls |= OWN;
+    } else if carrier.ktls & OWN == 0 && in_memory != 0 {
         return 0;
     }
     let Some(conn) = conn::get(carrier.other) else { return 0 };

@@ -1,5 +1,6 @@
 //! TLS: what applications hand to their library before it is encrypted, and get from it after. Hooks are uprobes on the
-//! libraries' functions; `library` has those of OpenSSL, `BoringSSL` and `GnuTLS`, `golang` those of Go's `crypto/tls`.
+//! libraries' functions; `library` has those of OpenSSL, `BoringSSL` and `GnuTLS`, `golang` those of Go's `crypto/tls`,
+//! `rustls` those of rustls.
 //!
 //! A *session* is a connection of its own in the connection table, over the socket's: bytes of plaintext are walked over
 //! as those of a socket are. `carrier` finds the socket that a session goes over, by exact evidence only.
@@ -8,6 +9,7 @@ mod carrier;
 mod golang;
 mod ktls;
 mod library;
+mod rustls;
 
 use aya_ebpf::{
     EbpfContext,
@@ -16,8 +18,9 @@ use aya_ebpf::{
 use netspan_ebpf::{close, counter, direction, family, known, origin, role};
 
 pub use self::{
-    carrier::{carried, is_record, wants_carrier},
-    ktls::{CIPHERTEXT, KTLS_OWN, begin_ktls, ktls_carrier, ktls_control, ktls_control_of, speaker},
+    carrier::{carried, is_carrier, is_record, wants_carrier},
+    ktls::{CIPHERTEXT, begin_ktls, ktls_carrier, ktls_control, ktls_control_of, speaker},
+    rustls::{Half, HalfName, Line, RustlsCall, SocketName},
 };
 use crate::{
     conn::{self, Conn, flag},
@@ -25,7 +28,7 @@ use crate::{
     filter::{ports_pass, seen},
     maps::{NEVER, NO_PROGRAMS, SESSIONS, SessionKey, TLS_CALLS, constant},
     user,
-    walk::{Moved, Source, walk},
+    walk::{Moved, Source, walk_plain},
 };
 
 /// Values of [`Conn::tls`].
@@ -105,18 +108,26 @@ fn open(tgid: u32, pointer: u64, origin: u8, role: u8) -> Option<(u64, &'static 
     conn::get(key).map(|conn| (key, conn))
 }
 
-/// See [`open`]. A session that no library knows has no pointer (0). Global: the verifier checks it once per program.
+/// See [`open`]. Global: the verifier checks it once per program.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tls_open(tgid: u32, pointer: u64, origin: u32, role: u32) -> u64 {
+    let key = tls_make(tgid, origin, role);
+    if key != 0 && SESSIONS.insert(SessionKey::new(tgid, pointer), key, 0).is_err() {
+        count(counter::SESSION_FULL, 1);
+        return 0;
+    }
+    key
+}
+
+/// Makes a session that no library's pointer stands for. Gives its key, or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tls_make(tgid: u32, origin: u32, role: u32) -> u64 {
     let made = conn::create(tgid, -1, role as u8, family::UNKNOWN, origin as u8);
     let Some((key, conn)) = made else { return 0 };
     conn.tls = layer::SESSION;
     conn.known = known::SOCKET;
-    if pointer != 0 && SESSIONS.insert(SessionKey::new(tgid, pointer), key, 0).is_err() {
-        count(counter::SESSION_FULL, 1);
-        return 0;
-    }
     key
 }
 
@@ -190,13 +201,15 @@ fn leave(caller: u64, result: u64) {
     };
     let is_write = call.op == u64::from(op::WRITE);
     let direction = if is_write { direction::OUT } else { direction::IN };
-    moved(call.session, direction, call.buffer, len, if is_write { call.start_ns } else { 0 });
+    let start_ns = if is_write { call.start_ns } else { 0 };
+    let source = if call.buffer == 0 { Source::nowhere() } else { Source::buffer(call.buffer) };
+    moved(call.session, direction, &source, len, start_ns);
 }
 
-/// Walks over plaintext that a session's application sent or got; `buffer` is 0 where it is in no memory. `start_ns`: when the call was entered, 0 where it just
+/// Walks over plaintext that a session's application sent or got. `start_ns`: when the call was entered, 0 where it just
 /// was, or where that does not matter.
 #[inline(always)]
-fn moved(session: u64, direction: u8, buffer: u64, len: u32, start_ns: u64) {
+fn moved(session: u64, direction: u8, source: &Source, len: u32, start_ns: u64) {
     let Some(conn) = conn::get(session) else { return count(counter::CONN_FULL, 1) };
     if len == 0 || len >> 31 != 0 || !ports_pass(conn) {
         return;
@@ -205,6 +218,5 @@ fn moved(session: u64, direction: u8, buffer: u64, len: u32, start_ns: u64) {
     conn.tgid = (pid_tgid >> 32) as u32;
     carrier::refresh(conn);
     let arrived_ns = if direction == direction::OUT { 0 } else { core::mem::take(&mut conn.arrived_ns) };
-    let source = if buffer == 0 { Source::nowhere() } else { Source::buffer(buffer) };
-    walk(&Moved { key: session, direction, len, start_ns, arrived_ns, pid_tgid }, conn, &source);
+    walk_plain(&Moved { key: session, direction, len, start_ns, arrived_ns, pid_tgid }, conn, source);
 }

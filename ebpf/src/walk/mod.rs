@@ -170,6 +170,12 @@ impl Source {
         Self { kind: Kind::Vector, at, part: u64::from(count), advanced: 0 }
     }
 
+    /// The same, without the first `skipped` bytes.
+    #[inline(always)]
+    pub fn part(at: u64, count: u64, skipped: u64) -> Self {
+        Self { kind: Kind::Vector, at, part: count, advanced: skipped }
+    }
+
     /// A `struct iov_iter` over an array of `struct iovec` in kernel memory, as the call left it: where it stands, how many
     /// bytes of that segment it has passed, and how many bytes it advanced by.
     #[inline(always)]
@@ -194,22 +200,46 @@ pub struct Moved {
     pub pid_tgid: u64,
 }
 
-/// Walks over the bytes that a call moved, and sends what is to be known of them.
+/// Walks over the bytes that a call moved on a socket, and sends what is to be known of them.
 #[inline(always)]
 pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
-    let index = usize::from(moved.direction & 1);
-    if conn.class == class::OPAQUE {
-        count(counter::BYTES_SEEN, u64::from(moved.len));
-        let pos = conn.ways[index].pos;
-        conn.ways[index].pos = pos + u64::from(moved.len);
-        let is_hello = u64::from(conn.hellos[index]) > pos;
-        let is_ktls = conn.ktls != 0;
-        let wants_session = wants_carrier(moved, conn);
-        if is_hello || wants_session || is_ktls {
-            carry(moved, source, pos, is_hello, wants_session, is_ktls);
-        }
-        return;
+    if conn.class != class::OPAQUE {
+        return walk_known(moved, conn, source);
     }
+    let index = usize::from(moved.direction & 1);
+    let pos = pass_over(moved, conn);
+    let is_hello = u64::from(conn.hellos[index]) > pos;
+    let is_ktls = conn.ktls != 0;
+    let wants_session = wants_carrier(moved, conn);
+    if is_hello || wants_session || is_ktls {
+        carry(moved, source, pos, is_hello, wants_session, is_ktls);
+    }
+}
+
+/// The same for plaintext of a session, which carries no other session: what looks for one would not fit its stack.
+#[inline(always)]
+pub fn walk_plain(moved: &Moved, conn: &mut Conn, source: &Source) {
+    if conn.class == class::OPAQUE {
+        pass_over(moved, conn);
+    } else {
+        walk_known(moved, conn, source);
+    }
+}
+
+/// Counts bytes of no protocol of ours. Gives how many its direction had moved before.
+#[inline(always)]
+fn pass_over(moved: &Moved, conn: &mut Conn) -> u64 {
+    let index = usize::from(moved.direction & 1);
+    count(counter::BYTES_SEEN, u64::from(moved.len));
+    let pos = conn.ways[index].pos;
+    conn.ways[index].pos = pos + u64::from(moved.len);
+    pos
+}
+
+/// Walks over bytes of a connection that may be of a protocol of ours.
+#[inline(always)]
+fn walk_known(moved: &Moved, conn: &mut Conn, source: &Source) {
+    let index = usize::from(moved.direction & 1);
     let Some(mut cell) = Cell::take() else {
         lose(conn, moved.len, index);
         return;
@@ -274,12 +304,13 @@ fn carry(moved: &Moved, source: &Source, pos: u64, is_hello: bool, wants_session
     if is_ktls && walk_session(slot) {
         return;
     }
-    if wants_session {
-        carried(slot);
-    }
     // Sent from here: the frames of both would not fit the stack of old kernels.
     if is_hello && walk_hello(slot) != 0 {
         walk_send(slot, 0);
+    }
+    // After it: this may pass over the bytes.
+    if wants_session {
+        carried(slot);
     }
 }
 
@@ -300,6 +331,9 @@ fn place(work: &mut Work, len: u32, source: &Source) {
         Kind::Vector => {
             work.iov = source.at;
             work.iov_left = if source.part > u64::from(IOV_MAX) { IOV_MAX } else { source.part as u32 };
+            if source.advanced != 0 {
+                walk_skip(work.slot, source.advanced as u32);
+            }
         }
         Kind::Iterator => {
             work.iov = source.at;
@@ -546,6 +580,52 @@ pub extern "C" fn walk_rewind(slot: u32) -> u32 {
     0
 }
 
+/// Takes up the segment that has the byte after the first `skipped`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_skip(slot: u32, skipped: u32) -> u32 {
+    let Some(Scratch { work, .. }) = cell_at(slot) else { return 0 };
+    let mut skipped = u64::from(skipped);
+    let mut step = 0;
+    while step < IOV_MAX && work.iov_left > 0 {
+        // SAFETY: integers.
+        let Some([base, len]) = (unsafe { user::read::<[u64; 2]>(work.iov) }) else { return 0 };
+        work.iov += 16;
+        work.iov_left -= 1;
+        if len > skipped {
+            let (left, total) = (len - skipped, u64::from(work.total));
+            work.base = base + skipped;
+            work.segment = if left > total { work.total } else { left as u32 };
+            return 0;
+        }
+        skipped -= len;
+        step += 1;
+    }
+    0
+}
+
+/// Segments that [`walk_pass`] passes over at most.
+const PASS_MAX: u32 = 32;
+
+/// Passes over bytes of a call, and over the ends of segments. Gives how many of them the call does not have.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_pass(slot: u32, len: u32) -> u32 {
+    let Some(Scratch { work, .. }) = cell_at(slot) else { return len };
+    let mut left = len;
+    let mut step = 0;
+    while step < PASS_MAX && left > 0 && work.off < work.total {
+        if work.segment == 0 && (work.iov_left == 0 || next_segment(work, work.total - work.off) != ON) {
+            return left;
+        }
+        let passed = if left < work.segment { left } else { work.segment };
+        pass(work, passed);
+        left -= passed;
+        step += 1;
+    }
+    left
+}
+
 /// User memory could not be read: from here on the bytes of this call are lost.
 #[inline(always)]
 fn fault(work: &mut Work) -> u32 {
@@ -576,7 +656,7 @@ fn load(work: &mut Work, most: u32) -> bool {
     unsafe { bpf_probe_read_user(work.payload.as_mut_ptr().cast(), len, work.base as *const _) == 0 }
 }
 
-/// Reads the first bytes of the call, up to `most` of its first segment that has any.
+/// Reads the next bytes of the call, up to `most` of its next segment that has any.
 #[inline(always)]
 pub fn load_lead(work: &mut Work, most: u32) -> bool {
     let total = work.total;
@@ -607,6 +687,12 @@ impl Work {
     #[inline(always)]
     pub fn direction(&self) -> u32 {
         self.direction
+    }
+
+    /// Whether the call has more bytes than were passed.
+    #[inline(always)]
+    pub fn goes_on(&self) -> bool {
+        self.off < self.total
     }
 
     /// How many bytes [`load_lead`] read.

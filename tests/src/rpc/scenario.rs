@@ -68,6 +68,9 @@ impl Case {
     pub fn run(self, options: &[String]) -> Result<usize> {
         let scope = Scope::new()?;
         let running = self.server.start(&scope, self.tls)?;
+        // A client's TLS is hooked when its program is, which a process before it sees to.
+        let other = self.tls && self.client != self.server;
+        let _hooked = other.then(|| self.client.start(&scope, self.tls)).transpose()?;
         let agent = Agent::watch_with(&scope, options)?;
         let plan = running.plan(calls(self.connections, self.each), self.in_flight)?;
         let called = self.client.call(&scope, &plan)?;

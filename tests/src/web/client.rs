@@ -19,6 +19,8 @@ use crate::{paths, process::command_in, python, scope::Scope};
 pub enum Client {
     /// hyper, TLS by rustls.
     Hyper,
+    /// reqwest on hyper, TLS by rustls.
+    Reqwest,
     /// Node, all connections in one event loop; TLS by the OpenSSL inside of it.
     Node,
     /// Go's `net/http`.
@@ -56,8 +58,9 @@ pub struct Driven {
 
 impl Client {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Hyper,
+        Self::Reqwest,
         Self::Node,
         Self::Go,
         Self::Requests,
@@ -74,7 +77,7 @@ impl Client {
     /// Whether it can speak so.
     pub fn speaks(self, wire: Wire) -> bool {
         match self {
-            Self::Hyper | Self::Node | Self::Go | Self::Httpx | Self::Curl => true,
+            Self::Hyper | Self::Reqwest | Self::Node | Self::Go | Self::Httpx | Self::Curl => true,
             Self::Requests | Self::Aiohttp | Self::AiohttpUvloop | Self::Wget => wire.version == Version::H1,
             Self::GnutlsCli => wire == Wire { version: Version::H1, tls: true },
             Self::Nghttp => wire.version == Version::H2,
@@ -99,6 +102,9 @@ impl Client {
         };
         match self {
             Self::Hyper => send_by(scope, &paths::binary("netspan-lab")?, &[OsStr::new("send")], plan),
+            Self::Reqwest => {
+                send_by(scope, &paths::binary("netspan-lab")?, &[OsStr::new("send"), OsStr::new("--reqwest")], plan)
+            }
             Self::Node => send_by(scope, &paths::tool("node", "nodejs")?, &[&script("node/send.js")], plan),
             Self::Go => send_by(scope, &go::program()?, &[OsStr::new("send")], plan),
             Self::Requests => in_python("requests"),

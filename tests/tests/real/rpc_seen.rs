@@ -36,6 +36,9 @@ seen! { false;
 
 seen! { true;
     grpc_js_and_grpc_js_are_seen_over_tls: GrpcJs, GrpcJs;
-    of_tonic_over_tls_only_the_other_end_is_seen: GrpcJs, Tonic;
-    without_an_end_that_is_seen_there_are_no_spans: Tonic, Grpcio;
+    tonic_and_tonic_are_seen_over_tls: Tonic, Tonic;
+    tonic_and_grpc_js_are_seen_over_tls: Tonic, GrpcJs;
+    grpc_js_and_tonic_are_seen_over_tls: GrpcJs, Tonic;
+    of_grpcio_over_tls_only_the_other_end_is_seen: Tonic, Grpcio;
+    without_an_end_that_is_seen_there_are_no_spans: Grpcio, Grpcio;
 }

@@ -8,7 +8,7 @@ use netspan_tests::{
     scope::Scope,
     span::JsonSpan,
     truth::{path_of, same},
-    web::{Case, Client, Server, Version, Wire, h2load},
+    web::{self, Case, Client, Server, Version, Wire, h2load},
 };
 
 /// Requests that h2load sends.
@@ -19,9 +19,8 @@ fn is_seen(server: Server, client: Client) -> Result<()> {
     // Attaching to libraries waits for every other agent that does.
     let _machine = crate::alone();
     for wire in Wire::ALL.into_iter().filter(|wire| server.speaks(*wire) && client.speaks(*wire)) {
-        // What is plain and old is the other tests'; rustls is not read yet, and `netspan doctor` says so.
-        let is_rustls = server == Server::Hyper || client == Client::Hyper;
-        if wire == (Wire { version: Version::H1, tls: false }) || wire.tls && is_rustls {
+        // What is plain and old is the other tests'.
+        if wire == (Wire { version: Version::H1, tls: false }) {
             continue;
         }
         for in_flight in [1, 100] {
@@ -55,6 +54,24 @@ seen! {
     uvicorn_and_httpx_are_seen: Uvicorn, Httpx;
     nginx_and_httpx_are_seen: Nginx, Httpx;
     hyper_at_both_ends_is_seen: Hyper, Hyper;
+    hyper_and_curl_are_seen: Hyper, Curl;
+    hyper_and_aiohttp_are_seen: Hyper, Aiohttp;
+    hyper_and_reqwest_are_seen: Hyper, Reqwest;
+}
+
+/// Each library ends the handshake in its own way, with tickets or without.
+#[test]
+fn hyper_is_seen_as_the_client_of_others() -> Result<()> {
+    let _machine = crate::alone();
+    // The first one's program is the client's, too: it is hooked before a client begins.
+    let servers = [Server::Hyper, Server::Nginx, Server::Go, Server::Uvicorn];
+    let wires = Wire::ALL.into_iter().filter(|wire| wire.tls);
+    let cases = servers.into_iter().flat_map(|server| {
+        let spoken = wires.clone().filter(move |wire| server.speaks(*wire));
+        spoken.map(move |wire| Case { server, client: Client::Hyper, wire, connections: 3, each: 60, in_flight: 20 })
+    });
+    web::run_all(&cases.collect::<Vec<_>>(), &[])?;
+    Ok(())
 }
 
 /// All sockets of a side are one thread's, and plaintext and ciphertext meet only in memory: each exchange must be on its

@@ -112,6 +112,7 @@ fn the_upgrade_to_http2_in_the_clear_is_answered() -> Result<()> {
 }
 
 check! { gets_answers:
+    reqwest_is_answered(Client::Reqwest),
     node_is_answered(Client::Node),
     go_is_answered(Client::Go),
     requests_is_answered(Client::Requests),

@@ -53,7 +53,8 @@ fn is_needed(function: Function, analysis: &Analysis) -> bool {
 /// The program for a place, if there is one.
 fn program(function: Function, moment: Moment) -> Option<&'static str> {
     use Function as F;
-    if function.name().starts_with("crypto/tls") && cfg!(not(target_arch = "x86_64")) {
+    let by_register = function.name().starts_with("crypto/tls") || function.name().starts_with("rustls");
+    if by_register && cfg!(not(target_arch = "x86_64")) {
         return None;
     }
     let (entry, at_return) = match function {
@@ -77,6 +78,10 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
         F::GoTlsConnWrite => ("go_write", "go_return"),
         F::GoTlsConnClose => ("go_close", ""),
         F::GoTlsConnClientHandshake | F::GoTlsConnServerHandshake => ("go_handshake", ""),
+        F::RustlsEncrypt => ("rustls_encrypt", "rustls_encrypted"),
+        F::RustlsEncrypter => ("", "rustls_encrypter"),
+        F::RustlsDecrypter => ("", "rustls_decrypter"),
+        F::RustlsDecrypt => ("rustls_decrypt", "rustls_decrypted"),
         _ => return None,
     };
     let name = if moment == Moment::Entry { entry } else { at_return };

@@ -35,7 +35,7 @@ use self::{
 };
 use super::memory;
 use crate::tls::{
-    Function, Library, Refusal, analyse,
+    Function, Refusal, analyse,
     cache::{Cache, FileKey, Outcome},
     maps::{self, Mapped, Reason},
 };
@@ -442,7 +442,6 @@ impl Watcher {
                     return Err("no hook is attached".to_owned());
                 };
                 match attached.places_of(analysis) {
-                    0 if analysis.library == Library::Rustls => Err(RUSTLS.to_owned()),
                     0 => Err(attached.failure_of(analysis).unwrap_or(NOTHING_TO_READ).to_owned()),
                     places => Ok(places),
                 }
@@ -451,8 +450,6 @@ impl Watcher {
     }
 }
 
-/// Why rustls is recognised and not read.
-const RUSTLS: &str = "rustls is not read yet: which of its functions compilers leave differs from build to build";
 /// Why a library has no hooks whose functions were located.
 const NOTHING_TO_READ: &str = "netspan reads plaintext from none of the functions that were located in it";
 

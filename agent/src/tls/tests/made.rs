@@ -69,7 +69,7 @@ fn texts_tell_version_and_fork() {
 
 #[test]
 fn one_file_may_hold_several_libraries() {
-    let name = "_ZN6rustls12common_state11CommonState16buffer_plaintext17h0123456789abcdefE";
+    let name = "_ZN111_$LT$rustls..crypto..ring..tls13..Tls13MessageEncrypter$u20$as$u20$rustls..crypto..cipher..MessageEncrypter$GT$7encrypt17h0123456789abcdefE";
     let file = Forged::new().full(&[("gnutls_bye", 0x10), ("BIO_write", 0x20), (name, 0x30), (name, 0x40)]);
     let found = analyse_source(&file.constants(b"/rustls-0.23.46/src/conn.rs\0").bytes()).unwrap();
     let shown: Vec<_> =
@@ -88,7 +88,8 @@ fn a_file_without_symbols_is_refused_by_what_is_in_it() {
             Refusal::OpenSslStripped(Some("OpenSSL 3.0.1 1 Jan 2026".to_owned())),
         ),
         (with(b"src/ssl/ssl_lib.cc\0BoringSSL\0"), Refusal::BoringSslStripped),
-        (with(b"/hyper-rustls-0.27.0/x\0/rustls-0.21.12/src"), Refusal::RustlsStripped(Some("0.21.12".to_owned()))),
+        (with(b"/hyper-rustls-0.27.0/x\0/rustls-0.23.4/src"), Refusal::RustlsStripped(Some("0.23.4".to_owned()))),
+        (with(b"/rustls-0.21.12/src"), Refusal::RustlsVersion("0.21.12".to_owned())),
         (with(b"GNUTLS_E_UNSUPPORTED_VERSION_PACKET\0"), Refusal::GnuTlsStripped),
         (with(b"").machine(243), Refusal::Architecture(243)),
     ] {
