@@ -147,6 +147,13 @@ enum Task {
         #[arg(last = true)]
         agent: Vec<String>,
     },
+    /// Requests to servers on kernel TLS with the agent; fails unless the spans are exactly what happened. The kernel must
+    /// have the module `tls`
+    Ktls {
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
     /// Requests over one connection of HTTP/2 in the middle of which the agent starts; prints how much it knows, fifty
     /// requests each, and fails if anything that it says is wrong
     Late {
@@ -344,6 +351,10 @@ fn main() -> Result<()> {
                 vec![web::Case { server, client, wire, connections, each, in_flight }]
             };
             println!("{{\"requests\":{}}}", web::run_all(&cases, &agent)?);
+            Ok(())
+        }
+        Task::Ktls { agent } => {
+            println!("{{\"requests\":{}}}", web::run_all(&web::ktls(), &agent)?);
             Ok(())
         }
         Task::Late { server, client, tls, before, after, agent } => {
