@@ -1,4 +1,4 @@
-//! The store's thread: takes spans from its queue, and commits what came at least twice a second.
+//! The store's thread: takes spans from its queue, and commits what came four times a second.
 //!
 //! What came since the last commit becomes a small block. Small blocks are put together into larger ones, by replacing
 //! them in one transaction: the spans of the larger block in the making are kept in memory, taken apart. Whatever fails,
@@ -25,8 +25,8 @@ use super::{
 };
 use crate::span::Span;
 
-/// A span waits for its commit at most so long.
-const COMMIT: Duration = Duration::from_millis(500);
+/// A span waits for its commit at most so long, but for a disk that is slow to write: a second is promised.
+const COMMIT: Duration = Duration::from_millis(250);
 /// How long the thread dozes when nothing waits: waking it for each span would cost more than the span.
 const DOZE: Duration = Duration::from_millis(25);
 /// Small blocks that are put together at the latest.
