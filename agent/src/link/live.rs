@@ -110,6 +110,7 @@ impl Made {
 }
 
 /// What a thread does for a process.
+#[derive(Debug)]
 struct Job {
     handle: JoinHandle<Done>,
     /// The requests of its window, and its calls: what is to be done with their verdicts.
@@ -131,6 +132,7 @@ enum Use {
     Nothing,
 }
 
+#[derive(Debug)]
 struct Done {
     model: Model,
     verdicts: Vec<Verdict>,
@@ -138,7 +140,7 @@ struct Done {
 }
 
 /// What is gathered of one process.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Gathered {
     /// Since when: one of its calls asked, and requests from before are over.
     since_ns: Option<u64>,
@@ -171,12 +173,6 @@ pub(super) struct Round {
     pub is_waiting: bool,
     /// Calls given up because that would have been too much work.
     pub unsolved: u64,
-}
-
-impl std::fmt::Debug for Gathered {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gathered").field("calls", &self.calls.len()).field("waiting", &self.waiting).finish()
-    }
 }
 
 impl Gathered {
@@ -378,7 +374,7 @@ impl Gathered {
             let (owner, why) = match made.whose {
                 Whose::Waiting if made.is_ripe(now_ns) => (Owner::Unknown, Use::Decide),
                 Whose::Waiting | Whose::Unknown => (Owner::Unknown, Use::Nothing),
-                Whose::Known(key) if mixed(made.key) % HELD_OUT == 0 => (Owner::Unknown, Use::Compare(key)),
+                Whose::Known(key) if mixed(made.key).is_multiple_of(HELD_OUT) => (Owner::Unknown, Use::Compare(key)),
                 Whose::Known(key) | Whose::Found(key) => (place(&key).unwrap_or_default(), Use::Nothing),
             };
             if owner == Owner::Unknown {
