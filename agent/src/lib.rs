@@ -1,8 +1,10 @@
 //! netspan: from what the kernel saw of sockets to linked spans. `ARCHITECTURE.md` has the map.
 //!
 //! One direction: [`capture`] decodes events, [`conn`] orders them per connection, [`protocol`] makes exchanges of
-//! bytes, [`link`] makes spans of exchanges and finds their parents, [`export`] and the command line show them.
+//! bytes, [`link`] makes spans of exchanges and finds their parents, [`export`] sends them, [`store`] keeps them, [`api`]
+//! and the command line show them.
 
+pub mod api;
 pub mod capture;
 pub mod cli;
 pub mod conn;
@@ -15,4 +17,5 @@ pub mod pipeline;
 pub mod probe;
 pub mod protocol;
 pub mod span;
+pub mod store;
 pub mod tls;

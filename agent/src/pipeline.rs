@@ -237,7 +237,7 @@ impl<I: Identities> Pipeline<I> {
     fn process(&mut self, event: &ProcessEvent) {
         self.identities.on_process_event(event);
         match event.head.kind {
-            kind::EXEC => self.linker.executed(event.head.tgid),
+            kind::EXEC => self.linker.executed(event.head.tgid, event.head.time_ns),
             kind::EXIT => self.linker.exited(event.head.tgid, event.head.time_ns),
             _ => self.io_uring += 1,
         }
@@ -270,6 +270,7 @@ impl<I: Identities> Pipeline<I> {
                 }
                 Report::Notice { notice: Notice::Opaque, .. } => {}
                 Report::Hellos { conn, hellos } => self.linker.hellos(conn, hellos),
+                Report::Received { conn, at_ns, tgid, tid } => self.linker.received(conn, at_ns, tgid, tid),
                 Report::Lost { tgid, at_ns } => self.linker.lost(tgid, at_ns),
                 Report::Closed(closed) => {
                     self.linker.closed(closed.socket.id, closed.at_ns);

@@ -102,6 +102,8 @@ impl Agent {
                 command.env_remove(&name);
             }
         }
+        // A test's agent keeps nothing on the host, and agents side by side want no address each.
+        command.env("NETSPAN_STORE_OFF", "true").env("NETSPAN_LISTEN", "none");
         Ok(command)
     }
 

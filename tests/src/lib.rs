@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod demo;
 pub mod drive;
 pub mod http;
+pub mod linking;
 pub mod links;
 pub mod load;
 pub mod nginx;

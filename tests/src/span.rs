@@ -99,6 +99,11 @@ impl JsonSpan {
         self.number(if self.is_server() { "network.peer.port" } else { "network.local.port" })
     }
 
+    /// The server's port, whichever end this is.
+    pub fn server_port(&self) -> Option<u64> {
+        self.number(if self.is_server() { "network.local.port" } else { "network.peer.port" })
+    }
+
     /// The parent's id; roots have none.
     pub fn parent(&self) -> Option<&str> {
         self.parent_span_id.as_deref().filter(|id| !id.is_empty())

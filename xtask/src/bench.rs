@@ -38,11 +38,20 @@ enum Measurement {
         #[arg(last = true, value_name = "FLAGS")]
         flags: Vec<OsString>,
     },
+    /// How right links are while the agent looks, by style of concurrency; prints a table and JSON
+    Links {
+        /// Flags for `netspan-lab links-live`; after another `--`, for the agent
+        #[arg(last = true, value_name = "FLAGS")]
+        flags: Vec<OsString>,
+    },
 }
 
 /// Prepares, builds, and becomes the lab; or lets a guest run the lab.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
-    let Measurement::Overhead { vm, kernel, workload, flags } = &options.measurement;
+    let (vm, kernel, workload, flags) = match &options.measurement {
+        Measurement::Overhead { vm, kernel, workload, flags } => (vm, kernel, workload, flags),
+        Measurement::Links { flags } => return measure(root, "links-live", flags),
+    };
     // The lab knows the names.
     let workload = workload.iter().flat_map(|name| [OsString::from("--workload"), name.clone()]);
     let flags: Vec<OsString> = workload.chain(flags.iter().cloned()).collect();
@@ -50,7 +59,12 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
         let job = root.join(GUEST_JOB);
         return vm::run(root, &vm::Options::of_bench(kernel, job, GUEST_LIMIT, flags));
     }
+    measure(root, "overhead", &flags)
+}
+
+/// Becomes the lab.
+fn measure(root: &Path, task: &str, flags: &[OsString]) -> Result<()> {
     setup::ensure(root, &[setup::Need::Probes, setup::Need::Lab])?;
     let lab = build::binaries(root, Profile::Release, &["netspan", "netspan-tests"])?.join("netspan-lab");
-    Err(Command::new(&lab).arg("overhead").args(flags).exec()).with_context(|| format!("can't run {}", lab.display()))
+    Err(Command::new(&lab).arg(task).args(flags).exec()).with_context(|| format!("can't run {}", lab.display()))
 }

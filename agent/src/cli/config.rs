@@ -19,6 +19,7 @@ mod error;
 mod file;
 mod options;
 mod otlp;
+mod serve;
 mod similar;
 mod table;
 
@@ -28,6 +29,7 @@ pub use self::{
     error::{ConfigError, Origin},
     options::{CaptureOptions, FamilyChoice, HookChoice, Options, RING_BYTES_MAX, RING_BYTES_MIN},
     otlp::OtlpOptions,
+    serve::{ApiOptions, StoreOptions},
     table::{Shape, Spec},
 };
 

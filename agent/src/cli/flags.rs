@@ -145,6 +145,31 @@ pub struct OtlpFlags {
     pub otlp_protocol: Option<String>,
 }
 
+/// Flags of the store and of the API.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Store and API")]
+pub struct ServeFlags {
+    /// Keep spans in this directory [default: the service's state directory, else /var/lib/netspan]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<String>,
+    /// Keep no spans
+    #[arg(long)]
+    pub no_store: bool,
+    /// Keep at most so much [default: 1GiB]
+    #[arg(long, value_name = "BYTES")]
+    pub store_bytes: Option<String>,
+    /// Keep spans for so long [default: 24h]
+    #[arg(long, value_name = "DURATION")]
+    pub store_age: Option<String>,
+    /// Answer questions on this address, or `none`; any other than a loopback address needs a token
+    /// [default: 127.0.0.1:4410]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Answer only requests that carry this; who can list processes sees flags, so rather use the variable or the file
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
 /// Flags that choose among finished spans.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "View")]
@@ -267,6 +292,23 @@ impl Flags for OtlpFlags {
     fn given(&self) -> Vec<(&'static str, Vec<String>)> {
         let Self { otlp, otlp_protocol } = self;
         [one("otlp.url", otlp.as_ref()), one("otlp.protocol", otlp_protocol.as_ref())].into_iter().flatten().collect()
+    }
+}
+
+impl Flags for ServeFlags {
+    fn given(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Self { store, no_store, store_bytes, store_age, listen, token } = self;
+        [
+            one("store.dir", store.as_ref()),
+            no_store.then(|| ("store.off", vec!["true".to_owned()])),
+            one("store.bytes", store_bytes.as_ref()),
+            one("store.age", store_age.as_ref()),
+            one("listen", listen.as_ref()),
+            one("token", token.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 

@@ -1,16 +1,23 @@
 //! The command line: the tree of commands, and how errors are told. Each command has a file; nothing is computed here.
 #![forbid(unsafe_code)]
 
+mod client;
 pub mod config;
 pub mod doctor;
 pub mod flags;
 pub mod link;
+pub mod map;
 mod output;
+pub mod query;
 pub mod record;
 pub mod replay;
 pub mod run;
 mod session;
+pub mod stat;
 mod summary;
+mod table;
+pub mod trace;
+pub mod traces;
 mod usage;
 pub mod watch;
 
@@ -44,6 +51,14 @@ enum Command {
     Replay(replay::Args),
     /// Find the parents of spans in a file
     Link(link::Args),
+    /// List traces that a running agent keeps
+    Traces(traces::Args),
+    /// Show a trace that a running agent keeps
+    Trace(trace::Args),
+    /// Show rates, errors and durations of what a running agent keeps, by group
+    Stat(stat::Args),
+    /// Show who calls whom, by what a running agent keeps
+    Map(map::Args),
     /// Tell what this host lets netspan see, and what not and why
     Doctor(doctor::Args),
 }
@@ -64,6 +79,10 @@ pub fn main() -> ExitCode {
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Link(args) => link::run(&args),
+        Command::Traces(args) => traces::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Stat(args) => stat::run(&args),
+        Command::Map(args) => map::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     result.unwrap_or_else(|error| {
@@ -89,9 +108,15 @@ pub fn prepare(common: &CommonFlags, flags: &[&dyn Flags]) -> Result<Options, Co
     Ok(options)
 }
 
+/// Commands that ask a running agent. Their flags go to it as they are and are no options of this process.
+const ASKING: [&str; 4] = ["traces", "trace", "stat", "map"];
+
 /// The tree of commands; the help of each option says its variable and its key in the file.
 fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
+        if ASKING.contains(&command.get_name()) {
+            return command;
+        }
         command.mut_args(|arg| {
             let Some(spec) = arg.get_long().and_then(Spec::by_flag) else { return arg };
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
@@ -118,7 +143,7 @@ mod tests {
     #[test]
     fn every_option_has_a_flag_and_its_help_names_variable_and_key() {
         let mut seen = BTreeSet::new();
-        for subcommand in command().get_subcommands() {
+        for subcommand in command().get_subcommands().filter(|command| !ASKING.contains(&command.get_name())) {
             for arg in subcommand.get_arguments() {
                 let Some(spec) = arg.get_long().and_then(Spec::by_flag) else { continue };
                 seen.insert(spec.key);
@@ -135,6 +160,10 @@ mod tests {
         for subcommand in command().get_subcommands() {
             let has = |flag: &str| subcommand.get_arguments().any(|arg| arg.get_long() == Some(flag));
             let name = subcommand.get_name();
+            if ASKING.contains(&name) {
+                assert!(has("agent") && has("token") && !has("config"), "{name}");
+                continue;
+            }
             if name == "link" {
                 // It has no processes to choose from.
                 assert!(has("config") && has("log") && has("min-confidence") && !has("pid"));

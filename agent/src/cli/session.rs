@@ -31,6 +31,8 @@ use crate::{
 
 /// Connections that the pipeline knows at one time.
 pub const CONNECTIONS: usize = 65_536;
+/// How often a consumer gets the account, if it wants it.
+const ACCOUNT: Duration = Duration::from_secs(1);
 /// How often a plan that may change is made anew.
 const REPLAN: Duration = Duration::from_secs(1);
 
@@ -38,6 +40,14 @@ const REPLAN: Duration = Duration::from_secs(1);
 pub trait Consumer: Tap {
     /// Spans that are done, parents before their children. Returns whether more are wanted.
     fn spans(&mut self, spans: Vec<Arc<Span>>) -> bool;
+
+    /// Whether it wants the account of the run so far now and then.
+    fn wants_account(&self) -> bool {
+        false
+    }
+
+    /// The account of the run so far.
+    fn account(&mut self, _account: Account) {}
 
     /// A turn is over.
     fn turned(&mut self, _processes: &mut Processes) -> anyhow::Result<()> {
@@ -156,7 +166,12 @@ impl Session {
         consumer: &mut impl Consumer,
         reload: impl Fn() -> anyhow::Result<Options>,
     ) -> anyhow::Result<Account> {
+        let mut told: Option<Instant> = None;
         while !self.signals.stop.load(Ordering::Relaxed) {
+            if consumer.wants_account() && told.is_none_or(|told| told.elapsed() >= ACCOUNT) {
+                told = Some(Instant::now());
+                consumer.account(self.live.account());
+            }
             let spans = self.live.turn(consumer).context("the rings can't be waited for")?;
             if !spans.is_empty() && !consumer.spans(spans) {
                 break;

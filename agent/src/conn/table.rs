@@ -48,6 +48,17 @@ pub enum Report {
         /// The notice.
         notice: Notice,
     },
+    /// A call received bytes on a connection.
+    Received {
+        /// Id of the connection.
+        conn: u64,
+        /// When the call returned, boot-time nanoseconds.
+        at_ns: u64,
+        /// Process that called.
+        tgid: u32,
+        /// Thread that called.
+        tid: u32,
+    },
     /// Events of a connection were lost.
     Lost {
         /// Process that holds it.
@@ -323,6 +334,10 @@ impl Table {
         let was = conn.reader.kind();
         let Conn { streams, reader, notices, socket, .. } = conn;
         let received = event.direction == direction::IN;
+        if received {
+            let EventHead { conn, time_ns: at_ns, tgid, tid, .. } = event.head;
+            out.push(Report::Received { conn, at_ns, tgid, tid });
+        }
         let stream = &mut streams[usize::from(!received)];
         let redaction = &self.redaction;
         for (run, bytes, _) in runs(event, payload) {

@@ -1,10 +1,13 @@
-//! Filters of finished spans, for views: by path, status, duration and service. They choose what is shown, never what is
-//! captured.
+//! Filters of finished spans, for views: one set of words for the terminal, the store and its API. They choose what is
+//! shown, never what is captured. [`SpanFilter::set`] is the only place that knows the words.
+
+mod condition;
 
 use std::time::Duration;
 
+pub use self::condition::Condition;
 use super::glob;
-use crate::span::{Span, Status, Value};
+use crate::span::{Kind, Resource, Span, Status, Value};
 
 /// Which spans a view shows. Alternatives within a field (OR), fields narrow each other (AND); a field without rules
 /// doesn't narrow.
@@ -16,8 +19,26 @@ pub struct SpanFilter {
     pub statuses: Vec<StatusRange>,
     /// Shortest duration to show.
     pub min_duration: Option<Duration>,
+    /// Longest duration to show.
+    pub max_duration: Option<Duration>,
     /// Service names, with wildcards.
     pub services: Vec<String>,
+    /// Names of spans, with wildcards.
+    pub names: Vec<String>,
+    /// Kinds.
+    pub kinds: Vec<Kind>,
+    /// Names of executables, with wildcards.
+    pub processes: Vec<String>,
+    /// Process ids; descendants are not meant.
+    pub pids: Vec<u32>,
+    /// Beginnings of container ids.
+    pub containers: Vec<String>,
+    /// Ports, local or remote, from the first to the last.
+    pub ports: Vec<(u16, u16)>,
+    /// Addresses or names of the other side, with wildcards.
+    pub peers: Vec<String>,
+    /// Attributes and their values as text; all have to be there.
+    pub attributes: Vec<(String, String)>,
 }
 
 /// Statuses to show.
@@ -43,6 +64,23 @@ pub enum ViewError {
     /// Not a path.
     #[error("not a path: give one that begins with / or *, such as /api or /api/*/items")]
     Path,
+    /// Not a process id.
+    #[error("not a process id: give a number such as 4711")]
+    Pid,
+    /// Not a port.
+    #[error("not a port: give one such as 8080, or a range such as 8000-8099")]
+    Port,
+    /// Not an attribute.
+    #[error("not an attribute: give name=value, such as http.request.method=POST")]
+    Attribute,
+    /// Not a kind.
+    #[error("not a kind: give server or client")]
+    Kind,
+    /// Not a word of filters.
+    #[error(
+        "no such filter: there are service, name, kind, process, pid, container, port, peer, path, status, duration, max_duration and attribute"
+    )]
+    Word,
 }
 
 impl SpanFilter {
@@ -60,16 +98,90 @@ impl SpanFilter {
         *self == Self::default()
     }
 
+    /// Adds a rule by its word, as every view, flag and query names it.
+    pub fn set(&mut self, word: &str, text: &str) -> Result<(), ViewError> {
+        match word {
+            "service" => self.services.push(text.to_owned()),
+            "name" => self.names.push(text.to_owned()),
+            "process" => self.processes.push(text.to_owned()),
+            "container" => self.containers.push(text.to_owned()),
+            "peer" => self.peers.push(text.to_owned()),
+            "path" => self.add_path(text)?,
+            "kind" => self.kinds.push(match text.to_ascii_lowercase().as_str() {
+                "server" => Kind::Server,
+                "client" => Kind::Client,
+                _ => return Err(ViewError::Kind),
+            }),
+            "pid" => self.pids.push(text.parse().map_err(|_| ViewError::Pid)?),
+            "port" => {
+                let (first, last) = text.split_once('-').unwrap_or((text, text));
+                let port = |text: &str| text.trim().parse::<u16>().map_err(|_| ViewError::Port);
+                self.ports.push((port(first)?, port(last)?));
+            }
+            "status" => self.statuses.push(StatusRange::parse(text)?),
+            "duration" | "min_duration" => {
+                let text = text.trim().trim_start_matches(['>', '=']);
+                self.min_duration = Some(parse_duration(text)?);
+            }
+            "max_duration" => self.max_duration = Some(parse_duration(text)?),
+            "attribute" => {
+                let (name, value) = text.split_once('=').ok_or(ViewError::Attribute)?;
+                self.attributes.push((name.to_owned(), value.to_owned()));
+            }
+            _ => return Err(ViewError::Word),
+        }
+        Ok(())
+    }
+
     /// Whether a view shows this span.
     pub fn shows(&self, span: &Span) -> bool {
-        let Self { paths, statuses, min_duration, services } = self;
-        let long_enough = min_duration
-            .is_none_or(|shortest| u128::from(span.end_ns.saturating_sub(span.start_ns)) >= shortest.as_nanos());
-        long_enough
-            && (services.is_empty() || services.iter().any(|wanted| glob::matches(wanted, &span.resource.service)))
-            && (statuses.is_empty() || statuses.iter().any(|wanted| wanted.covers(span)))
-            && (paths.is_empty() || path(span).is_some_and(|path| paths.iter().any(|wanted| path_fits(wanted, path))))
+        self.admits_duration(span.end_ns.saturating_sub(span.start_ns))
+            && self.admits_form(&span.name, span.kind)
+            && self.admits_process(&span.resource, span.pid)
+            && self.conditions().iter().all(|condition| {
+                (condition.admits_errors() && span.status == Status::Error)
+                    || span.attributes.iter().any(|(key, value)| condition.is_about(key) && condition.holds(value))
+            })
     }
+
+    /// Whether spans so long (nanoseconds) are shown.
+    pub fn admits_duration(&self, ns: u64) -> bool {
+        self.min_duration.is_none_or(|shortest| u128::from(ns) >= shortest.as_nanos())
+            && self.max_duration.is_none_or(|longest| u128::from(ns) <= longest.as_nanos())
+    }
+
+    /// Whether spans of this name and kind are shown.
+    pub fn admits_form(&self, name: &str, kind: Kind) -> bool {
+        any(&self.names, |wanted| glob::matches(wanted, name)) && any(&self.kinds, |wanted| *wanted == kind)
+    }
+
+    /// Whether spans of this process are shown.
+    pub fn admits_process(&self, resource: &Resource, pid: u32) -> bool {
+        let text = |name: &str| {
+            resource.attributes.iter().find_map(|(key, value)| match value {
+                Value::Text(text) if key == name => Some(text.as_ref()),
+                _ => None,
+            })
+        };
+        any(&self.services, |wanted| glob::matches(wanted, &resource.service))
+            && any(&self.pids, |wanted| *wanted == pid)
+            && any(&self.containers, |wanted| text("container.id").is_some_and(|id| id.starts_with(wanted.as_str())))
+            && any(&self.processes, |wanted| {
+                ["process.executable.name", "process.command"]
+                    .into_iter()
+                    .any(|name| text(name).is_some_and(|name| glob::matches(wanted, name)))
+            })
+    }
+
+    /// What attributes have to fulfil; all of them.
+    pub fn conditions(&self) -> Vec<Condition<'_>> {
+        Condition::of(self)
+    }
+}
+
+/// Whether any of the rules holds, or there is none.
+fn any<T>(rules: &[T], holds: impl FnMut(&T) -> bool) -> bool {
+    rules.is_empty() || rules.iter().any(holds)
 }
 
 impl StatusRange {
@@ -97,16 +209,6 @@ impl StatusRange {
         };
         if first > last { Err(ViewError::Status) } else { Ok(Self::Codes(first, last)) }
     }
-
-    fn covers(self, span: &Span) -> bool {
-        match self {
-            Self::Error => span.status == Status::Error,
-            Self::Codes(first, last) => {
-                let code = attribute(span, "http.response.status_code");
-                matches!(code, Some(Value::Int(code)) if (i64::from(first)..=i64::from(last)).contains(code))
-            }
-        }
-    }
 }
 
 fn code_of(text: &str) -> Result<u16, ViewError> {
@@ -129,29 +231,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, ViewError> {
     };
     let number: f64 = number.parse().map_err(|_| ViewError::Duration)?;
     Duration::try_from_secs_f64(number * unit_seconds).map_err(|_| ViewError::Duration)
-}
-
-fn attribute<'a>(span: &'a Span, name: &str) -> Option<&'a Value> {
-    span.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value)
-}
-
-/// The path: `url.path` where there is one, else the path within `url.full`.
-fn path(span: &Span) -> Option<&str> {
-    if let Some(Value::Text(path)) = attribute(span, "url.path") {
-        return Some(path);
-    }
-    let Some(Value::Text(full)) = attribute(span, "url.full") else { return None };
-    let (_, after_scheme) = full.split_once("://")?;
-    let path = after_scheme.find('/').map_or("/", |at| &after_scheme[at..]);
-    path.split(['?', '#']).next()
-}
-
-fn path_fits(wanted: &str, path: &str) -> bool {
-    if glob::is_pattern(wanted) {
-        return glob::matches(wanted, path);
-    }
-    let below = |rest: &str| rest.is_empty() || rest.starts_with('/') || wanted.ends_with('/');
-    path.strip_prefix(wanted).is_some_and(below)
 }
 
 #[cfg(test)]

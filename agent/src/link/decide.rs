@@ -1,12 +1,15 @@
-//! Where a finished exchange hangs, by the evidence in order of authority: `header`, `socket`, `thread`, `exclusive`. A
-//! link is made only if nothing contradicts it; no parent is better than a wrong one.
+//! Where a finished exchange hangs, by the evidence in order of authority: `header`, `socket`, `thread`, `exclusive`,
+//! `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is better than a wrong one.
 
 use super::{
-    ADDRESS_WAIT_NS, CALL_WAIT_NS, Key, Linker,
+    ADDRESS_WAIT_NS, CALL_WAIT_NS, DEFAULT_MIN_CONFIDENCE, Key, Linker, RIPE_NS,
     node::{Decision, Node, Parent},
     process::Cause,
 };
 use crate::span::{Kind, Link, Method};
+
+/// Confidence from which on an inferred request is told of, though not as a parent.
+const ASIDE_MIN: f64 = 0.5;
 
 /// What can be said of a node now.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub(super) enum Verdict {
     After(Key),
     /// Ask again at that time, in boot-time nanoseconds.
     At(u64),
+    /// A round of inference will decide.
+    Round,
 }
 
 /// The other end's exchange of the same request.
@@ -66,9 +71,29 @@ impl Linker {
         let cause =
             self.processes.get_mut(&node.tgid).map_or(Cause::Unknown, |process| process.cause(node, to, self.now_ns));
         let by_header = node.by_header();
+        let is_alone = node.context.is_none();
+        if let Some(process) = self.processes.get_mut(&node.tgid) {
+            match cause {
+                Cause::Ask if is_alone && !now_or_never => {
+                    let (tgid, end_ns) = (node.tgid, node.end_ns.unwrap_or(node.start_ns));
+                    if process.gathered.ask(key, node.as_call(&to)) {
+                        if !process.gathered.is_scheduled {
+                            process.gathered.is_scheduled = true;
+                            self.rounds.insert((end_ns.saturating_add(RIPE_NS), tgid));
+                        }
+                        return Verdict::Round;
+                    }
+                }
+                Cause::Request(request, _, confidence) if process.gathered.is_on() => {
+                    let request = Some(request).filter(|_| confidence >= DEFAULT_MIN_CONFIDENCE);
+                    process.gathered.known(key, node.as_call(&to), request);
+                }
+                _ => {}
+            }
+        }
         let (request, link) = match cause {
             Cause::Request(request, method, confidence) => (request, Link { method, confidence }),
-            Cause::Unknown => return Verdict::Decided(by_header),
+            Cause::Unknown | Cause::Ask => return Verdict::Decided(by_header),
             Cause::Contradiction => {
                 self.counts.contradicted += 1;
                 return Verdict::Decided(by_header);
@@ -91,6 +116,22 @@ impl Linker {
             self.counts.unsure += 1;
         }
         Verdict::Decided(Decision { aside: Some((request, link)), ..by_header })
+    }
+
+    /// A round of inference found this out of a call that waits.
+    pub(super) fn found(&self, key: Key, found: Option<(Key, f64)>) -> Option<Decision> {
+        let node = self.nodes.get(&key).filter(|node| node.decision.is_none())?;
+        let by_header = node.by_header();
+        let Some((request, confidence)) = found else { return Some(by_header) };
+        let link = Link { method: Method::Inferred, confidence };
+        let is_within = |above: &&Box<Node>| above.end_ns.is_none_or(|end_ns| node.end_ns <= Some(end_ns));
+        if self.nodes.get(&request).filter(is_within).is_none() || confidence < ASIDE_MIN {
+            return Some(by_header);
+        }
+        if confidence >= self.options.min_confidence {
+            return Some(Decision::local(request, link));
+        }
+        Some(Decision { aside: Some((request, link)), ..by_header })
     }
 
     /// The client's exchange, on this host, of the request that a server exchange is about.

@@ -6,7 +6,7 @@
 //! 1. A finished node is *due* once everything before its end has been seen ([`Linker::advance`] says so): every request
 //!    that could be its parent is known by then, whatever order the rings were read in.
 //! 2. A due node is *decided* ([`decide`]): a parent on this host, a parent that a header names, or none. A decision
-//!    is final.
+//!    is final. A call of which only statistics can tell waits for a round of inference ([`live`]).
 //! 3. A decided node is *resolved* ([`resolve`]): its trace id is its parent's, so it waits until the parent's is known,
 //!    and so on up to the root. Children end before their parents, so a whole tree is let go when its root is decided.
 //!
@@ -21,6 +21,7 @@ mod decide;
 mod ends;
 mod id;
 pub mod infer;
+mod live;
 mod node;
 pub mod offline;
 mod process;
@@ -29,6 +30,7 @@ mod rpc;
 mod target;
 mod timing;
 mod tls;
+mod turn;
 
 use crate::{
     conn::{Role, Socket},
@@ -38,6 +40,10 @@ use crate::{
 pub use context::Context;
 use ends::Ends;
 pub use id::Ids;
+use live::Work;
+pub use live::{
+    LEARN_AT, LEARNING_NS, OPEN_TRUSTED, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S,
+};
 use node::Node;
 use process::Process;
 pub use process::{
@@ -49,13 +55,15 @@ use std::{
     sync::Arc,
 };
 pub use timing::{end_ns, start_ns};
+use turn::Did;
+pub use turn::{DOUBTS_SHARE, STEPS_MAX, TRUST_MIN, TURN_CONFIDENCE};
 
 /// How long a finished exchange may wait for the decisions that its trace depends on, in nanoseconds after its end.
 pub const HOLD_NS: u64 = 5_000_000_000;
 /// Finished exchanges that may wait at one time.
 pub const HELD_MAX: usize = 16_384;
 /// How long a span's ids are remembered after it was let go, for children that come after it, in nanoseconds.
-pub const LINGER_NS: u64 = 500_000_000;
+pub const LINGER_NS: u64 = 1_000_000_000;
 /// The same for a call that was broken off: the server that was called may go on for long.
 pub const LINGER_BROKEN_NS: u64 = 60_000_000_000;
 /// Exchanges, open, waiting and remembered ones together; past it, remembered ones are forgotten early, then new ones
@@ -101,8 +109,8 @@ pub struct Counts {
     pub finished: u64,
     /// Spans let go.
     pub spans: u64,
-    /// Links made, by `header`, `socket`, `thread`, `exclusive`.
-    pub linked: [u64; 4],
+    /// Links made, by `header`, `socket`, `thread`, `exclusive`, `turn`, `inferred`.
+    pub linked: [u64; 6],
     /// Spans that stayed roots.
     pub roots: u64,
     /// Links not made because they were below the asked confidence.
@@ -115,13 +123,19 @@ pub struct Counts {
     pub crowded: u64,
     /// Exchanges let go without links because [`NODES_MAX`] was reached.
     pub refused: u64,
+    /// Calls that nothing was inferred of because it would have been too much work ([`WORK_PER_S`]).
+    pub unsolved: u64,
+    /// What inference counted.
+    pub inference: infer::Counts,
 }
 
 impl Counts {
     /// Each counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 13] {
-        let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused } = *self;
-        let [header, socket, thread, exclusive] = linked;
+    pub fn named(&self) -> [(&'static str, u64); 17] {
+        let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused, .. } =
+            *self;
+        let infer::Counts { windows, .. } = self.inference;
+        let [header, socket, thread, exclusive, turn, inferred] = linked;
         [
             ("started", started),
             ("finished", finished),
@@ -130,12 +144,16 @@ impl Counts {
             ("socket", socket),
             ("thread", thread),
             ("exclusive", exclusive),
+            ("turn", turn),
+            ("inferred", inferred),
             ("roots", roots),
             ("unsure", unsure),
             ("contradicted", contradicted),
             ("given_up", given_up),
             ("crowded", crowded),
             ("refused", refused),
+            ("unsolved", self.unsolved),
+            ("windows", windows),
         ]
     }
 }
@@ -168,6 +186,11 @@ pub struct Linker {
     closed: VecDeque<(u64, u64)>,
     /// Processes that ended, in that order, with when.
     exited: VecDeque<(u64, u32)>,
+    /// Rounds of inference, by when, and of which process.
+    rounds: BTreeSet<(u64, u32)>,
+    work: Work,
+    /// Processes that did something which was not gone through yet.
+    stirred: Vec<u32>,
     counts: Counts,
     out: Vec<Arc<Span>>,
 }
@@ -188,6 +211,9 @@ impl Linker {
             broken: VecDeque::new(),
             closed: VecDeque::new(),
             exited: VecDeque::new(),
+            rounds: BTreeSet::new(),
+            work: Work::default(),
+            stirred: Vec::new(),
             counts: Counts::default(),
             out: Vec::new(),
         }
@@ -210,13 +236,20 @@ impl Linker {
 
     /// A connection is known, or known better.
     pub fn socket(&mut self, socket: &Arc<Socket>) {
+        let is_first = !self.conns.contains_key(&socket.id);
         let conn = self.conns.entry(socket.id).or_insert_with(|| Conn {
             socket: Arc::clone(socket),
             closed_ns: None,
             exchanges: VecDeque::new(),
         });
+        let is_new_client = socket.role == Role::Client
+            && socket.syn_ns != 0
+            && (conn.socket.syn_ns == 0 || (is_first && conn.exchanges.is_empty()));
         conn.socket = Arc::clone(socket);
         self.ends.learn(socket);
+        if is_new_client {
+            self.step(socket.tgid, socket.syn_ns, 0, Did::Connected(socket.id));
+        }
     }
 
     /// What was said when a session of TLS began is known now.
@@ -226,6 +259,11 @@ impl Linker {
         }
     }
 
+    /// A call of this process and thread received bytes.
+    pub fn received(&mut self, conn: u64, at_ns: u64, tgid: u32, tid: u32) {
+        self.step(tgid, at_ns, tid, Did::Received(conn));
+    }
+
     /// Events of a connection of this process were lost.
     pub fn lost(&mut self, tgid: u32, at_ns: u64) {
         self.processes.entry(tgid).or_default().note_loss(at_ns);
@@ -233,22 +271,26 @@ impl Linker {
 
     /// A connection is over: no more of its exchanges will come.
     pub fn closed(&mut self, conn: u64, at_ns: u64) {
-        if let Some(conn) = self.conns.get_mut(&conn) {
-            conn.closed_ns = Some(at_ns);
+        if let Some(known) = self.conns.get_mut(&conn) {
+            known.closed_ns = Some(at_ns);
+            let tgid = known.socket.tgid;
+            if known.socket.role == Role::Client {
+                self.step(tgid, at_ns, 0, Did::Closed(conn));
+            }
         }
         self.closed.push_back((at_ns, conn));
     }
 
     /// A process runs another program now: what was learned of its habits does not hold any more.
-    pub fn executed(&mut self, tgid: u32) {
+    pub fn executed(&mut self, tgid: u32, at_ns: u64) {
         if let Some(process) = self.processes.get_mut(&tgid) {
-            process.forget_habits();
+            process.forget_habits(at_ns);
         }
     }
 
     /// A process ended; its id may be used again.
     pub fn exited(&mut self, tgid: u32, at_ns: u64) {
-        self.executed(tgid);
+        self.executed(tgid, at_ns);
         self.exited.push_back((at_ns, tgid));
     }
 
@@ -290,9 +332,11 @@ impl Linker {
         let Some(node) = self.nodes.get_mut(&key) else { return };
         node.finish(exchange, at_ns);
         let end_ns = node.end_ns.unwrap_or(at_ns);
+        let (tgid, tid) = (node.tgid, node.last_tid());
         if kind == Kind::Server {
-            self.processes.entry(node.tgid).or_default().answered(node);
+            self.processes.entry(tgid).or_default().answered(node);
         }
+        self.step(tgid, end_ns, tid, if kind == Kind::Server { Did::Answered(key) } else { Did::Learned(key) });
         self.due.insert((end_ns, key));
         if self.due.len() + self.deadlines.len() > HELD_MAX {
             self.make_room();
@@ -302,9 +346,24 @@ impl Linker {
     /// All events before `now_ns` have been seen: decides what can be decided.
     pub fn advance(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
-        while let Some((at_ns, key)) = self.due.first().copied().filter(|(at_ns, _)| *at_ns < self.now_ns) {
-            self.due.remove(&(at_ns, key));
-            self.settle(key);
+        for tgid in std::mem::take(&mut self.stirred) {
+            if self.processes.get_mut(&tgid).is_some_and(|process| process.turns.advance(now_ns)) {
+                self.stirred.push(tgid);
+            }
+        }
+        // In the order of their times, however far the watermark goes at once.
+        loop {
+            let due = self.due.first().copied().filter(|(at_ns, _)| *at_ns < self.now_ns);
+            let round = self.rounds.first().copied().filter(|(at_ns, _)| *at_ns < self.now_ns);
+            match (due, round) {
+                (Some((due_ns, _)), Some((at_ns, tgid))) if at_ns < due_ns => self.round(at_ns, tgid),
+                (Some((due_ns, key)), _) => {
+                    self.due.remove(&(due_ns, key));
+                    self.settle(key);
+                }
+                (None, Some((at_ns, tgid))) => self.round(at_ns, tgid),
+                (None, None) => break,
+            }
         }
         while let Some((at_ns, key)) = self.deadlines.first().copied().filter(|(at_ns, _)| *at_ns < self.now_ns) {
             self.deadlines.remove(&(at_ns, key));
@@ -344,7 +403,16 @@ impl Linker {
         }
     }
 
+    /// A thread did something.
+    fn step(&mut self, tgid: u32, at_ns: u64, tid: u32, did: Did) {
+        if self.processes.entry(tgid).or_default().turns.step(at_ns, tid, did) {
+            self.stirred.push(tgid);
+        }
+    }
+
     fn begin(&mut self, key: Key, node: Box<Node>) {
+        let did = if node.kind == Kind::Server { Did::Read(key) } else { Did::Sent(key) };
+        self.step(node.tgid, node.start_ns, node.tid, did);
         let process = self.processes.entry(node.tgid).or_default();
         match node.kind {
             Kind::Server => process.received(&node, self.now_ns),

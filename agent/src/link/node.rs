@@ -1,6 +1,6 @@
 //! An exchange while it is on its way to becoming a span.
 
-use super::{Context, Ids, Key, timing};
+use super::{Context, Ids, Key, infer, live, timing};
 use crate::{
     protocol::{Exchange, Stamp},
     span::{Kind, Link, Resource, SpanId, TraceId},
@@ -135,6 +135,29 @@ impl Node {
             exchange.request.as_ref().is_some_and(|request| !request.method.is_empty() && !request.target.is_empty());
         self.is_whole = exchange.answered.is_some() && exchange.incomplete.is_none();
         self.exchange = Some(exchange);
+    }
+
+    /// A number for what was asked for, see [`live::route`].
+    pub(super) fn route(&self, to: &impl Hash) -> u32 {
+        let request = self.exchange.as_ref().and_then(|exchange| exchange.request.as_ref());
+        request.map_or(0, |request| live::route(&request.method, &request.target, to))
+    }
+
+    /// As a call to infer from.
+    pub(super) fn as_call(&self, to: &impl Hash) -> infer::Call {
+        infer::Call {
+            start_ns: self.start_ns,
+            end_ns: self.end_ns.unwrap_or(self.start_ns),
+            route: self.route(to),
+            thread: Some(u64::from(self.tid)),
+            ..infer::Call::default()
+        }
+    }
+
+    /// The thread that moved the last of its answer; 0 where there was none.
+    pub(super) fn last_tid(&self) -> u32 {
+        let answered = self.exchange.as_ref().and_then(|exchange| exchange.answered);
+        answered.map_or(0, |answered| answered.last.tid)
     }
 
     /// The trace that it has as a root, or as the child of the caller that its headers name.

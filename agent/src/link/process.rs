@@ -13,7 +13,12 @@
 //! they go: a destination that a process also calls while it holds no request is not explained by requests. Then being
 //! the only open request proves little, and the confidence falls below the default threshold.
 
-use super::{Key, node::Node};
+use super::{
+    Key,
+    live::Gathered,
+    node::Node,
+    turn::{TURN_CONFIDENCE, Turns},
+};
 use crate::{conn::SocketEnd, protocol::Exchange, span::Method};
 use std::collections::{BTreeSet, HashMap};
 
@@ -46,6 +51,10 @@ pub(super) struct Process {
     /// Calls by destination; the last resort has the key `None`.
     destinations: HashMap<Option<SocketEnd>, Calls>,
     lost_ns: Option<u64>,
+    /// What it is at.
+    pub(super) turns: Turns,
+    /// What may be inferred from.
+    pub(super) gathered: Gathered,
     /// Requests that ended before this time may have been forgotten.
     forgotten_ns: u64,
     /// Length of `requests` at which those that no call can belong to any more are dropped.
@@ -98,6 +107,8 @@ pub(super) enum Cause {
     Request(Key, Method, f64),
     /// Nothing can be said.
     Unknown,
+    /// Nothing but by statistics: several requests were open.
+    Ask,
     /// A method that should be exact names a request that was over before the call was.
     Contradiction,
 }
@@ -107,6 +118,7 @@ impl Process {
     pub(super) fn received(&mut self, server: &Node, seen_ns: u64) {
         let held = Held { key: server.key, tid: server.tid, start_ns: server.start_ns, end_ns: None };
         self.requests.push(held);
+        self.gathered.received(server.key, server.start_ns, server.tid);
         if self.requests.len() > self.prune_at.max(64) {
             self.prune(seen_ns);
         }
@@ -116,6 +128,9 @@ impl Process {
     pub(super) fn answered(&mut self, server: &Node) {
         if let Some(held) = self.requests.iter_mut().rev().find(|held| held.key == server.key) {
             held.end_ns = server.end_ns;
+        }
+        if let Some(end_ns) = server.end_ns {
+            self.gathered.answered(server.key, end_ns, || server.route(&()));
         }
     }
 
@@ -127,16 +142,20 @@ impl Process {
     /// A call is decided.
     pub(super) fn decided(&mut self, client: &Node) {
         self.calls.remove(&(client.start_ns, client.key));
+        self.turns.decided(&client.key);
     }
 
     /// Events of the process were lost.
     pub(super) fn note_loss(&mut self, at_ns: u64) {
         self.lost_ns = self.lost_ns.max(Some(at_ns));
+        self.turns.forget(at_ns);
     }
 
     /// The process runs another program.
-    pub(super) fn forget_habits(&mut self) {
+    pub(super) fn forget_habits(&mut self, at_ns: u64) {
         self.habits = Habits::default();
+        self.turns.forget(at_ns);
+        self.gathered.forget();
         self.destinations.clear();
     }
 
@@ -170,6 +189,7 @@ impl Process {
     /// the whole call, less can be said.
     pub(super) fn cause(&mut self, client: &Node, to: Option<SocketEnd>, seen_ns: u64) -> Cause {
         let from = client.start_ns;
+        let turn = self.turns.told(&client.key);
         if from < self.forgotten_ns || from >= seen_ns {
             return Cause::Unknown;
         }
@@ -197,6 +217,13 @@ impl Process {
                 let confidence = if is_explained { EXCLUSIVE_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };
                 Cause::Request(only.key, Method::Exclusive, confidence)
             }
+            _ if turn.is_sure && !self.lost_before(from) => {
+                let held = open.iter().find(|held| Some(held.key) == turn.request);
+                let Some(held) = held.filter(|held| contains(held) || gave_up) else { return Cause::Unknown };
+                let confidence = if is_explained { TURN_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };
+                Cause::Request(held.key, Method::Turn, confidence)
+            }
+            [_, _, ..] if is_explained && whole(client).is_some() && !self.lost_before(from) => Cause::Ask,
             _ => Cause::Unknown,
         }
     }
@@ -221,7 +248,10 @@ impl Process {
 
     /// Whether nothing would be missed if it were forgotten.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.requests.iter().all(|held| held.end_ns.is_some())
+        self.calls.is_empty()
+            && self.turns.is_idle()
+            && self.gathered.is_idle()
+            && self.requests.iter().all(|held| held.end_ns.is_some())
     }
 
     /// Drops requests that ended before every undecided call, those still to be heard of included; past the bound, the

@@ -2,7 +2,7 @@
 //! with it those that waited for it. This decides when, never which parent.
 
 use super::{
-    HOLD_NS, Key, Linker,
+    HOLD_NS, Key, Linker, ROUND_NS,
     build::{self, Parts},
     decide::Verdict,
     node::{Decision, Node, Parent, Trace},
@@ -29,8 +29,34 @@ impl Linker {
                     self.due.insert((at_ns, key));
                     return;
                 }
+                Verdict::Round => return,
             }
         }
+        self.go_on(key);
+    }
+
+    /// A round of inference of a process: decides the calls that it found something out of.
+    pub(super) fn round(&mut self, at_ns: u64, tgid: u32) {
+        self.rounds.remove(&(at_ns, tgid));
+        let Some(process) = self.processes.get_mut(&tgid) else { return };
+        let budget = self.work.at(at_ns);
+        let round = process.gathered.round(at_ns, budget, &mut self.counts.inference);
+        process.gathered.is_scheduled = round.is_waiting;
+        if round.is_waiting {
+            self.rounds.insert((at_ns.saturating_add(ROUND_NS), tgid));
+        }
+        self.work.spend(round.work);
+        self.counts.unsolved += round.unsolved;
+        for (key, found) in round.found {
+            let Some(decision) = self.found(key, found) else { continue };
+            self.counts.unsure += u64::from(decision.aside.is_some());
+            self.set_decision(key, decision);
+            self.go_on(key);
+        }
+    }
+
+    /// A node was decided: those that wait for it go on.
+    fn go_on(&mut self, key: Key) {
         let watchers = self.nodes.get_mut(&key).map(|node| std::mem::take(&mut node.watchers)).unwrap_or_default();
         // Those that were waiting to be decided may be calls of this one: its downstream time needs them.
         for watcher in watchers {

@@ -173,6 +173,22 @@ pub enum Incomplete {
 }
 
 impl Incomplete {
+    /// All reasons. What is stored refers to them by their place here: new ones go to the end.
+    pub const ALL: [Self; 12] = [
+        Self::Lost,
+        Self::Cut,
+        Self::Malformed,
+        Self::HeadTooLong,
+        Self::JoinedLate,
+        Self::Reset,
+        Self::Closed,
+        Self::Exited,
+        Self::Unobserved,
+        Self::TimedOut,
+        Self::HeadersUnknown,
+        Self::Refused,
+    ];
+
     /// The value of `netspan.incomplete`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ mod read;
 mod write;
 
 pub use read::{ReadError, read};
-pub use write::write;
+pub use write::{write, write_attributes};
 
 #[cfg(test)]
 mod tests {

@@ -50,6 +50,15 @@ pub enum Value {
     List(Vec<String>),
 }
 
+/// The values that are written as this text, apart from lists.
+pub fn values_of(text: &str) -> Vec<Value> {
+    let mut values = vec![Value::Text(text.to_owned().into())];
+    values.extend(text.parse().ok().map(Value::Int));
+    values.extend(text.parse().ok().map(Value::Float));
+    values.extend(text.parse().ok().map(Value::Bool));
+    values
+}
+
 /// Name and value.
 pub type Attribute = (Cow<'static, str>, Value);
 
@@ -64,9 +73,16 @@ pub enum Method {
     Thread,
     /// Only one request of the process was open during the whole call.
     Exclusive,
+    /// The order of reads and sends: the process was at no other request when it made the call.
+    Turn,
+    /// Statistics over many requests of the program.
+    Inferred,
 }
 
 impl Method {
+    /// All methods. What is stored refers to them by their place here: new ones go to the end.
+    pub const ALL: [Self; 6] = [Self::Header, Self::Socket, Self::Thread, Self::Exclusive, Self::Turn, Self::Inferred];
+
     /// The value of `netspan.link.method`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -74,6 +90,8 @@ impl Method {
             Self::Socket => "socket",
             Self::Thread => "thread",
             Self::Exclusive => "exclusive",
+            Self::Turn => "turn",
+            Self::Inferred => "inferred",
         }
     }
 }

@@ -8,6 +8,8 @@ mod http2;
 mod links;
 mod recorded;
 mod recorded_http2;
+mod served;
 mod sessions;
 mod styles;
 mod table;
+mod turns;

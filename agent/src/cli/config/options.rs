@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use log::LevelFilter;
 
-use super::OtlpOptions;
+use super::{ApiOptions, OtlpOptions, StoreOptions};
 pub use crate::probe::{FamilyChoice, HookChoice};
 use crate::{
     control::{FilterRules, SpanFilter},
@@ -41,6 +41,10 @@ pub struct Options {
     pub otlp: OtlpOptions,
     /// Which finished spans a view shows. Default: all.
     pub view: SpanFilter,
+    /// The store. Default: on.
+    pub store: StoreOptions,
+    /// The API.
+    pub api: ApiOptions,
     /// What is logged: off, error, warn, info, debug or trace. Default: info.
     pub log: LevelFilter,
     /// What to tell the user once the log is there, one line each.
@@ -76,6 +80,8 @@ impl Default for Options {
             services: Vec::new(),
             otlp: OtlpOptions::default(),
             view: SpanFilter::default(),
+            store: StoreOptions::default(),
+            api: ApiOptions::default(),
             log: LevelFilter::Info,
             warnings: Vec::new(),
         }
@@ -155,15 +161,7 @@ impl CaptureOptions {
 
 /// A number of bytes, with `KiB` or `MiB` (also `K`, `M`) or without a unit.
 fn bytes(text: &str) -> Option<u32> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let factor = match unit.trim() {
-        "" | "B" => 1,
-        "K" | "KiB" => 1 << 10,
-        "M" | "MiB" => 1 << 20,
-        _ => return None,
-    };
-    number.parse::<u32>().ok()?.checked_mul(factor)
+    super::serve::size(text)?.try_into().ok()
 }
 
 /// `true` or `false`, in the words that people use in environments.

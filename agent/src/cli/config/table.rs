@@ -114,6 +114,20 @@ impl Spec {
             options.view.services.push(text.to_owned());
             Ok(())
         }),
+        Spec {
+            key: "store.off",
+            flag: "no-store",
+            shape: Shape::Switch,
+            set: |options, text, _| switch(text).map(|off| options.store.off = off),
+        },
+        one("store.dir", "store", |options, text, _| {
+            options.store.dir = Some(text.into());
+            Ok(())
+        }),
+        one("store.bytes", "store-bytes", |options, text, _| options.store.set_bytes(text)),
+        one("store.age", "store-age", |options, text, _| options.store.set_age(text)),
+        one("listen", "listen", |options, text, _| options.api.set_listen(text)),
+        one("token", "token", |options, text, _| options.api.set_token(text)),
         one("log.level", "log", |options, text, _| options.set_log(text)),
     ];
 }

@@ -7,7 +7,9 @@ use log::LevelFilter;
 
 use super::*;
 use crate::{
-    cli::flags::{CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, ViewFlags},
+    cli::flags::{
+        CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, ServeFlags, ViewFlags,
+    },
     control::StatusRange,
 };
 
@@ -29,12 +31,14 @@ struct All {
     otlp: OtlpFlags,
     #[command(flatten)]
     view: ViewFlags,
+    #[command(flatten)]
+    serve: ServeFlags,
 }
 
 impl All {
-    fn flags(&self) -> [&dyn Flags; 8] {
-        let Self { common, filter, names, capture, redact, link, otlp, view } = self;
-        [common, filter, names, capture, redact, link, otlp, view]
+    fn flags(&self) -> [&dyn Flags; 9] {
+        let Self { common, filter, names, capture, redact, link, otlp, view, serve } = self;
+        [common, filter, names, capture, redact, link, otlp, view, serve]
     }
 }
 

@@ -17,7 +17,9 @@ mod tree;
 mod units;
 mod waterfall;
 
+pub use clean::{clean, columns};
 pub use lines::Lines;
 pub use look::Look;
 pub use surroundings::look_of;
 pub use traces::{Bounds, Counters, Waterfalls};
+pub use units::brief;

@@ -117,6 +117,8 @@ pub struct Verdict {
     pub request: Option<u32>,
     /// How sure that is, from 0 to 1.
     pub confidence: f64,
+    /// The same before it was corrected by what held-out calls show: what [`Calibration::observe`] wants to know.
+    pub claim: f64,
     /// The next probable one, and how sure that would be.
     pub runner_up: Option<(u32, f64)>,
     /// How many requests were open when the call began.

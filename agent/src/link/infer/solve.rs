@@ -76,6 +76,7 @@ impl Model {
         let (_, state, choices) = best.unwrap_or_default();
         let mut verdicts = votes.verdicts(&problem, &state, &choices);
         for verdict in &mut verdicts {
+            verdict.claim = verdict.confidence;
             verdict.confidence = self.calibration.apply(verdict.confidence);
         }
         let mut tally = Tally::default();

@@ -70,7 +70,8 @@ impl Votes {
             let own = best.owner(id);
             if total == 0 {
                 let request = own.or_else(|| choices.of(id).first().map(|(req, _)| *req));
-                return Verdict { request, confidence: f64::from(u8::from(own.is_some())), runner_up: None, open };
+                let confidence = f64::from(u8::from(own.is_some()));
+                return Verdict { request, confidence, open, ..Verdict::default() };
             }
             let mut with = vote.with.clone();
             with.sort_by_key(|(req, count)| (*req != own || own.is_none(), std::cmp::Reverse(*count), *req));
@@ -87,7 +88,7 @@ impl Votes {
             let residual = vote.chances / f64::from(vote.tries.max(1));
             let confidence =
                 first.map_or(0.0, |(_, share)| share).min(1.0 / (1.0 + LEAVING * residual)).powf(STRICTNESS);
-            Verdict { request: first.map(|(req, _)| req), confidence, runner_up: named.next(), open }
+            Verdict { request: first.map(|(req, _)| req), confidence, claim: 0.0, runner_up: named.next(), open }
         };
         let mut verdicts: Vec<Verdict> = (0..).zip(&self.votes).map(verdict).collect();
         let free = || (0..).zip(&verdicts).filter(|(call, _)| problem.was_free(*call));

@@ -44,7 +44,7 @@ pub(super) fn link(
     window::solve(&view, &mut model, seed, counts, |call, verdict, counts| {
         let Some(link) = links.get_mut(call as usize) else { return };
         let span = |request: u32| group.requests.get(request as usize).copied();
-        let Verdict { request, confidence, runner_up, open } = *verdict;
+        let Verdict { request, confidence, runner_up, open, .. } = *verdict;
         let method = if open == 1 { Method::Exclusive } else { Method::Inferred };
         link.candidate = request.and_then(|request| Some((span(request)?, method, confidence)));
         link.runner_up = runner_up.and_then(|(request, confidence)| Some((span(request)?, confidence)));

@@ -158,8 +158,7 @@ impl From<Scalar> for Value {
 }
 
 fn found(row: &LinkRow) -> Result<Link, ReadError> {
-    const METHODS: [Method; 4] = [Method::Header, Method::Socket, Method::Thread, Method::Exclusive];
-    Ok(Link { method: named("link.method", &row.method, &METHODS, Method::name)?, confidence: row.confidence })
+    Ok(Link { method: named("link.method", &row.method, &Method::ALL, Method::name)?, confidence: row.confidence })
 }
 
 fn reference(row: ReferenceRow) -> Result<SpanLink, ReadError> {
@@ -171,19 +170,7 @@ fn reference(row: ReferenceRow) -> Result<SpanLink, ReadError> {
 }
 
 fn incomplete(name: &str) -> Result<&'static str, ReadError> {
-    const REASONS: [Incomplete; 10] = [
-        Incomplete::Lost,
-        Incomplete::Cut,
-        Incomplete::Malformed,
-        Incomplete::HeadTooLong,
-        Incomplete::JoinedLate,
-        Incomplete::Reset,
-        Incomplete::Closed,
-        Incomplete::Exited,
-        Incomplete::Unobserved,
-        Incomplete::TimedOut,
-    ];
-    named("incomplete", name, &REASONS, Incomplete::name).map(Incomplete::name)
+    named("incomplete", name, &Incomplete::ALL, Incomplete::name).map(Incomplete::name)
 }
 
 fn named<T: Copy>(

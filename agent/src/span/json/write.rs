@@ -16,6 +16,14 @@ pub fn write(out: &mut Vec<u8>, span: &Span) {
     out.push(b'\n');
 }
 
+/// Appends attributes to `out` as one object of JSON.
+///
+/// # Panics
+/// Never, as [`write`].
+pub fn write_attributes(out: &mut Vec<u8>, attributes: &[Attribute]) {
+    serde_json::to_writer(out, &Attributes(attributes)).expect("attributes are always representable in JSON");
+}
+
 struct Line<'a>(&'a Span);
 
 impl Serialize for Line<'_> {

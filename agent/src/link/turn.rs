@@ -1,0 +1,370 @@
+//! What a program is at, told by the order of what its threads read and send: the method `turn`.
+//!
+//! A request is *idle* while it is open and waits for nothing that is seen: it was just read, or the answer to the last of its
+//! calls was. An event loop serves one ready socket at a time, and goes on until what it serves waits again. So where no
+//! other request is idle, a call belongs to the request whose message the thread read last, or to the only idle one.
+//!
+//! What is not seen (timers, other threads, a queue, other protocols) keeps a request idle for as long as it lasts, and
+//! nothing is claimed meanwhile: then the call could be that request's. Each such call is a *doubt*: what the requests of that
+//! time wait for is not known any more, and nothing is claimed until all of them are answered, unless doubts are as rare
+//! in this program as [`DOUBTS_SHARE`] says. Whether the one that opens a connection is the one that uses it is observed
+//! likewise.
+//!
+//! Steps are gone through in the order of their stamps once everything before a time has been seen, so that it does not
+//! matter which ring told of them first.
+
+use super::Key;
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Confidence of the method `turn`.
+pub const TURN_CONFIDENCE: f64 = 0.97;
+/// One doubt in so many calls, and a program is trusted after a doubt as well.
+pub const DOUBTS_SHARE: u32 = 200;
+/// Calls that a program must have made for that.
+pub const TRUST_MIN: u32 = 200;
+/// Calls after which earlier ones count half.
+const REMEMBERED: u32 = 4096;
+/// Connections that must have been used by the request that opened them, before that is relied on; and one in so many may be
+/// an exception.
+const CONNECTS_MIN: u32 = 20;
+const CONNECTS_SHARE: u32 = 100;
+/// How long after the thread's last step a call may follow as one of several made at once, in nanoseconds.
+const TOGETHER_NS: u64 = 1_000_000;
+/// How long a process is only watched: requests from before the agent may be open, in nanoseconds.
+const WATCHED_NS: u64 = 1_000_000_000;
+/// Steps of one process that may wait for others; past it, all are forgotten.
+pub const STEPS_MAX: usize = 65_536;
+
+/// Threads of one process that are remembered; past it, all are forgotten.
+const THREADS_MAX: usize = 4096;
+
+/// Something that a thread did.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Did {
+    /// Read the first of a request.
+    Read(Key),
+    /// Received bytes on this connection.
+    Received(u64),
+    /// Began to connect; which thread it was is not known.
+    Connected(u64),
+    /// Sent the first of a call.
+    Sent(Key),
+    /// Read the last of a call's answer, or the call was broken off.
+    Learned(Key),
+    /// Answered a request, or it was broken off.
+    Answered(Key),
+    /// The connection is over.
+    Closed(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    at_ns: u64,
+    tid: u32,
+    did: Did,
+}
+
+/// An open request.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    serial: u64,
+    /// Calls that it waits for.
+    waits: u32,
+}
+
+/// A call without an answer.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    owner: Option<Key>,
+    is_answering: bool,
+}
+
+/// A connection that no message was sent on yet.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    guess: Guess,
+    /// Its request counts as waiting.
+    is_waited_for: bool,
+}
+
+/// What a thread read last, and when it last did anything.
+#[derive(Clone, Copy, Debug, Default)]
+struct Thread {
+    at: Option<Key>,
+    last_ns: u64,
+}
+
+/// Whose a call is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Guess {
+    pub request: Option<Key>,
+    pub is_sure: bool,
+}
+
+/// What a process is at. See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    steps: Vec<Step>,
+    requests: FxHashMap<Key, Open>,
+    /// Open requests by their serials.
+    serials: BTreeMap<u64, Key>,
+    idle: BTreeSet<Key>,
+    calls: FxHashMap<Key, Call>,
+    /// Exchanges that are open on connections, requests and calls.
+    on: FxHashMap<u64, Vec<u64>>,
+    opening: FxHashMap<u64, Opening>,
+    threads: FxHashMap<u32, Thread>,
+    last_tid: u32,
+    told: FxHashMap<Key, Guess>,
+    next_serial: u64,
+    /// What requests with lower serials wait for is not known.
+    clear_from: u64,
+    watched_until_ns: u64,
+    sent: u32,
+    doubts: u32,
+    /// Connections used by the request that opened them, and others.
+    used: u32,
+    unused: u32,
+}
+
+impl Turns {
+    /// A thread did something. Says whether there is something to go through that there was not before.
+    pub(super) fn step(&mut self, at_ns: u64, tid: u32, did: Did) -> bool {
+        if self.watched_until_ns == 0 {
+            self.watched_until_ns = at_ns.saturating_add(WATCHED_NS);
+        }
+        if self.steps.len() >= STEPS_MAX {
+            self.forget(at_ns);
+        }
+        self.steps.push(Step { at_ns, tid, did });
+        self.steps.len() == 1
+    }
+
+    /// What is known is no more so: events were lost, or the program is another one.
+    pub(super) fn forget(&mut self, at_ns: u64) {
+        let told = std::mem::take(&mut self.told);
+        *self = Self { told, watched_until_ns: at_ns.saturating_add(WATCHED_NS), ..Self::default() };
+    }
+
+    /// Goes through the steps before a time; all of them are known. Says whether any are left.
+    pub(super) fn advance(&mut self, now_ns: u64) -> bool {
+        let mut steps = std::mem::take(&mut self.steps);
+        // Steps of one time stay in the order in which they were told.
+        steps.sort_by_key(|step| step.at_ns);
+        let due = steps.partition_point(|step| step.at_ns < now_ns);
+        for step in steps.drain(..due) {
+            self.take(step);
+        }
+        self.steps = steps;
+        !self.steps.is_empty()
+    }
+
+    /// Whether nothing waits to be gone through.
+    pub(super) fn is_idle(&self) -> bool {
+        self.steps.is_empty() && self.requests.is_empty() && self.calls.is_empty()
+    }
+
+    /// Whose a call is, as far as that was found out.
+    pub(super) fn told(&self, call: &Key) -> Guess {
+        self.told.get(call).copied().unwrap_or_default()
+    }
+
+    /// Nobody will ask for this call again.
+    pub(super) fn decided(&mut self, call: &Key) {
+        self.told.remove(call);
+    }
+
+    fn take(&mut self, Step { at_ns, tid, did }: Step) {
+        match did {
+            Did::Read(key) => {
+                self.requests.insert(key, Open { serial: self.next_serial, waits: 0 });
+                self.serials.insert(self.next_serial, key);
+                self.next_serial += 1;
+                self.idle.insert(key);
+                self.on.entry(key.conn).or_default().push(key.ordinal);
+                self.note(tid, at_ns, Some(key));
+            }
+            Did::Received(conn) => {
+                let at = self.received(conn);
+                self.note(tid, at_ns, at);
+            }
+            Did::Connected(conn) => {
+                let guess = self.guess(self.last_tid, at_ns);
+                let is_waited_for = self.opens_for_itself();
+                if is_waited_for {
+                    self.wait(guess.request);
+                }
+                self.opening.insert(conn, Opening { guess, is_waited_for });
+            }
+            Did::Sent(key) => {
+                let guess = match self.opening.remove(&key.conn) {
+                    Some(opening) => self.opened(opening, tid, at_ns),
+                    None => self.guess(tid, at_ns),
+                };
+                self.wait(guess.request);
+                self.calls.insert(key, Call { owner: guess.request, is_answering: false });
+                self.on.entry(key.conn).or_default().push(key.ordinal);
+                let thread = self.threads.entry(tid).or_default();
+                thread.last_ns = at_ns;
+                if guess.request.is_some() {
+                    self.told.insert(key, guess);
+                }
+            }
+            Did::Learned(key) => {
+                self.off(key);
+                if let Some(call) = self.calls.remove(&key) {
+                    if !call.is_answering {
+                        self.resume(call.owner);
+                    }
+                    if tid != 0 {
+                        self.note(tid, at_ns, call.owner);
+                    }
+                }
+            }
+            Did::Answered(key) => {
+                self.off(key);
+                if let Some(open) = self.requests.remove(&key) {
+                    self.serials.remove(&open.serial);
+                    self.idle.remove(&key);
+                }
+            }
+            Did::Closed(conn) => {
+                if let Some(opening) = self.opening.remove(&conn) {
+                    self.unused = self.unused.saturating_add(1);
+                    if opening.is_waited_for {
+                        self.resume(opening.guess.request);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Bytes came on a connection: says which request is served now.
+    fn received(&mut self, conn: u64) -> Option<Key> {
+        if let Some(opening) = self.opening.remove(&conn) {
+            // Another protocol, in which the other end speaks.
+            if opening.is_waited_for {
+                self.resume(opening.guess.request);
+            }
+            return None;
+        }
+        let [ordinal] = self.on.get(&conn)?[..] else { return None };
+        let key = Key { conn, ordinal };
+        let Some(call) = self.calls.get_mut(&key) else { return Some(key) };
+        let (owner, is_first) = (call.owner, !call.is_answering);
+        call.is_answering = true;
+        if is_first {
+            self.resume(owner);
+        }
+        owner
+    }
+
+    /// The first message is sent on a new connection.
+    fn opened(&mut self, opening: Opening, tid: u32, at_ns: u64) -> Guess {
+        if opening.is_waited_for {
+            self.resume(opening.guess.request);
+        }
+        let is_open = opening.guess.request.is_some_and(|key| self.requests.contains_key(&key));
+        if self.opens_for_itself() && is_open {
+            self.used = self.used.saturating_add(1);
+            return opening.guess;
+        }
+        // Whoever opened it is idle still, unless it sent elsewhere meanwhile.
+        let is_used = opening.guess.request.is_some_and(|key| self.idle.contains(&key));
+        if !is_used {
+            self.unused = self.unused.saturating_add(u32::from(is_open));
+            return Guess { is_sure: false, ..self.guess(tid, at_ns) };
+        }
+        self.used += 1;
+        if self.opens_for_itself() {
+            // Earlier doubts came from not knowing that.
+            (self.sent, self.doubts) = (0, 0);
+        }
+        let is_sure = opening.guess.is_sure && self.idle.len() == 1;
+        if !is_sure {
+            self.clear_from = self.next_serial;
+        }
+        Guess { is_sure, ..opening.guess }
+    }
+
+    fn opens_for_itself(&self) -> bool {
+        self.used >= CONNECTS_MIN && self.unused.saturating_mul(CONNECTS_SHARE) <= self.used
+    }
+
+    /// Whose a call is that a thread makes now.
+    fn guess(&mut self, tid: u32, at_ns: u64) -> Guess {
+        let thread = self.threads.get(&tid).copied().unwrap_or_default();
+        let here = thread.at.filter(|key| self.requests.contains_key(key));
+        let here_is_idle = here.is_some_and(|key| self.idle.contains(&key));
+        let others = self.idle.len() - usize::from(here_is_idle);
+        let together = at_ns.saturating_sub(thread.last_ns) <= TOGETHER_NS;
+        self.count(others > 0 && (here.is_some() || others > 1));
+        let only = || self.idle.first().copied();
+        let (request, is_sure) = match (here, others) {
+            (Some(here), 0) => (Some(here), here_is_idle || together),
+            (None, 1) => (only(), true),
+            (Some(_), 1) if !here_is_idle && !together => (only(), false),
+            (Some(here), _) => (Some(here), false),
+            (None, _) => (None, false),
+        };
+        if !is_sure {
+            self.clear_from = self.next_serial;
+        }
+        let is_clear = self.serials.first_key_value().is_none_or(|(serial, _)| *serial >= self.clear_from);
+        Guess { request, is_sure: is_sure && at_ns >= self.watched_until_ns && (is_clear || self.is_trusted()) }
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.sent >= TRUST_MIN && self.doubts.saturating_mul(DOUBTS_SHARE) <= self.sent
+    }
+
+    /// Counts a call, where more than one request is open.
+    fn count(&mut self, is_doubtful: bool) {
+        if self.requests.len() < 2 {
+            return;
+        }
+        self.sent += 1;
+        self.doubts += u32::from(is_doubtful);
+        if self.sent > REMEMBERED {
+            (self.sent, self.doubts) = (self.sent / 2, self.doubts / 2);
+        }
+    }
+
+    fn note(&mut self, tid: u32, at_ns: u64, at: Option<Key>) {
+        if self.threads.len() >= THREADS_MAX {
+            self.threads.clear();
+        }
+        self.threads.insert(tid, Thread { at, last_ns: at_ns });
+        self.last_tid = tid;
+    }
+
+    fn wait(&mut self, request: Option<Key>) {
+        if let Some((key, open)) = request.and_then(|key| Some((key, self.requests.get_mut(&key)?))) {
+            open.waits += 1;
+            self.idle.remove(&key);
+        }
+    }
+
+    fn resume(&mut self, request: Option<Key>) {
+        if let Some((key, open)) = request.and_then(|key| Some((key, self.requests.get_mut(&key)?))) {
+            open.waits = open.waits.saturating_sub(1);
+            if open.waits == 0 {
+                self.idle.insert(key);
+            }
+        }
+    }
+
+    /// An exchange is over.
+    fn off(&mut self, key: Key) {
+        if let Some(open) = self.on.get_mut(&key.conn) {
+            open.retain(|ordinal| *ordinal != key.ordinal);
+            if open.is_empty() {
+                self.on.remove(&key.conn);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! Figures by group, from sketches that can be merged: percentiles are within 1 % of the true value.
+
+use rustc_hash::FxHashMap;
+use sketches_ddsketch::{Config, DDSketch};
+
+use super::{
+    Place, Query,
+    columns::{self, Chosen},
+};
+use crate::{
+    control::Condition,
+    span::{Kind, Status, Value},
+    store::{
+        block::{self, Column, Head},
+        partition::PartitionError,
+    },
+};
+
+/// Groups that are told apart; what is in further ones goes together under [`OTHER`].
+pub const GROUPS_MAX: usize = 1000;
+/// The group of what found no place.
+pub const OTHER: &str = "(other)";
+/// The group of spans that lack what is grouped by.
+const NONE: &str = "(none)";
+/// Attributes whose sum is the bytes of an exchange.
+const SIZES: [&str; 2] = ["http.request.body.size", "http.response.body.size"];
+
+/// What spans are grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupBy {
+    /// The service.
+    Service,
+    /// The name, which is the method and the route where one is known.
+    Route,
+    /// The other side.
+    Peer,
+    /// The status code.
+    Status,
+    /// The process.
+    Process,
+}
+
+impl GroupBy {
+    /// All, by name.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("service", Self::Service),
+        ("route", Self::Route),
+        ("peer", Self::Peer),
+        ("status", Self::Status),
+        ("process", Self::Process),
+    ];
+
+    /// By its name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, by)| *by)
+    }
+}
+
+/// Figures of some spans.
+#[derive(Clone)]
+pub struct Totals {
+    /// Spans.
+    pub count: u64,
+    /// Spans whose status is an error.
+    pub errors: u64,
+    /// Bytes of bodies, both ways, where they are known.
+    pub bytes: u64,
+    /// Start of the first span, in nanoseconds since the epoch.
+    pub first_ns: u64,
+    /// Start of the last span.
+    pub last_ns: u64,
+    durations: DDSketch,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        let durations = DDSketch::new(Config::defaults());
+        Self { count: 0, errors: 0, bytes: 0, first_ns: u64::MAX, last_ns: 0, durations }
+    }
+}
+
+impl Totals {
+    /// Takes a span: its start and duration in nanoseconds, whether it is an error, and its bytes.
+    #[expect(clippy::cast_precision_loss, reason = "a sketch is less exact")]
+    pub fn add(&mut self, start_ns: u64, duration_ns: u64, is_error: bool, bytes: u64) {
+        self.count += 1;
+        self.errors += u64::from(is_error);
+        self.bytes += bytes;
+        self.first_ns = self.first_ns.min(start_ns);
+        self.last_ns = self.last_ns.max(start_ns);
+        self.durations.add(duration_ns.max(1) as f64);
+    }
+
+    /// The duration that this share of the spans (0 to 1) does not exceed, in nanoseconds, within 1 %.
+    pub fn quantile_ns(&self, share: f64) -> Option<f64> {
+        self.durations.quantile(share).ok().flatten()
+    }
+
+    /// Sum of all durations, in nanoseconds.
+    pub fn sum_ns(&self) -> f64 {
+        self.durations.sum().unwrap_or(0.0)
+    }
+}
+
+/// A group.
+pub struct Group {
+    /// What its spans have in common.
+    pub name: String,
+    /// Their figures.
+    pub totals: Totals,
+}
+
+/// A grouping under way.
+pub(super) struct Groups<'a> {
+    query: &'a Query,
+    conditions: Vec<Condition<'a>>,
+    by: GroupBy,
+    places: FxHashMap<String, usize>,
+    found: Vec<Group>,
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(query: &'a Query, by: GroupBy) -> Self {
+        let conditions = query.filter.conditions();
+        Self { query, conditions, by, places: FxHashMap::default(), found: Vec::new() }
+    }
+
+    pub(super) fn block(&mut self, place: Place<'_>) -> Result<bool, PartitionError> {
+        let Some(chosen) = columns::choose(self.query, &self.conditions, place)? else { return Ok(true) };
+        let (head, rows) = (&chosen.head, chosen.head.rows);
+        let durations = block::numbers(&place.need(block::DURATION)?, rows)?;
+        let starts = block::times(&place.need(block::TIME)?, rows)?;
+        let bytes = bytes(head, &chosen.form_of, place)?;
+        let group_of = self.group_of(&chosen, place)?;
+        let is_error: Vec<bool> = head.forms.iter().map(|form| form.status == Status::Error).collect();
+        for row in chosen.rows.iter().copied().map(usize::from) {
+            let is_error = is_error[usize::from(chosen.form_of[row])];
+            self.found[group_of[row]].totals.add(starts[row], durations[row], is_error, bytes[row]);
+        }
+        Ok(true)
+    }
+
+    pub(super) fn finish(mut self) -> Vec<Group> {
+        self.found.retain(|group| group.totals.count > 0);
+        self.found.sort_by(|a, b| b.totals.count.cmp(&a.totals.count).then_with(|| a.name.cmp(&b.name)));
+        self.found
+    }
+
+    fn place(&mut self, name: &str) -> usize {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let name = if self.found.len() < GROUPS_MAX { name } else { OTHER };
+        let groups = &mut self.found;
+        *self.places.entry(name.to_owned()).or_insert_with(|| {
+            groups.push(Group { name: name.to_owned(), totals: Totals::default() });
+            groups.len() - 1
+        })
+    }
+
+    /// The group of each row.
+    fn group_of(&mut self, chosen: &Chosen, place: Place<'_>) -> Result<Vec<usize>, PartitionError> {
+        let Chosen { head, form_of, process_of, .. } = chosen;
+        let by_place = |places: &[u16], groups: &[usize]| places.iter().map(|at| groups[usize::from(*at)]).collect();
+        Ok(match self.by {
+            GroupBy::Service => {
+                let groups: Vec<_> = head.processes.iter().map(|(resource, _)| self.place(&resource.service)).collect();
+                by_place(process_of, &groups)
+            }
+            GroupBy::Process => {
+                let groups: Vec<_> =
+                    head.processes.iter().map(|(resource, pid)| self.place(&process_name(resource, *pid))).collect();
+                by_place(process_of, &groups)
+            }
+            GroupBy::Route => {
+                let groups: Vec<_> = head.forms.iter().map(|form| self.place(&form.name)).collect();
+                by_place(form_of, &groups)
+            }
+            GroupBy::Status => {
+                let codes = [(None, "http.response.status_code"), (None, "rpc.response.status_code")];
+                self.by_attribute(chosen, &codes, place)?
+            }
+            GroupBy::Peer => {
+                let peers = [(Some(Kind::Client), "server.address"), (Some(Kind::Server), "client.address")];
+                self.by_attribute(chosen, &peers, place)?
+            }
+        })
+    }
+
+    /// The group of each row by the first of these attributes that it has, each for spans of a kind or for all.
+    fn by_attribute(
+        &mut self,
+        chosen: &Chosen,
+        names: &[(Option<Kind>, &str)],
+        place: Place<'_>,
+    ) -> Result<Vec<usize>, PartitionError> {
+        let Chosen { head, form_of, .. } = chosen;
+        let mut found = vec![None; head.rows];
+        for (kind, name) in names {
+            let Some(key) = head.key(name) else { continue };
+            let column = Column::read(&place.need(Head::part(key))?)?;
+            let groups: Vec<_> = column.values.iter().map(|value| self.place(&text(value))).collect();
+            let spread = column.spread(key, &head.forms, form_of, |at| groups[usize::from(at)])?;
+            for ((found, own), form) in found.iter_mut().zip(spread).zip(form_of) {
+                let fits = kind.is_none_or(|kind| head.forms[usize::from(*form)].kind == kind);
+                *found = found.or(own.filter(|_| fits));
+            }
+        }
+        let none = if found.contains(&None) { self.place(NONE) } else { 0 };
+        Ok(found.into_iter().map(|found| found.unwrap_or(none)).collect())
+    }
+}
+
+/// A process as people know it: its executable and its id.
+fn process_name(resource: &crate::span::Resource, pid: u32) -> String {
+    let name = resource.attributes.iter().find(|(name, _)| name == "process.executable.name");
+    match name {
+        Some((_, Value::Text(name))) => format!("{name}:{pid}"),
+        _ => format!("{}:{pid}", resource.service),
+    }
+}
+
+/// A value as text.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone().into_owned(),
+        Value::Int(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::List(texts) => texts.join(", "),
+    }
+}
+
+/// Bytes of each row.
+fn bytes(head: &Head, form_of: &[u16], place: Place<'_>) -> Result<Vec<u64>, PartitionError> {
+    let mut bytes = vec![0_u64; head.rows];
+    for key in SIZES.into_iter().filter_map(|name| head.key(name)) {
+        let column = Column::read(&place.need(Head::part(key))?)?;
+        let sizes: Vec<_> = column
+            .values
+            .iter()
+            .map(|value| if let Value::Int(size) = value { u64::try_from(*size).unwrap_or(0) } else { 0 })
+            .collect();
+        let spread = column.spread(key, &head.forms, form_of, |at| sizes[usize::from(at)])?;
+        for (bytes, own) in bytes.iter_mut().zip(spread) {
+            *bytes = bytes.saturating_add(own.unwrap_or(0));
+        }
+    }
+    Ok(bytes)
+}

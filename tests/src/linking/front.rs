@@ -1,0 +1,160 @@
+//! Front ends, by their style of concurrency, and what they note of themselves.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{downstream::Downstream, load::Sent};
+use crate::{
+    apps, nginx, paths, ports,
+    process::{Address, Process},
+    python,
+    scope::Scope,
+};
+
+/// How a front end does many things at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Style {
+    /// nginx with connections kept open to what is behind it.
+    Nginx,
+    /// nginx with a new connection for each request.
+    NginxClose,
+    /// Node: calls in sequence, in parallel (`Promise.all`), and none.
+    Node,
+    /// Node with timers between reading a request and calling.
+    NodeTimers,
+    /// asyncio with aiohttp.
+    Asyncio,
+    /// The same with timers.
+    AsyncioTimers,
+    /// The same without timers, on uvloop.
+    Uvloop,
+    /// Go's `net/http`.
+    Go,
+    /// Go with pauses.
+    GoTimers,
+    /// A thread to each connection.
+    Threads,
+    /// One thread that reads, and others that work, with a queue between.
+    Pool,
+}
+
+/// A running front end.
+#[derive(Debug)]
+pub(super) struct Front {
+    style: Style,
+    process: Process,
+    port: u16,
+    address: Address,
+    directory: TempDir,
+}
+
+/// An exchange: the client's port, the server's, and its ordinal between them, from 0.
+pub(super) type Place = (u16, u16, u32);
+
+/// A request, and the call that was made for it.
+pub(super) type Made = (Place, Place);
+
+impl Style {
+    /// What it is asked for, by weight.
+    pub(super) fn routes(self) -> &'static [(u64, &'static str)] {
+        match self {
+            Self::Nginx | Self::NginxClose => &[(1, "one"), (1, "two")],
+            Self::NodeTimers | Self::AsyncioTimers | Self::GoTimers => {
+                &[(2, "timer"), (2, "sequence"), (1, "parallel"), (1, "none")]
+            }
+            _ => &[(2, "one"), (2, "sequence"), (2, "parallel"), (2, "cached"), (1, "none")],
+        }
+    }
+
+    pub(super) fn start(self, scope: &Scope, behind: [u16; 2]) -> Result<Front> {
+        let directory = tempfile::tempdir()?;
+        let (here, port) = (directory.path(), ports::free()?);
+        let address = Address::local(port);
+        let log = here.join("truth");
+        let behind = behind.map(|port| port.to_string());
+        let sources = paths::apps().join("links");
+        let started = |program: &Path, first: &[&str]| {
+            Process::start(scope, here, "front", program, |command| {
+                command.args(first).arg(port.to_string()).arg(&log).args(&behind)
+            })?
+            .listening(&address)
+        };
+        let text = |name: &str| sources.join(name).display().to_string();
+        let process = match self {
+            Self::Nginx | Self::NginxClose => {
+                nginx::start(scope, here, &proxy(port, &behind, self == Self::Nginx), &address)?
+            }
+            Self::Node | Self::NodeTimers => started(&paths::tool("node", "nodejs")?, &[&text("node.js")])?,
+            Self::Asyncio | Self::AsyncioTimers => started(&python::program("python")?, &[&text("aio.py"), "asyncio"])?,
+            Self::Uvloop => started(&python::program("python")?, &[&text("aio.py"), "uvloop"])?,
+            Self::Go | Self::GoTimers => started(&apps::built_by_go(&paths::tool("go", "golang-go")?, "links")?, &[])?,
+            Self::Threads => started(&python::program("python")?, &[&text("threads.py"), "thread"])?,
+            Self::Pool => started(&python::program("python")?, &[&text("threads.py"), "pool"])?,
+        };
+        Ok(Front { style: self, process, port, address, directory })
+    }
+}
+
+impl Front {
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Ends it, and says what belonged together.
+    pub(super) fn stop(&mut self, sent: &[Sent], behind: &[Downstream]) -> Result<Vec<Made>> {
+        if matches!(self.style, Style::Nginx | Style::NginxClose) {
+            self.process.stop(Signal::QUIT)?;
+            return Ok(by_serial(self.port, sent, behind));
+        }
+        self.process.stop(Signal::TERM)?;
+        let file = self.directory.path().join("truth");
+        let text = fs::read_to_string(&file)
+            .with_context(|| format!("no truth was written; it printed: {}", self.process.printed()))?;
+        text.lines().filter(|line| !line.is_empty()).map(|line| made(self.port, line)).collect()
+    }
+}
+
+fn made(own: u16, line: &str) -> Result<Made> {
+    let numbers: Vec<u32> =
+        line.split(' ').map(str::parse).collect::<Result<_, _>>().with_context(|| format!("{line:?} in the truth"))?;
+    let [port, ordinal, from, to, call_ordinal] = numbers[..] else { anyhow::bail!("{line:?} in the truth") };
+    Ok(((u16::try_from(port)?, own, ordinal), (u16::try_from(from)?, u16::try_from(to)?, call_ordinal)))
+}
+
+/// By the serial numbers that both ends of the proxy noted.
+fn by_serial(own: u16, sent: &[Sent], behind: &[Downstream]) -> Vec<Made> {
+    let requests: HashMap<String, Place> =
+        sent.iter().map(|sent| (format!("s={}", sent.serial), (sent.port, own, sent.ordinal))).collect();
+    let mut made = Vec::new();
+    for server in behind {
+        let mut ordinals: HashMap<u16, u32> = HashMap::new();
+        for asked in server.asked() {
+            let ordinal = ordinals.entry(asked.port).or_default();
+            made.extend(requests.get(&asked.query).map(|request| (*request, (asked.port, server.port(), *ordinal))));
+            *ordinal += 1;
+        }
+    }
+    made
+}
+
+fn proxy(port: u16, behind: &[String; 2], keep: bool) -> String {
+    let upstreams: String = behind
+        .iter()
+        .zip(["one", "two"])
+        .map(|(port, name)| {
+            let keep = if keep { "keepalive 256;" } else { "" };
+            format!("upstream {name} {{ server 127.0.0.1:{port}; {keep} }}\n")
+        })
+        .collect();
+    let kept = if keep { "proxy_http_version 1.1; proxy_set_header Connection '';" } else { "" };
+    format!(
+        "{}http {{\n{}keepalive_requests 1000000;\n{upstreams}server {{\n listen 127.0.0.1:{port};\n \
+         location /one {{ proxy_pass http://one; {kept} }}\n location /two {{ proxy_pass http://two; {kept} }}\n}}\n}}\n",
+        nginx::preamble(2),
+        nginx::http_preamble(),
+    )
+}

@@ -1,0 +1,63 @@
+//! Requests to a front end: some connections, each with one request at a time and a pause after each answer.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{drive::Ask, http::Connection, load::Dice, process::Address};
+
+/// The longest pause.
+const PAUSE: Duration = Duration::from_millis(4);
+
+/// A request that was answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    /// The asking end's port.
+    pub port: u16,
+    /// Which request on that port, from 0.
+    pub ordinal: u32,
+    /// The serial number in its query.
+    pub serial: u64,
+}
+
+/// Sends requests by routes chosen by weight.
+pub(super) fn run(
+    address: &Address,
+    routes: &[(u64, &'static str)],
+    concurrency: u32,
+    length: Duration,
+    seed: u64,
+) -> Result<Vec<Sent>> {
+    let end = Instant::now() + length;
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..concurrency)
+            .map(|worker| scope.spawn(move || one(address, routes, end, u64::from(worker), seed)))
+            .collect();
+        let mut sent = Vec::new();
+        for worker in workers {
+            sent.extend(worker.join().ok().context("a thread of the load panicked")??);
+        }
+        Ok(sent)
+    })
+}
+
+fn one(address: &Address, routes: &[(u64, &'static str)], end: Instant, worker: u64, seed: u64) -> Result<Vec<Sent>> {
+    let mut dice = Dice::new(seed.wrapping_mul(1009).wrapping_add(worker));
+    let mut connection = Connection::open(address)?;
+    let mut sent = Vec::new();
+    for ordinal in 0.. {
+        if Instant::now() >= end {
+            break;
+        }
+        let serial = worker << 32 | u64::from(ordinal);
+        let ask = Ask::get(&format!("/{}?s={serial}", dice.pick(routes)));
+        connection.write(&ask.bytes())?;
+        connection.answer("GET").with_context(|| format!("no answer to {}", ask.target))?;
+        sent.push(Sent { port: connection.port(), ordinal, serial });
+        thread::sleep(PAUSE.mul_f64(dice.below(1000) as f64 / 1000.0));
+    }
+    Ok(sent)
+}
