@@ -179,6 +179,10 @@ pub struct Conn {
     pub looks: u8,
     /// How far the bytes of a direction that carries TLS are copied, from its first one on; 0: not at all.
     pub hellos: [u16; 2],
+    /// Bits of `tls::ktls`: which of the socket's bytes the kernel encrypts.
+    pub ktls: u8,
+    /// Explicit padding.
+    pub pad: [u8; 7],
 }
 
 /// Addresses of a socket as an event of the kernel tells them.

@@ -161,6 +161,13 @@ pub fn is_exiting() -> bool {
     member::<u32>(task, &LAYOUT.task_flags).unwrap_or(0) & PF_EXITING != 0
 }
 
+/// Where the control messages of a `struct msghdr` are, and how many bytes of them; 0 for none.
+#[inline(always)]
+pub fn control(message: u64) -> (u64, u64) {
+    let at = member(message, &LAYOUT.msg_control).unwrap_or(0);
+    (at, member(message, &LAYOUT.msg_controllen).unwrap_or(0))
+}
+
 /// Where the bytes are that a call moved, by the `struct msghdr` as the call left it. `asked` is how many bytes the call
 /// was asked to move: what is not left of them in the iterator is what it advanced by.
 #[inline(always)]

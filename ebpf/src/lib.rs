@@ -118,6 +118,8 @@ pub mod syscall {
     pub const CLOSE_RANGE: u8 = 20;
     /// `io_uring_setup`
     pub const IO_URING_SETUP: u8 = 21;
+    /// `setsockopt`
+    pub const SETSOCKOPT: u8 = 22;
     /// Numbers of system calls are below this.
     pub const NUMBERS: u32 = 512;
 }
@@ -499,7 +501,11 @@ pub struct Layout {
     pub unix_accept_arguments: u32,
     /// `task_struct.flags` (32 bits)
     pub task_flags: u32,
+    /// `msghdr.msg_control` (pointer)
+    pub msg_control: u32,
+    /// `msghdr.msg_controllen` (64 bits)
+    pub msg_controllen: u32,
     /// Explicit padding.
     pub _pad: u32,
 }
-const _: () = assert!(size_of::<Layout>() == 128);
+const _: () = assert!(size_of::<Layout>() == 136);

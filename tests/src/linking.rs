@@ -15,6 +15,7 @@ mod score;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::ValueEnum as _;
 
 use crate::{agent::Agent, scope::Scope};
 use downstream::Downstream;
@@ -25,6 +26,52 @@ pub use score::{Outcome, Score};
 const SETTLE: Duration = Duration::from_millis(1500);
 
 /// What is measured.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Styles; all if none is named
+    #[arg(long = "style", value_enum)]
+    styles: Vec<Style>,
+    /// Requests at once
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16, 64])]
+    concurrency: Vec<u32>,
+    /// Seconds per run
+    #[arg(long, default_value_t = 8)]
+    seconds: u64,
+    /// Mean delay behind the front end, in milliseconds; by the concurrency if none is given
+    #[arg(long)]
+    delay: Option<u64>,
+    /// Runs of each, with seeds from 1 on
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// More options for the agent, after `--`
+    #[arg(last = true)]
+    agent: Vec<String>,
+}
+
+impl Options {
+    /// Runs all cases, and tells of each on standard error.
+    pub fn run(&self) -> Result<Vec<Outcome>> {
+        let styles = if self.styles.is_empty() { Style::value_variants() } else { &self.styles };
+        let mut outcomes = Vec::new();
+        eprintln!("{}", Outcome::heading());
+        for style in styles {
+            for concurrency in &self.concurrency {
+                for seed in 1..=self.seeds {
+                    // As many requests per second at each concurrency as two cores bear.
+                    let delay = Duration::from_millis(self.delay.unwrap_or_else(|| u64::from(*concurrency).max(8)));
+                    let length = Duration::from_secs(self.seconds);
+                    let case = Case { style: *style, concurrency: *concurrency, length, delay, seed };
+                    let outcome = case.run(&self.agent)?;
+                    eprintln!("{}", outcome.line());
+                    outcomes.push(outcome);
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+/// One run.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     /// The front end.

@@ -24,8 +24,9 @@ pub fn programs(options: &[String]) -> Result<Vec<Verified>> {
     let told: Value = serde_json::from_slice(&output.stdout).context("netspan doctor prints no JSON")?;
     let hooks = told["capture"]["hooks"].as_array().with_context(|| format!("no hooks in {}", told["capture"]))?;
     let text = |hook: &Value, name: &str| hook[name].as_str().unwrap_or("").to_owned();
-    let attached = hooks.iter().filter(|hook| hook["state"] == "attached");
-    let programs: Vec<Verified> = attached
+    // What waits for a module was verified, too.
+    let loaded = hooks.iter().filter(|hook| hook["state"] == "attached" || hook["state"] == "waiting");
+    let programs: Vec<Verified> = loaded
         .map(|hook| (text(hook, "program"), text(hook, "target"), hook["verified_instructions"].as_u64()))
         .collect();
     ensure!(!programs.is_empty(), "nothing is attached: {told}");

@@ -163,6 +163,7 @@ fn state(state: &HookState) -> (&'static str, Option<&str>) {
     match state {
         HookState::Attached => ("attached", None),
         HookState::Absent => ("absent", Some("this kernel does not have it")),
+        HookState::Waiting => ("waiting", Some("for its module, which is not loaded")),
         HookState::Replaced(why) => ("replaced", Some(why)),
         HookState::Failed(why) => ("failed", Some(why)),
     }

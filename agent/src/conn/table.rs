@@ -135,7 +135,7 @@ pub struct Counts {
 /// The connection table. See the [module](self).
 pub struct Table {
     conns: Lru<Conn>,
-    /// Connections that broke while their process still has the descriptor: that it is closed tells nothing new.
+    /// Connections that broke while their process still has the descriptor: that it is shut down or closed tells nothing new.
     broken: Lru<()>,
     hellos: Hellos,
     redaction: Arc<Redaction>,
@@ -229,11 +229,16 @@ impl Table {
                 self.data(event, payload, out);
             }
             Event::Close(event) => {
-                if self.broken.remove(event.head.conn).is_some() && !self.conns.contains(event.head.conn) {
-                    // The process lets go of what was told to be over.
+                let is_whole = !matches!(event.how, close::SHUT_WRITE | close::PEER_END);
+                if self.broken.contains(event.head.conn) && !self.conns.contains(event.head.conn) {
+                    // The process lets go of what was told to be over; before that it may shut a direction down.
+                    if is_whole {
+                        self.broken.remove(event.head.conn);
+                    }
                     return;
                 }
-                if !matches!(event.how, close::SHUT_WRITE | close::PEER_END) {
+                if is_whole {
+                    self.broken.remove(event.head.conn);
                     self.total(&event.head, out);
                 }
                 self.close(event, out);

@@ -124,8 +124,9 @@ impl Linker {
         let by_header = node.by_header();
         let Some((request, confidence)) = found else { return Some(by_header) };
         let link = Link { method: Method::Inferred, confidence };
-        let is_within = |above: &&Box<Node>| above.end_ns.is_none_or(|end_ns| node.end_ns <= Some(end_ns));
-        if self.nodes.get(&request).filter(is_within).is_none() || confidence < ASIDE_MIN {
+        let is_within =
+            self.nodes.get(&request).is_some_and(|above| above.end_ns.is_none_or(|end_ns| node.end_ns <= Some(end_ns)));
+        if !is_within || confidence < ASIDE_MIN {
             return Some(by_header);
         }
         if confidence >= self.options.min_confidence {

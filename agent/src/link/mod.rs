@@ -41,7 +41,9 @@ pub use context::Context;
 use ends::Ends;
 pub use id::Ids;
 use live::Work;
-pub use live::{LEARN_AT, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S};
+pub use live::{
+    LEARN_AT, LEARNING_NS, OPEN_TRUSTED, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S,
+};
 use node::Node;
 use process::Process;
 pub use process::{
@@ -258,8 +260,8 @@ impl Linker {
     }
 
     /// A call of this process and thread received bytes.
-    pub fn received(&mut self, conn: u64, at_ns: u64, tgid: u32, tid: u32) {
-        self.step(tgid, at_ns, tid, Did::Received(conn));
+    pub fn received(&mut self, conn: u64, at_ns: u64, tgid: u32, thread: u32) {
+        self.step(tgid, at_ns, thread, Did::Received(conn));
     }
 
     /// Events of a connection of this process were lost.
@@ -330,11 +332,11 @@ impl Linker {
         let Some(node) = self.nodes.get_mut(&key) else { return };
         node.finish(exchange, at_ns);
         let end_ns = node.end_ns.unwrap_or(at_ns);
-        let (tgid, tid) = (node.tgid, node.last_tid());
+        let (tgid, thread) = (node.tgid, node.last_tid());
         if kind == Kind::Server {
             self.processes.entry(tgid).or_default().answered(node);
         }
-        self.step(tgid, end_ns, tid, if kind == Kind::Server { Did::Answered(key) } else { Did::Learned(key) });
+        self.step(tgid, end_ns, thread, if kind == Kind::Server { Did::Answered(key) } else { Did::Learned(key) });
         self.due.insert((end_ns, key));
         if self.due.len() + self.deadlines.len() > HELD_MAX {
             self.make_room();
@@ -402,8 +404,8 @@ impl Linker {
     }
 
     /// A thread did something.
-    fn step(&mut self, tgid: u32, at_ns: u64, tid: u32, did: Did) {
-        if self.processes.entry(tgid).or_default().turns.step(at_ns, tid, did) {
+    fn step(&mut self, tgid: u32, at_ns: u64, thread: u32, did: Did) {
+        if self.processes.entry(tgid).or_default().turns.step(at_ns, thread, did) {
             self.stirred.push(tgid);
         }
     }

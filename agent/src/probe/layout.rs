@@ -45,6 +45,8 @@ pub fn resolve(btf: &Btf) -> Result<Layout, BtfError> {
         accept_arguments: parameters(btf, "inet_csk_accept")?.len() as u32,
         unix_accept_arguments: btf.parameters("unix_accept").map_or(ABSENT, |names| names.len() as u32),
         task_flags: may(btf, "task_struct", "flags"),
+        msg_control: may(btf, "msghdr", "msg_control"),
+        msg_controllen: may(btf, "msghdr", "msg_controllen"),
         _pad: 0,
     })
 }

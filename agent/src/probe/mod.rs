@@ -6,9 +6,10 @@ mod bpf;
 pub mod btf;
 mod choice;
 mod counters;
+mod defined;
 mod descriptor;
 mod kernel;
-mod kretprobe;
+mod ktls;
 mod layout;
 mod lockdown;
 mod memory;
@@ -41,7 +42,7 @@ use aya::{
 };
 use netspan_ebpf::{CGROUP_RULES_MAX, FdKey, FilterConfig, Layout, RING_SHARDS};
 
-use self::kretprobe::ReturnProbes;
+use self::defined::DefinedProbes;
 
 /// A family of hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +84,8 @@ pub enum HookState {
     Attached,
     /// This kernel does not have it; netspan works without it.
     Absent,
+    /// It is of a module that is not loaded: it attaches itself when that is.
+    Waiting,
     /// Others do its work, because it could not be loaded or attached.
     Replaced(String),
     /// It could not be loaded or attached.
@@ -176,7 +179,7 @@ pub struct Probes {
     tls_programs: Option<Result<tls::Programs, String>>,
     tls: Option<tls::Watch>,
     /// Keeps what aya does not.
-    _returns: Option<ReturnProbes>,
+    _defined: Option<DefinedProbes>,
 }
 
 impl fmt::Debug for Probes {
@@ -195,18 +198,18 @@ impl Probes {
         let mut loaded = None;
         if family != FamilyChoice::Syscall {
             match socket::load(hook, options, &mut begun) {
-                Ok((ebpf, hooks, returns)) => loaded = Some((Family::Socket, ebpf, hooks, Some(returns))),
+                Ok((ebpf, hooks, defined)) => loaded = Some((Family::Socket, ebpf, hooks, Some(defined))),
                 Err(e) if family == FamilyChoice::Socket => return Err(e),
                 Err(e) => fallbacks.push((Family::Socket, e.to_string())),
             }
         }
-        let (family, ebpf, hooks, returns) = if let Some(loaded) = loaded {
+        let (family, ebpf, hooks, defined) = if let Some(loaded) = loaded {
             loaded
         } else {
             let (ebpf, hooks) = syscall::load(options, &mut begun)?;
             (Family::Syscall, ebpf, hooks, None)
         };
-        Ok(Self { family, hooks, fallbacks, ebpf, tls_programs, tls: None, _returns: returns })
+        Ok(Self { family, hooks, fallbacks, ebpf, tls_programs, tls: None, _defined: defined })
     }
 
     /// Keeps the hooks on TLS libraries attached from now on, in processes that `admits` lets pass. Those that run

@@ -2,7 +2,7 @@
 //!
 //! Each function of the kernel is hooked by a trampoline (`fentry`, `fexit`) where that attaches, else by a kprobe; the
 //! other way about where the kernel may skip what is on trampolines. What did not attach, and why, stays in the list of
-//! hooks.
+//! hooks. The functions of kernel TLS are [`ktls`]'s.
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -10,7 +10,7 @@ use aya::{
 };
 
 use super::{
-    Begun, Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, kretprobe::ReturnProbes, layout,
+    Begun, Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, defined::DefinedProbes, ktls, layout,
     lockdown, object::OBJECT, permission, preemption::Model, raw_tracepoint, reason, tracefs, tracepoint,
 };
 
@@ -171,7 +171,7 @@ pub fn load(
     choice: HookChoice,
     options: &LoadOptions,
     begun: Begun<'_>,
-) -> Result<(Ebpf, Vec<Hook>, ReturnProbes), ProbeError> {
+) -> Result<(Ebpf, Vec<Hook>, DefinedProbes), ProbeError> {
     let tracefs = tracefs::root()?;
     lockdown::check(&tracefs).map_err(ProbeError::Refused)?;
     let btf = Btf::of_kernel()?;
@@ -196,10 +196,10 @@ pub fn load(
         loader.map_max_entries(ring, options.ring_bytes);
     }
     let mut ebpf = loader.load(OBJECT).map_err(permission)?;
-    let returns = ReturnProbes::new(&tracefs);
+    let defined = DefinedProbes::new(&tracefs);
     let (kinds, passed_over) = kinds(choice, skips);
     let skips = twice != 0;
-    let mut family = Family { kinds, skips, btf: &btf, types: None, ebpf: &mut ebpf, hooks: Vec::new(), returns };
+    let mut family = Family { kinds, skips, btf: &btf, types: None, ebpf: &mut ebpf, hooks: Vec::new(), defined };
     if let Some(why) = passed_over {
         let state = HookState::Replaced(why);
         family.hooks.push(Hook { program: "fentry_*", target: "fentry:*".into(), verified: None, state });
@@ -222,8 +222,9 @@ pub fn load(
     } else {
         family.attach(&ARRIVAL)?;
     }
-    let Family { hooks, returns, .. } = family;
-    Ok((ebpf, hooks, returns))
+    let Family { mut hooks, mut defined, .. } = family;
+    hooks.extend(ktls::attach(&mut ebpf, &btf, &mut defined));
+    Ok((ebpf, hooks, defined))
 }
 
 /// A way to hook a function.
@@ -253,7 +254,7 @@ struct Family<'a> {
     types: Option<aya::Btf>,
     ebpf: &'a mut Ebpf,
     hooks: Vec<Hook>,
-    returns: ReturnProbes,
+    defined: DefinedProbes,
 }
 
 impl Family<'_> {
@@ -339,7 +340,7 @@ impl Family<'_> {
             if kind == "kprobe" {
                 program.attach(function.name, 0).map_err(|e| reason(&e))?;
             } else {
-                self.returns.attach(program, function.name).map_err(|e| e.to_string())?;
+                self.defined.attach(program, function.name).map_err(|e| e.to_string())?;
             }
             hooks.push(self.hook(name, format!("{kind}:{}", function.name)));
         }

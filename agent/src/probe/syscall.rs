@@ -43,10 +43,11 @@ const CALLS: &[(&str, libc::c_long, u8, Need)] = &[
     ("close", libc::SYS_close, syscall::CLOSE, Must),
     ("close_range", libc::SYS_close_range, syscall::CLOSE_RANGE, May),
     ("io_uring_setup", libc::SYS_io_uring_setup, syscall::IO_URING_SETUP, May),
+    ("setsockopt", libc::SYS_setsockopt, syscall::SETSOCKOPT, May),
 ];
 
 /// The program for the entry of each of [`syscall`], by its value.
-const ENTRIES: [&str; 22] = [
+const ENTRIES: [&str; 23] = [
     "",
     "enter_read",
     "enter_readv",
@@ -69,6 +70,7 @@ const ENTRIES: [&str; 22] = [
     "enter_close",
     "enter_close_range",
     "enter_io_uring_setup",
+    "enter_setsockopt",
 ];
 
 /// Calls that nothing is to be known of but their entry.

@@ -18,8 +18,8 @@ const LOG_BYTES: usize = (u32::MAX >> 8) as usize;
 
 /// Fills in what is missing of the programs that are attached. What can't be found out stays unknown, and is logged.
 pub fn count(ebpf: &Ebpf, hooks: &mut [Hook]) {
-    let mut unknown =
-        hooks.iter_mut().filter(|hook| hook.state == HookState::Attached && hook.verified.is_none()).peekable();
+    let is_loaded = |hook: &Hook| matches!(hook.state, HookState::Attached | HookState::Waiting);
+    let mut unknown = hooks.iter_mut().filter(|hook| is_loaded(hook) && hook.verified.is_none()).peekable();
     if unknown.peek().is_none() {
         return;
     }

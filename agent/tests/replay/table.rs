@@ -75,6 +75,19 @@ fn the_close_of_a_connection_that_broke_tells_nothing_new() {
 }
 
 #[test]
+fn a_connection_that_broke_may_be_shut_down_before_it_is_closed() {
+    let mut play = Play::new();
+    let back = play.connect(20);
+    play.ask(back, 20, "/1");
+    for how in [close::ERROR, close::SHUT_WRITE] {
+        play.end(back, how, 32);
+    }
+    play.close(back);
+    let (table, reports) = fed(&play, DEFAULT_CAPACITY);
+    assert_eq!((closed(&reports).len(), table.len(), table.counts().events_lost), (1, 0, 0));
+}
+
+#[test]
 fn lost_events_are_counted_by_the_gaps_they_leave() {
     let mut play = Play::new();
     let front = play.accept(20);

@@ -1,5 +1,5 @@
-//! Hooks of the family as kprobes and kretprobes, for kernels without trampolines. A return is told without the
-//! arguments, so that the entry keeps them.
+//! Hooks of the family as kprobes and kretprobes, for kernels without trampolines, and for the functions of kernel TLS
+//! everywhere. A return is told without the arguments, so that the entry keeps them.
 
 use aya_ebpf::{
     helpers::bpf_ktime_get_boot_ns,
@@ -99,6 +99,20 @@ pub fn kprobe_tcp_sendpage(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// `tls_sw_sendmsg(sk, msg, size)`
+#[kprobe]
+pub fn kprobe_tls_sendmsg(ctx: ProbeContext) -> u32 {
+    enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 2), super::SENDS);
+    0
+}
+
+/// `tls_sw_sendpage(sk, page, offset, size, flags)`
+#[kprobe]
+pub fn kprobe_tls_sendpage(ctx: ProbeContext) -> u32 {
+    enter(arg(&ctx, 0), 0, arg(&ctx, 3), super::SENDS);
+    0
+}
+
 /// `tcp_splice_read(sock, ppos, pipe, len, flags)`, and `unix_stream_splice_read` and `unix_stream_sendpage`, which have
 /// the socket and the length in the same places.
 #[kprobe]
@@ -134,6 +148,16 @@ pub fn kretprobe_tcp_sent(ctx: RetProbeContext) -> u32 {
 #[kretprobe]
 pub fn kretprobe_tcp_received(ctx: RetProbeContext) -> u32 {
     received(&ctx, Kind::Tcp);
+    0
+}
+
+/// The return of `tls_sw_sendmsg`, `tls_sw_recvmsg` and their like: one program for both directions, because the verifier
+/// takes its time for each that walks.
+#[kretprobe]
+pub fn kretprobe_tls(ctx: RetProbeContext) -> u32 {
+    if let Some(call) = leave() {
+        message::moved_by_tls(&call, ctx.ret());
+    }
     0
 }
 

@@ -8,7 +8,7 @@ use crate::{
     conn::{self, class, flag},
     filter::seen,
     kernel,
-    maps::{CONNS, ESTABLISHED, TWICE, constant},
+    maps::{CONNS, ESTABLISHED, SOCKS, TWICE, constant},
 };
 
 const TCP_ESTABLISHED: u32 = 1;
@@ -16,6 +16,9 @@ const TCP_SYN_SENT: u32 = 2;
 const TCP_SYN_RECV: u32 = 3;
 const TCP_CLOSE: u32 = 7;
 const IPPROTO_TCP: u8 = 6;
+/// How long before it is established a socket may have been accepted, in nanoseconds: an emulated processor may stand still
+/// between the two. What was accepted longer ago is an earlier socket at the same address.
+const EARLY_NS: u64 = 1_000_000_000;
 
 /// A socket changes its state, in the thread that caused it or in an interrupt.
 #[inline(always)]
@@ -31,14 +34,26 @@ pub fn state(sock: u64, old: u32, new: u32) {
                 conn::announce_made(conn);
             }
         }
-        (TCP_SYN_RECV, TCP_ESTABLISHED) => {
-            let _ = CONNS.remove(sock);
-            if kernel::protocol(sock) == IPPROTO_TCP {
-                let _ = ESTABLISHED.insert(sock, now(), 0);
-            }
-        }
+        (TCP_SYN_RECV, TCP_ESTABLISHED) => established(sock, now()),
         (_, TCP_CLOSE) => broken(sock, old),
         _ => {}
+    }
+}
+
+/// A socket that a peer connected to is established, mostly in an interrupt. It was put into the accepting queue before
+/// (`tcp_check_req`), so that another processor may have accepted it already.
+#[inline(always)]
+fn established(sock: u64, now: u64) {
+    if let Some(conn) = conn::get(sock)
+        && conn.accepted_ns != 0
+        && now.saturating_sub(conn.accepted_ns) < EARLY_NS
+    {
+        conn.established_ns = now;
+        return;
+    }
+    let _ = CONNS.remove(sock);
+    if kernel::protocol(sock) == IPPROTO_TCP {
+        let _ = ESTABLISHED.insert(sock, now, 0);
     }
 }
 
@@ -128,6 +143,8 @@ pub fn shut(sock: u64) {
 /// The last descriptor of a socket is closed.
 #[inline(always)]
 pub fn closed(sock: u64, kind: Kind) {
+    // The next socket at this address is not this one that gave way.
+    let _ = SOCKS.remove(sock);
     if let Some(conn) = conn::get(sock) {
         let how = if kernel::is_exiting() { close::EXITED } else { close::CLOSED };
         let path = if kind == Kind::Tcp { kernel::path(sock) } else { kernel::NO_PATH };
@@ -144,7 +161,7 @@ pub fn closed(sock: u64, kind: Kind) {
 pub fn arrived(sock: u64) {
     if let Some(conn) = conn::get(sock)
         && conn.arrived_ns == 0
-        && (conn.class != class::OPAQUE || conn.other != 0)
+        && (conn.class != class::OPAQUE || conn.other != 0 || conn.ktls != 0)
     {
         // SAFETY: a helper without pointers.
         conn.arrived_ns = unsafe { bpf_ktime_get_boot_ns() };

@@ -3,12 +3,12 @@
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use netspan_ebpf::{close, direction};
 
-use super::{Kind, connection, connection_or_found, current};
+use super::{Kind, SENDS, SocketCall, connection, connection_or_found, current};
 use crate::{
     conn::{self, Conn, class, flag},
     filter::ports_pass,
     kernel,
-    tls::is_carrier,
+    tls::{self, is_carrier},
     walk::{Moved, Source, walk},
 };
 
@@ -42,6 +42,23 @@ pub fn sent(sock: u64, kind: Kind, message: u64, asked: u64, result: i32, start_
     let Some(conn) = connection_or_found(sock, kind, pid_tgid) else { return };
     let start_ns = if start_ns == 0 { conn.sending_ns } else { start_ns };
     moved(sock, conn, direction::OUT, message, asked, result, start_ns, pid_tgid);
+}
+
+/// A call of kernel TLS returned: what it moved is plaintext, unless it is a record that is no data.
+#[inline(always)]
+pub fn moved_by_tls(call: &SocketCall, result: i32) {
+    let &SocketCall { start_ns, sock, message, asked, flags } = call;
+    let pid_tgid = current();
+    let direction = if flags & SENDS == 0 { direction::IN } else { direction::OUT };
+    if result <= 0 {
+        return over(sock, result, direction == direction::IN && asked != 0, pid_tgid);
+    }
+    let Some(conn) = connection_or_found(sock, Kind::Tcp, pid_tgid) else { return };
+    tls::begin_ktls(conn, u32::from(direction));
+    if message == 0 || tls::ktls_control_of(message, u32::from(direction)) == 0 {
+        let start_ns = if direction == direction::OUT { start_ns } else { 0 };
+        moved(sock, conn, direction, message, asked, result, start_ns, pid_tgid);
+    }
 }
 
 /// Whether a receiving call takes bytes off the socket's stream.
@@ -84,7 +101,8 @@ fn moved(
     let arrived_ns = if direction == direction::IN { core::mem::take(&mut conn.arrived_ns) } else { 0 };
     let index = usize::from(direction & 1);
     let is_hello = u64::from(conn.hellos[index]) > conn.ways[index].pos;
-    let ignored = conn.class == class::OPAQUE && !is_carrier(conn, direction) && !is_hello;
+    let is_looked_at = is_carrier(conn, direction) || conn.ktls != 0;
+    let ignored = conn.class == class::OPAQUE && !is_looked_at && !is_hello;
     let source = if message == 0 || ignored { Source::nowhere() } else { kernel::source(message, asked) };
     walk(&Moved { key: sock, direction, len: result.cast_unsigned(), start_ns, arrived_ns, pid_tgid }, conn, &source);
 }
@@ -97,7 +115,7 @@ fn over(sock: u64, result: i32, is_end: bool, pid_tgid: u64) {
         ECONNRESET | EPIPE | ETIMEDOUT => close::ERROR,
         _ => return,
     };
-    if let Some(conn) = connection(sock, pid_tgid)
+    if let Some(conn) = connection(sock, pid_tgid).and_then(tls::speaker)
         && conn.flags & flag::ENDED == 0
     {
         conn.flags |= flag::ENDED;

@@ -36,6 +36,9 @@ enum Kind {
     Unix,
 }
 
+/// Bit of [`SocketCall::flags`], none of the kernel's: a call of kernel TLS that sends.
+const SENDS: u64 = 1 << 63;
+
 /// A call that a thread is in, where the return is told without the arguments (kprobes).
 #[repr(C)]
 #[derive(Clone, Copy)]

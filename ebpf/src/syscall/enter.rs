@@ -1,7 +1,7 @@
 //! Entries of system calls: each notes what the thread's call is about. Which hook calls it is not its concern.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use netspan_ebpf::{FdKey, close, family, syscall};
+use netspan_ebpf::{FdKey, close, direction, family, syscall};
 
 use super::{Arguments, Thread, connection, current, how, lookup, op, thread};
 use crate::{
@@ -16,6 +16,10 @@ const MSG_ERRQUEUE: u64 = 0x2000;
 const ECONNRESET: i32 = 104;
 const SHUT_RD: u64 = 0;
 const F_DUPFD: u64 = 0;
+/// Level and options of kernel TLS (`linux/socket.h`, `linux/tls.h`).
+const SOL_TLS: u32 = 282;
+const TLS_TX: u32 = 1;
+const TLS_RX: u32 = 2;
 const F_DUPFD_CLOEXEC: u64 = 1030;
 
 /// Notes a call that moves bytes.
@@ -142,6 +146,16 @@ pub fn enter(which: u8, arguments: &impl Arguments) {
             }
         }
         syscall::CLOSE_RANGE => close_range(fd.cast_unsigned(), at(1) as u32),
+        // setsockopt(fd, level, option, value, size)
+        syscall::SETSOCKOPT => {
+            if at(1) as u32 == SOL_TLS {
+                match at(2) as u32 {
+                    TLS_TX => note(op::TLS_KEY, fd, 0, u32::from(direction::OUT), 0),
+                    TLS_RX => note(op::TLS_KEY, fd, 0, u32::from(direction::IN), 0),
+                    _ => {}
+                }
+            }
+        }
         // What goes through such a ring is not seen by this family.
         syscall::IO_URING_SETUP => {
             let (pid_tgid, _) = current();

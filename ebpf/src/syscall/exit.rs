@@ -9,7 +9,7 @@ use crate::{
     emit::{SHARED, count, send},
     filter::ports_pass,
     maps::{FDS, fd},
-    user,
+    tls, user,
     walk::{Moved, Source, may_begin, walk},
 };
 
@@ -45,7 +45,12 @@ pub fn leave(result: i64) {
         op::CONNECT if result == 0 && call.key == 0 => connected(call, tgid),
         op::ACCEPT if result >= 0 => accepted(call, tgid, result as i32),
         op::DUP if result >= 0 => duplicated(call, tgid, result as i32),
-        op::CONNECT | op::ACCEPT | op::DUP => {}
+        op::TLS_KEY if result == 0 => {
+            if let Some(conn) = conn::get(call.key) {
+                tls::begin_ktls(conn, call.count);
+            }
+        }
+        op::CONNECT | op::ACCEPT | op::DUP | op::TLS_KEY => {}
         _ if result > 0 => moved(call, op, result, pid_tgid, tgid),
         _ if result != -EAGAIN && result != -EINTR && call.key != 0 => over(call.key, op, result, pid_tgid),
         _ => {}
@@ -73,7 +78,8 @@ fn moved(call: &Thread, op: u8, result: i64, pid_tgid: u64, tgid: u32) {
         key = new;
         conn
     };
-    if !ports_pass(conn) {
+    let is_message = op == op::RECVMSG || op == op::SENDMSG;
+    if !ports_pass(conn) || conn.ktls != 0 && is_message && tls::ktls_control(call.address) != 0 {
         return;
     }
     conn.tgid = tgid;
@@ -131,7 +137,9 @@ const LOOK_AFTER: u64 = 8;
 #[inline(always)]
 fn found(call: &Thread, op: u8, result: i64, tgid: u32, pid_tgid: u64) -> Option<(u64, &'static mut Conn)> {
     // A message of ours does not begin with fewer bytes, but for what a person types.
-    if result >= 8 && lead(call, op).is_some_and(|lead| may_begin(lead, result as u32)) {
+    // Within a call of a TLS library it is what the kernel encrypts, of a connection older than the agent: the library
+    // tells it.
+    if result >= 8 && lead(call, op).is_some_and(|lead| may_begin(lead, result as u32)) && tls::calling(pid_tgid) == 0 {
         let (key, conn) = conn::create(tgid, call.fd, role::UNKNOWN, family::UNKNOWN, origin::FOUND)?;
         conn::tie(tgid, call.fd, key, 0);
         return Some((key, conn));
@@ -198,7 +206,7 @@ fn lead(call: &Thread, op: u8) -> Option<u64> {
 /// A call on a connection returned 0 or an error: the peer ended its side, or the connection broke.
 #[inline(always)]
 fn over(key: u64, op: u8, result: i64, pid_tgid: u64) {
-    let Some(conn) = conn::get(key) else { return };
+    let Some(conn) = conn::get(key).and_then(tls::speaker) else { return };
     if conn.flags & flag::ENDED != 0 {
         return;
     }

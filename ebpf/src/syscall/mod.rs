@@ -52,6 +52,8 @@ pub mod op {
     pub const ACCEPT: u8 = 12;
     /// Makes another descriptor for the same file.
     pub const DUP: u8 = 13;
+    /// Hands a key of TLS to the kernel.
+    pub const TLS_KEY: u8 = 14;
 }
 
 /// Bits of [`Thread::flags`].
@@ -76,7 +78,7 @@ pub struct Thread {
     pub sock: u64,
     /// Descriptor.
     pub fd: i32,
-    /// How many segments or messages; for `SPLICE` 1 where `fd` is the end that is read.
+    /// How many segments or messages; for `SPLICE` 1 where `fd` is the end that is read; for `TLS_KEY` the direction.
     pub count: u32,
     /// Generation of the filters by which the thread is seen.
     pub generation: u32,

@@ -7,7 +7,7 @@ use aya_ebpf::{
     macros::{raw_tracepoint, tracepoint},
     programs::{RawTracePointContext, TracePointContext},
 };
-use netspan_ebpf::{close, counter, family, known, origin, role};
+use netspan_ebpf::{close, counter, direction, family, known, origin, role};
 
 use super::{call, current, op};
 use crate::{
@@ -155,6 +155,10 @@ pub fn tcp_rcv_space_adjust(ctx: TracePointContext) -> u32 {
             // SAFETY: the value is copied at once.
             let other = unsafe { SOCKS.get(sock) }.copied().and_then(|key| conn::get(key).map(|conn| (key, conn)));
             if let Some((key, conn)) = other {
+                if conn.ktls & 1 << direction::IN != 0 {
+                    // Kernel TLS takes what arrives, while the thread is in a call on another socket.
+                    return 0;
+                }
                 conn.refs += 1;
                 (key, conn)
             } else {
@@ -193,7 +197,7 @@ pub fn sk_data_ready(ctx: RawTracePointContext) -> i32 {
         if let Some(&key) = SOCKS.get(sock)
             && let Some(conn) = conn::get(key)
             && conn.arrived_ns == 0
-            && (conn.class != class::OPAQUE || conn.other != 0)
+            && (conn.class != class::OPAQUE || conn.other != 0 || conn.ktls != 0)
         {
             conn.arrived_ns = bpf_ktime_get_boot_ns();
         }

@@ -55,4 +55,5 @@ entries! {
     enter_close CLOSE
     enter_close_range CLOSE_RANGE
     enter_io_uring_setup IO_URING_SETUP
+    enter_setsockopt SETSOCKOPT
 }

@@ -7,6 +7,7 @@
 
 mod carrier;
 mod golang;
+mod ktls;
 mod library;
 mod rustls;
 
@@ -18,6 +19,7 @@ use netspan_ebpf::{close, counter, direction, family, known, origin, role};
 
 pub use self::{
     carrier::{carried, is_carrier, is_record, wants_carrier},
+    ktls::{CIPHERTEXT, begin_ktls, ktls_carrier, ktls_control, ktls_control_of, speaker},
     rustls::{Half, HalfName, Line, RustlsCall, SocketName},
 };
 use crate::{
@@ -141,6 +143,13 @@ fn free(pid_tgid: u64, pointer: u64) {
         }
         conn::forget(key, conn);
     }
+}
+
+/// The session that the thread is in a library's call about, or 0.
+#[inline(always)]
+pub fn calling(pid_tgid: u64) -> u64 {
+    // SAFETY: the value is copied at once.
+    unsafe { TLS_CALLS.get(pid_tgid) }.map_or(0, |call| call.session)
 }
 
 /// The thread, if its process is seen.

@@ -282,6 +282,15 @@ fn in_data(work: &mut Work) {
     skip(work, passed, next);
 }
 
+/// A call that shows none of its bytes (`sendfile`) goes on within a `DATA` frame: whether messages begin in it is not known.
+#[inline(always)]
+pub fn pass_unseen(work: &mut Work) {
+    let rest = work.way.frame;
+    work.way.frame = 0;
+    work.way.spelled = 0;
+    skip(work, rest, mode::FRAME);
+}
+
 /// The prefix of a message, or more of it.
 #[inline(always)]
 fn message(work: &mut Work) -> u32 {

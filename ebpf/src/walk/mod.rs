@@ -12,6 +12,7 @@ mod body;
 mod frame;
 mod head;
 mod hello;
+mod ktls;
 
 use core::arch::asm;
 
@@ -32,9 +33,10 @@ pub use self::begin::may_begin;
 use self::{
     begin::{NOTHING, begin, looks_like},
     body::chunk,
-    frame::{NONE, walk_frames},
+    frame::{NONE, pass_unseen, walk_frames},
     head::walk_lines,
     hello::walk_hello,
+    ktls::walk_session,
 };
 
 /// What the next byte of a direction is.
@@ -207,9 +209,10 @@ pub fn walk(moved: &Moved, conn: &mut Conn, source: &Source) {
     let index = usize::from(moved.direction & 1);
     let pos = pass_over(moved, conn);
     let is_hello = u64::from(conn.hellos[index]) > pos;
+    let is_ktls = conn.ktls != 0;
     let wants_session = wants_carrier(moved, conn);
-    if is_hello || wants_session {
-        carry(moved, source, pos, is_hello, wants_session);
+    if is_hello || wants_session || is_ktls {
+        carry(moved, source, pos, is_hello, wants_session, is_ktls);
     }
 }
 
@@ -289,14 +292,18 @@ fn enter(work: &mut Work, moved: &Moved, slot: u32, pos: u64) {
     work.slot = slot;
 }
 
-/// A call on a socket that carries TLS: looks for its session, and copies the hello, in a cell as a walk does.
+/// A call on a socket that carries TLS: looks for its session, and copies the hello, in a cell as a walk does. Where the
+/// kernel encrypts, what was moved is the session's plaintext.
 #[inline(always)]
-fn carry(moved: &Moved, source: &Source, pos: u64, is_hello: bool, wants_session: bool) {
+fn carry(moved: &Moved, source: &Source, pos: u64, is_hello: bool, wants_session: bool, is_ktls: bool) {
     let Some(mut cell) = Cell::take() else { return };
     let slot = cell.slot();
     let work = &mut cell.work;
     enter(work, moved, slot, pos);
     place(work, moved.len, source);
+    if is_ktls && walk_session(slot) {
+        return;
+    }
     // Sent from here: the frames of both would not fit the stack of old kernels.
     if is_hello && walk_hello(slot) != 0 {
         walk_send(slot, 0);
@@ -457,6 +464,11 @@ pub extern "C" fn walk_step(slot: u32) -> u32 {
         return DONE;
     }
     if work.segment == 0 {
+        if work.way.mode == mode::MESSAGE && work.iov_left == 0 {
+            // Sent from a file.
+            pass_unseen(work);
+            return ON;
+        }
         let state = next_segment(work, rest);
         if state != ON || work.segment == 0 {
             return state;

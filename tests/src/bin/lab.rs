@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use clap::{Parser, Subcommand, ValueEnum as _};
+use clap::{Parser, Subcommand};
 use netspan_tests::{bench, demo, drive, linking, links, process::Address, rpc, scenario, shop, verified, web};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -147,6 +147,13 @@ enum Task {
         #[arg(last = true)]
         agent: Vec<String>,
     },
+    /// Requests to servers on kernel TLS with the agent; fails unless the spans are exactly what happened. The kernel must
+    /// have the module `tls`
+    Ktls {
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
     /// Requests over one connection of HTTP/2 in the middle of which the agent starts; prints how much it knows, fifty
     /// requests each, and fails if anything that it says is wrong
     Late {
@@ -243,26 +250,7 @@ enum Task {
         linked: PathBuf,
     },
     /// Measure how right the agent's links are, by style and concurrency: a table on standard error, JSON on standard output
-    LinksLive {
-        /// Styles; all if none is named
-        #[arg(long = "style", value_enum)]
-        styles: Vec<linking::Style>,
-        /// Requests at once
-        #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16, 64])]
-        concurrency: Vec<u32>,
-        /// Seconds per run
-        #[arg(long, default_value_t = 8)]
-        seconds: u64,
-        /// Mean delay behind the front end, in milliseconds; by the concurrency if none is given
-        #[arg(long)]
-        delay: Option<u64>,
-        /// Runs of each, with seeds from 1 on
-        #[arg(long, default_value_t = 1)]
-        seeds: u64,
-        /// More options for the agent, after `--`
-        #[arg(last = true)]
-        agent: Vec<String>,
-    },
+    LinksLive(linking::Options),
     /// Measure what the agent costs, and print it as JSON
     Overhead {
         /// What is asked for, and how
@@ -346,6 +334,10 @@ fn main() -> Result<()> {
             println!("{{\"requests\":{}}}", web::run_all(&cases, &agent)?);
             Ok(())
         }
+        Task::Ktls { agent } => {
+            println!("{{\"requests\":{}}}", web::run_all(&web::ktls(), &agent)?);
+            Ok(())
+        }
         Task::Late { server, client, tls, before, after, agent } => {
             let [servers, clients] = web::Late { server, client, tls, before, after }.run(&agent)?;
             println!("{}", serde_json::json!({ "server": servers, "client": clients }));
@@ -370,24 +362,8 @@ fn main() -> Result<()> {
             println!("{}", serde_json::to_string(&links::Score::of(&truth, &linked)?)?);
             Ok(())
         }
-        Task::LinksLive { styles, concurrency, seconds, delay, seeds, agent } => {
-            let styles = if styles.is_empty() { linking::Style::value_variants().to_vec() } else { styles };
-            let mut outcomes = Vec::new();
-            eprintln!("{}", linking::Outcome::heading());
-            for style in styles {
-                for concurrency in &concurrency {
-                    for seed in 1..=seeds {
-                        // As many requests per second at each concurrency as two cores bear.
-                        let delay = delay.unwrap_or_else(|| u64::from(*concurrency).max(8));
-                        let (concurrency, length) = (*concurrency, Duration::from_secs(seconds));
-                        let delay = Duration::from_millis(delay);
-                        let outcome = linking::Case { style, concurrency, length, delay, seed }.run(&agent)?;
-                        eprintln!("{}", outcome.line());
-                        outcomes.push(outcome);
-                    }
-                }
-            }
-            println!("{}", serde_json::to_string_pretty(&outcomes)?);
+        Task::LinksLive(options) => {
+            println!("{}", serde_json::to_string_pretty(&options.run()?)?);
             Ok(())
         }
         Task::Overhead { workload, pairs, seconds, connections, agent } => {

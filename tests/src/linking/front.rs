@@ -142,14 +142,9 @@ fn by_serial(own: u16, sent: &[Sent], behind: &[Downstream]) -> Vec<Made> {
 }
 
 fn proxy(port: u16, behind: &[String; 2], keep: bool) -> String {
-    let upstreams: String = behind
-        .iter()
-        .zip(["one", "two"])
-        .map(|(port, name)| {
-            let keep = if keep { "keepalive 256;" } else { "" };
-            format!("upstream {name} {{ server 127.0.0.1:{port}; {keep} }}\n")
-        })
-        .collect();
+    let keepalive = if keep { "keepalive 256;" } else { "" };
+    let upstream = |name, port| format!("upstream {name} {{ server 127.0.0.1:{port}; {keepalive} }}\n");
+    let upstreams = upstream("one", &behind[0]) + &upstream("two", &behind[1]);
     let kept = if keep { "proxy_http_version 1.1; proxy_set_header Connection '';" } else { "" };
     format!(
         "{}http {{\n{}keepalive_requests 1000000;\n{upstreams}server {{\n listen 127.0.0.1:{port};\n \

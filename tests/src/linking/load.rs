@@ -44,13 +44,7 @@ pub(super) fn run(
     })
 }
 
-fn one(
-    address: &Address,
-    routes: &[(u64, &'static str)],
-    end: Instant,
-    worker: u64,
-    seed: u64,
-) -> Result<Vec<Sent>> {
+fn one(address: &Address, routes: &[(u64, &'static str)], end: Instant, worker: u64, seed: u64) -> Result<Vec<Sent>> {
     let mut dice = Dice::new(seed.wrapping_mul(1009).wrapping_add(worker));
     let mut connection = Connection::open(address)?;
     let mut sent = Vec::new();

@@ -22,6 +22,7 @@ pub(super) fn start(
     port: u16,
     wire: Wire,
     certificate: Option<&Certificate>,
+    ktls: bool,
 ) -> Result<Process> {
     fs::create_dir(directory.join("bytes"))?;
     for size in SIZES {
@@ -41,6 +42,9 @@ pub(super) fn start(
             chain.display(),
             key.display()
         );
+    }
+    if ktls {
+        tls.push_str("ssl_conf_command Options KTLS;\nsendfile on;\n");
     }
     let statuses: String =
         [404, 500].map(|code| format!("location /status/{code}/ {{ return {code} 'status\\n'; }}\n")).concat();

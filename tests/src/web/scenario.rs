@@ -9,13 +9,13 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Client, Driven, Exchange, Server, Wire};
+use super::{Client, Driven, Exchange, Server, Version, Wire, ktls};
 use crate::{
     agent::Agent,
     scenario::{LAST_SPAN, no_secret, nothing_lost},
     scope::Scope,
     span::JsonSpan,
-    truth::{path_of, same},
+    truth::{LogLine, path_of, same},
 };
 
 /// Who talks to whom, and how much.
@@ -43,6 +43,13 @@ impl Case {
 
     fn check(self, driven: &Driven, spans: &[JsonSpan]) -> Result<()> {
         let told = || driven.exchanges.iter();
+        if self.server.is_ktls() {
+            // Files are sent by calls that show no byte of them.
+            for is_kind in [JsonSpan::is_server, JsonSpan::is_client] {
+                let spans = spans.iter().filter(|span| is_kind(span));
+                same(told().map(Exchange::seen), spans.map(JsonSpan::seen)).context("client and spans differ")?;
+            }
+        }
         let servers = spans.iter().filter(|span| span.is_server());
         same(told().map(key), servers.map(span_key)).context("client and SERVER spans differ")?;
         let clients = || spans.iter().filter(|span| span.is_client());
@@ -64,7 +71,7 @@ impl Case {
                 ensure!(clients.contains(parent), "a parent that is no CLIENT span: {span:?}");
             }
             let version = span.text("network.protocol.version");
-            let expected = if self.wire.version == super::Version::H2 { "2" } else { "1.1" };
+            let expected = if self.wire.version == Version::H2 { "2" } else { "1.1" };
             ensure!(version == Some(expected), "not the version: {span:?}");
             let tls = span.text("tls.protocol.version");
             ensure!(tls.is_some() == self.wire.tls, "not what is around it: {span:?}");
@@ -89,7 +96,17 @@ pub fn run_all(cases: &[Case], options: &[String]) -> Result<usize> {
     let (mut done, mut seen) = (Vec::new(), 0);
     for (case, running) in &started {
         let plan = running.plan(case.client.requests(case.connections, case.each), case.in_flight)?;
+        let sending = if case.server.is_ktls() { ktls::sending().unwrap_or(0) } else { 0 };
         let driven = case.client.send(&scope, &plan).with_context(|| format!("{case:?}"))?;
+        if case.server.is_ktls() {
+            let sockets = ktls::sending()? - sending;
+            ensure!(sockets >= case.connections as u64, "the kernel encrypts on {sockets} sockets only: {case:?}");
+        }
+        if case.server == Server::NginxKtls && case.wire.version == Version::H1 {
+            let log = running.access_log(driven.exchanges.len())?;
+            let told = driven.exchanges.iter().map(Exchange::seen);
+            same(log.iter().map(LogLine::seen), told).context("the access log and the client differ")?;
+        }
         agent.await_spans(seen + 2 * driven.exchanges.len(), LAST_SPAN);
         let begin = std::mem::replace(&mut seen, agent.spans()?.len());
         done.push((case, driven, begin));

@@ -38,6 +38,11 @@ pub enum Server {
     Uvicorn,
     /// uvicorn on uvloop, likewise.
     UvicornUvloop,
+    /// nginx that hands OpenSSL's keys to the kernel, so that files go by `SSL_sendfile`. Not among [`Server::ALL`], as the
+    /// next one: the kernel must have the module `tls`.
+    NginxKtls,
+    /// A server in Rust that does the hand-shake by rustls and all else by calls on the socket; HTTP/1.1 only.
+    RustKtls,
 }
 
 /// A running server.
@@ -67,11 +72,18 @@ impl Server {
         Self::UvicornUvloop,
     ];
 
+    /// Whether the kernel encrypts for it.
+    pub fn is_ktls(self) -> bool {
+        matches!(self, Self::NginxKtls | Self::RustKtls)
+    }
+
     /// Whether it can be started so.
     pub fn speaks(self, wire: Wire) -> bool {
         match self {
             Self::Gunicorn | Self::Uvicorn | Self::UvicornUvloop => wire.version == Version::H1,
             Self::Nghttpd => wire.version == Version::H2,
+            Self::NginxKtls => wire.tls,
+            Self::RustKtls => wire == Wire { version: Version::H1, tls: true },
             _ => true,
         }
     }
@@ -85,7 +97,11 @@ impl Server {
         let address = Address::local(port);
         let (here, number) = (directory.path(), port.to_string());
         let process = match self {
-            Self::Nginx => nginx::start(scope, here, port, wire, certificate.as_ref())?,
+            Self::Nginx => nginx::start(scope, here, port, wire, certificate.as_ref(), false)?,
+            Self::NginxKtls => nginx::start(scope, here, port, wire, certificate.as_ref(), true)?,
+            Self::RustKtls => Process::start(scope, here, "ktls", paths::binary("app-ktls")?, |command| {
+                files(command.arg(&number), certificate.as_ref())
+            })?,
             Self::Apache => apache::start(scope, here, port, wire, certificate.as_ref())?,
             Self::Hyper => Process::start(scope, here, "hyper", paths::binary("netspan-lab")?, |command| {
                 files(command.args(["serve", &number]), certificate.as_ref())
@@ -185,12 +201,13 @@ impl Running {
 
     /// Whether it answers as [`Request::expected`] says.
     pub fn answers_as_expected(&self) -> bool {
-        !matches!(self.kind, Server::Nginx | Server::Apache | Server::Nghttpd)
+        !matches!(self.kind, Server::Nginx | Server::NginxKtls | Server::Apache | Server::Nghttpd)
     }
 
     /// nginx's access log once it has so many lines. With HTTP/2 its `body` counts the heads of the DATA frames too.
     pub fn access_log(&self, lines: usize) -> Result<Vec<LogLine>> {
-        ensure!(self.kind == Server::Nginx, "{:?} has no access log", self.kind);
+        let is_nginx = matches!(self.kind, Server::Nginx | Server::NginxKtls);
+        ensure!(is_nginx, "{:?} has no access log", self.kind);
         crate::nginx::log_in(self.directory.path(), lines)
     }
 }

@@ -1,9 +1,14 @@
-//! Attaches programs to the returns of kernel functions, with room for many calls at a time.
+//! Attaches programs to kernel functions by definitions in the tracing file system: to returns, with room for many calls at
+//! a time, and to functions of modules that are loaded later.
 //!
 //! The kernel keeps the returns of only so many calls of a function at once. Where the probe is made by
 //! `perf_event_open` alone, as aya makes it, these are twice the CPUs, at least 10 (`register_kretprobe`): a few threads
 //! that wait in `recv` use them up, and what the others receive is missed. A probe that is defined through the tracing
 //! file system may ask for more (`r[MAXACTIVE]:` in `Documentation/trace/kprobetrace.rst`).
+//!
+//! A function that is named with its module (`MODULE:FUNCTION`) need not be there yet: the kernel then logs that the probe
+//! "might be able to register after target module is loaded", and does so each time that the module is loaded
+//! (`trace_kprobe_module_callback`), before any of its functions runs.
 
 use std::{
     fs,
@@ -21,14 +26,14 @@ const CALLS_MAX: u32 = 2048;
 /// What the groups of our definitions begin with; the process id follows.
 const GROUP: &str = "netspan_";
 
-/// The probes on returns that this process made. Dropping it detaches them and takes their definitions back.
-pub struct ReturnProbes {
+/// The probes that this process defined. Dropping it detaches them and takes their definitions back.
+pub struct DefinedProbes {
     tracefs: PathBuf,
     group: String,
     attached: Vec<(String, OwnedFd)>,
 }
 
-impl ReturnProbes {
+impl DefinedProbes {
     /// None yet. Definitions that a killed agent left behind are taken back: nothing is attached to them any more.
     pub fn new(tracefs: &Path) -> Self {
         let probes =
@@ -36,7 +41,7 @@ impl ReturnProbes {
         for event in abandoned(&fs::read_to_string(probes.definitions()).unwrap_or_default()) {
             // One that is in use is another agent's, and the kernel refuses.
             if let Err(e) = probes.define(&format!("-:{event}")) {
-                log::debug!("the kretprobe {event} stays: {e}");
+                log::debug!("the probe {event} stays: {e}");
             }
         }
         probes
@@ -44,22 +49,30 @@ impl ReturnProbes {
 
     /// Attaches a program that is loaded to the returns of a function.
     pub fn attach(&mut self, program: &KProbe, function: &str) -> io::Result<()> {
-        let group = &self.group;
-        self.define(&format!("r{CALLS_MAX}:{group}/{function} {function}"))?;
-        match self.open(program, function) {
+        self.attach_as(program, &format!("r{CALLS_MAX}"), bare(function).to_owned(), function)
+    }
+
+    /// Attaches a program that is loaded to the entries of a function.
+    pub fn attach_entry(&mut self, program: &KProbe, function: &str) -> io::Result<()> {
+        self.attach_as(program, "p", format!("{}_entry", bare(function)), function)
+    }
+
+    fn attach_as(&mut self, program: &KProbe, kind: &str, name: String, function: &str) -> io::Result<()> {
+        self.define(&format!("{kind}:{}/{name} {function}", self.group))?;
+        match self.open(program, &name) {
             Ok(event) => {
-                self.attached.push((function.to_owned(), event));
+                self.attached.push((name, event));
                 Ok(())
             }
             Err(error) => {
-                self.take_back(function);
+                self.take_back(&name);
                 Err(error)
             }
         }
     }
 
-    fn open(&self, program: &KProbe, function: &str) -> io::Result<OwnedFd> {
-        let id = fs::read_to_string(self.tracefs.join("events").join(&self.group).join(function).join("id"))?;
+    fn open(&self, program: &KProbe, name: &str) -> io::Result<OwnedFd> {
+        let id = fs::read_to_string(self.tracefs.join("events").join(&self.group).join(name).join("id"))?;
         let id: u64 = id.trim().parse().map_err(|_| io::Error::other(format!("{id:?} is no id of an event")))?;
         let event = perf_event_open(id)?;
         let program = program.fd().map_err(io::Error::other)?.as_fd();
@@ -77,20 +90,25 @@ impl ReturnProbes {
         fs::OpenOptions::new().append(true).open(self.definitions())?.write_all(format!("{line}\n").as_bytes())
     }
 
-    fn take_back(&self, function: &str) {
-        if let Err(e) = self.define(&format!("-:{}/{function}", self.group)) {
-            log::debug!("the kretprobe of {function} stays defined: {e}");
+    fn take_back(&self, name: &str) {
+        if let Err(e) = self.define(&format!("-:{}/{name}", self.group)) {
+            log::debug!("the probe {name} stays defined: {e}");
         }
     }
 }
 
-impl Drop for ReturnProbes {
+impl Drop for DefinedProbes {
     fn drop(&mut self) {
-        for (function, event) in std::mem::take(&mut self.attached) {
+        for (name, event) in std::mem::take(&mut self.attached) {
             drop(event);
-            self.take_back(&function);
+            self.take_back(&name);
         }
     }
+}
+
+/// A function's name without its module.
+fn bare(function: &str) -> &str {
+    function.rsplit(':').next().unwrap_or(function)
 }
 
 /// The definitions of agents in a listing, as `GROUP/EVENT`.
@@ -109,6 +127,11 @@ fn perf_event_open(id: u64) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_probes_name_has_no_module() {
+        assert_eq!([bare("tls:tls_sw_sendmsg"), bare("tcp_sendmsg")], ["tls_sw_sendmsg", "tcp_sendmsg"]);
+    }
 
     #[test]
     fn only_what_an_agent_defined_is_taken_back() {
