@@ -279,30 +279,25 @@ fn main() -> Result<()> {
         }
         Task::Shop { rate } => open_shop(rate),
         Task::Drive { address } => {
-            let talks: Vec<drive::Talk> = serde_json::from_reader(io::stdin()).context("standard input is no list")?;
-            let seen = drive::run(&Address::parse(&address)?, &talks)?;
-            serde_json::to_writer(io::stdout(), &seen).context("cannot print")
+            let talks: Vec<drive::Talk> = plan()?;
+            print(&drive::run(&Address::parse(&address)?, &talks)?)
         }
         Task::Serve { port, chain, key } => {
             match runtime()?.block_on(web::hyper::serve(port, chain.as_deref().zip(key.as_deref())))? {}
         }
         Task::Send { reqwest } => {
-            let plan: web::Plan = serde_json::from_reader(io::stdin()).context("standard input is no plan")?;
-            let exchanges = if reqwest {
-                runtime()?.block_on(web::reqwest::send(plan))?
+            let plan: web::Plan = plan()?;
+            let runtime = runtime()?;
+            print(&if reqwest {
+                runtime.block_on(web::reqwest::send(plan))
             } else {
-                runtime()?.block_on(web::hyper::send(plan))?
-            };
-            serde_json::to_writer(io::stdout(), &exchanges).context("cannot print")
+                runtime.block_on(web::hyper::send(plan))
+            }?)
         }
         Task::ServeRpc { port, chain, key } => {
             runtime()?.block_on(rpc::tonic::serve(port, chain.as_deref().zip(key.as_deref())))
         }
-        Task::Call => {
-            let plan: rpc::Plan = serde_json::from_reader(io::stdin()).context("standard input is no plan")?;
-            let outcomes = runtime()?.block_on(rpc::tonic::call(plan))?;
-            serde_json::to_writer(io::stdout(), &outcomes).context("cannot print")
-        }
+        Task::Call => print(&runtime()?.block_on(rpc::tonic::call(plan()?))?),
         Task::Mixed { requests, concurrency, anytime, agent } => {
             let mixed = scenario::nginx_mixed(requests, concurrency, &agent)?;
             println!("{}", serde_json::to_string(&mixed)?);
@@ -373,6 +368,15 @@ fn main() -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// What standard input asks for.
+fn plan<T: serde::de::DeserializeOwned>() -> Result<T> {
+    serde_json::from_reader(io::stdin()).context("standard input is no plan")
+}
+
+fn print(outcome: &impl serde::Serialize) -> Result<()> {
+    serde_json::to_writer(io::stdout(), outcome).context("cannot print")
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
