@@ -3,8 +3,8 @@
 //!
 //! A call is *ripe* [`RIPE_NS`] after its end; rounds come every [`ROUND_NS`]. What a round begins, solving or learning, is
 //! done by a thread of its own and taken by the next round, so that the pipeline waits for nothing but a thread that took
-//! longer than that (learning has [`LEARNING_NS`]); and a replay gets the same verdicts, whatever its speed. A call therefore waits at most [`WAIT_MAX_NS`],
-//! less than its request is remembered ([`super::LINGER_NS`]).
+//! longer than that (learning has [`LEARNING_NS`]); and a replay gets the same verdicts, whatever its speed. A call
+//! therefore waits at most [`WAIT_MAX_NS`], less than its request is remembered ([`super::LINGER_NS`]).
 //!
 //! Nothing is gathered of a process before one of its calls asks. What a process may cost is bounded by [`WORK_PER_S`];
 //! calls past it stay without a parent and are counted.
@@ -477,12 +477,12 @@ mod tests {
             let call = gathered.calls.back().map(|made| made.key);
             asked_ns.extend(call.map(|call| (call, now_ns - 50_000)));
             if now_ns >= next_ns {
-                next_ns = now_ns + ROUND_NS;
-                let round = gathered.round(now_ns, u64::MAX, &mut counts);
+                let round = gathered.round(next_ns, u64::MAX, &mut counts);
                 for (call, verdict) in round.found {
-                    assert!(now_ns <= asked_ns[&call] + WAIT_MAX_NS);
+                    assert!(next_ns <= asked_ns[&call] + WAIT_MAX_NS);
                     found.push((call, verdict));
                 }
+                next_ns += ROUND_NS;
             }
         });
         let parents: Vec<bool> =
@@ -501,7 +501,8 @@ mod tests {
                 unsolved += round.unsolved;
             }
         });
-        assert!(unsolved > 1000, "{unsolved}");
+        // Those before the model was learned are not among them.
+        assert!(unsolved > 500, "{unsolved}");
     }
 
     #[test]
