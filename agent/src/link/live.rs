@@ -4,7 +4,7 @@
 //! A call is *ripe* [`RIPE_NS`] after its end; rounds come every [`ROUND_NS`]. What a round begins, solving or learning, is
 //! done by a thread of its own and taken by the next round, so that the pipeline waits for nothing but a thread that took
 //! longer than that (learning has [`LEARNING_NS`]); and a replay gets the same verdicts, whatever its speed. A call
-//! therefore waits at most [`WAIT_MAX_NS`], less than its request is remembered ([`super::LINGER_NS`]).
+//! therefore waits at most [`WAIT_MAX_NS`], less than its request is remembered ([`super::LINGER_ASKED_NS`]).
 //!
 //! Nothing is gathered of a process before one of its calls asks. What a process may cost is bounded by [`WORK_PER_S`];
 //! calls past it stay without a parent and are counted.
@@ -487,7 +487,8 @@ mod tests {
         });
         let parents: Vec<bool> =
             found.iter().filter_map(|(call, verdict)| verdict.map(|(request, _)| request.conn == call.conn)).collect();
-        assert!(parents.len() > 2000, "{} of {}", parents.len(), found.len());
+        // The first 1400 calls are those that the model is learned from, and that are made meanwhile.
+        assert!(parents.len() > 1500, "{} of {}", parents.len(), found.len());
         assert!(parents.iter().filter(|right| !**right).count() * 100 <= parents.len());
     }
 

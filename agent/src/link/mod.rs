@@ -63,7 +63,9 @@ pub const HOLD_NS: u64 = 5_000_000_000;
 /// Finished exchanges that may wait at one time.
 pub const HELD_MAX: usize = 16_384;
 /// How long a span's ids are remembered after it was let go, for children that come after it, in nanoseconds.
-pub const LINGER_NS: u64 = 1_000_000_000;
+pub const LINGER_NS: u64 = 500_000_000;
+/// The same for a request of a process whose calls are inferred, which takes longer.
+pub const LINGER_ASKED_NS: u64 = 1_000_000_000;
 /// The same for a call that was broken off: the server that was called may go on for long.
 pub const LINGER_BROKEN_NS: u64 = 60_000_000_000;
 /// Exchanges, open, waiting and remembered ones together; past it, remembered ones are forgotten early, then new ones
@@ -180,6 +182,8 @@ pub struct Linker {
     deadlines: BTreeSet<(u64, Key)>,
     /// Nodes that were let go, in that order, with when.
     gone: VecDeque<(u64, Key)>,
+    /// Requests among them that calls may yet be inferred to belong to.
+    asked: VecDeque<(u64, Key)>,
     /// The same of those that were broken off.
     broken: VecDeque<(u64, Key)>,
     /// Closed connections in the order of closing, with when.
@@ -208,6 +212,7 @@ impl Linker {
             due: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             gone: VecDeque::new(),
+            asked: VecDeque::new(),
             broken: VecDeque::new(),
             closed: VecDeque::new(),
             exited: VecDeque::new(),
@@ -372,6 +377,9 @@ impl Linker {
         while let Some((_, key)) = self.gone.pop_front_if(|(at, _)| at.saturating_add(LINGER_NS) < self.now_ns) {
             self.forget(key);
         }
+        while let Some((_, key)) = self.asked.pop_front_if(|(at, _)| at.saturating_add(LINGER_ASKED_NS) < self.now_ns) {
+            self.forget(key);
+        }
         while let Some((_, key)) = self.broken.pop_front_if(|(at, _)| at.saturating_add(LINGER_BROKEN_NS) < self.now_ns)
         {
             self.forget(key);
@@ -426,7 +434,7 @@ impl Linker {
 
     /// Forgets the span that was let go first; says whether there was one.
     fn forget_oldest(&mut self) -> bool {
-        let oldest = self.gone.pop_front().or_else(|| self.broken.pop_front());
+        let oldest = self.gone.pop_front().or_else(|| self.asked.pop_front()).or_else(|| self.broken.pop_front());
         oldest.is_some_and(|(_, key)| {
             self.forget(key);
             true

@@ -186,7 +186,12 @@ impl Linker {
         self.deadlines.remove(&(deadline(&node), key));
         self.emit_node(&mut node, decision);
         node.gone = true;
-        let gone = if node.is_whole { &mut self.gone } else { &mut self.broken };
+        let is_asked = || self.processes.get(&node.tgid).is_some_and(|process| process.gathered.is_on());
+        let gone = match node.kind {
+            _ if !node.is_whole => &mut self.broken,
+            Kind::Server if is_asked() => &mut self.asked,
+            _ => &mut self.gone,
+        };
         gone.push_back((self.now_ns.max(node.end_ns.unwrap_or(0)), key));
         node.exchange = None;
         node.calls = Vec::new();

@@ -31,7 +31,7 @@ const CONNECTS_MIN: u32 = 20;
 const CONNECTS_SHARE: u32 = 100;
 /// How long after the thread's last step a call may follow as one of several made at once, in nanoseconds.
 const TOGETHER_NS: u64 = 1_000_000;
-/// How long a process is only watched: requests from before the agent may be open, in nanoseconds.
+/// How long a process is only watched from its first call on: requests from before it may be open, in nanoseconds.
 const WATCHED_NS: u64 = 1_000_000_000;
 /// Steps of one process that may wait for others; past it, all are forgotten.
 pub const STEPS_MAX: usize = 65_536;
@@ -105,6 +105,8 @@ pub(super) struct Guess {
 /// What a process is at. See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Turns {
+    /// The process makes calls. What it does before the first one tells nothing: a server that calls nobody costs nothing.
+    is_on: bool,
     steps: Vec<Step>,
     requests: FxHashMap<Key, Open>,
     /// Open requests by their serials.
@@ -131,8 +133,12 @@ pub(super) struct Turns {
 impl Turns {
     /// A thread did something. Says whether there is something to go through that there was not before.
     pub(super) fn step(&mut self, at_ns: u64, tid: u32, did: Did) -> bool {
-        if self.watched_until_ns == 0 {
-            self.watched_until_ns = at_ns.saturating_add(WATCHED_NS);
+        if !self.is_on {
+            if !matches!(did, Did::Connected(_) | Did::Sent(_)) {
+                return false;
+            }
+            self.is_on = true;
+            self.watched_until_ns = self.watched_until_ns.max(at_ns.saturating_add(WATCHED_NS));
         }
         if self.steps.len() >= STEPS_MAX {
             self.forget(at_ns);
@@ -144,7 +150,8 @@ impl Turns {
     /// What is known is no more so: events were lost, or the program is another one.
     pub(super) fn forget(&mut self, at_ns: u64) {
         let told = std::mem::take(&mut self.told);
-        *self = Self { told, watched_until_ns: at_ns.saturating_add(WATCHED_NS), ..Self::default() };
+        let watched_until_ns = at_ns.saturating_add(WATCHED_NS);
+        *self = Self { is_on: self.is_on, told, watched_until_ns, ..Self::default() };
     }
 
     /// Goes through the steps before a time; all of them are known. Says whether any are left.

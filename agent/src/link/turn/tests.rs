@@ -14,7 +14,9 @@ impl Play {
     /// After the time in which nothing is claimed.
     fn new() -> Self {
         let mut play = Self { turns: Turns::default(), now_ns: 1 };
-        play.did(1, Did::Received(0));
+        let first = key(u64::MAX, 0);
+        play.did(1, Did::Sent(first));
+        play.did(1, Did::Learned(first));
         play.now_ns += WATCHED_NS;
         play
     }
@@ -151,10 +153,11 @@ fn after_a_loss_and_in_the_first_second_nothing_is_claimed() {
 #[test]
 fn what_is_kept_is_bounded() {
     let mut turns = Turns::default();
+    turns.step(0, 1, Did::Connected(1));
     for n in 0..3 * STEPS_MAX as u64 {
         turns.step(n, 1, Did::Read(key(n, 0)));
     }
-    assert!(turns.steps.len() <= STEPS_MAX);
+    assert!(!turns.steps.is_empty() && turns.steps.len() <= STEPS_MAX);
     turns.advance(u64::MAX);
     assert!(turns.requests.len() <= STEPS_MAX);
 }
