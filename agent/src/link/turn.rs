@@ -133,13 +133,6 @@ pub(super) struct Turns {
 impl Turns {
     /// A thread did something. Says whether there is something to go through that there was not before.
     pub(super) fn step(&mut self, at_ns: u64, tid: u32, did: Did) -> bool {
-        if !self.is_on {
-            if !matches!(did, Did::Connected(_) | Did::Sent(_)) {
-                return false;
-            }
-            self.is_on = true;
-            self.watched_until_ns = self.watched_until_ns.max(at_ns.saturating_add(WATCHED_NS));
-        }
         if self.steps.len() >= STEPS_MAX {
             self.forget(at_ns);
         }
@@ -183,6 +176,13 @@ impl Turns {
     }
 
     fn take(&mut self, Step { at_ns, tid, did }: Step) {
+        if !self.is_on {
+            if !matches!(did, Did::Connected(_) | Did::Sent(_)) {
+                return;
+            }
+            self.is_on = true;
+            self.watched_until_ns = self.watched_until_ns.max(at_ns.saturating_add(WATCHED_NS));
+        }
         match did {
             Did::Read(key) => {
                 self.requests.insert(key, Open { serial: self.next_serial, waits: 0 });

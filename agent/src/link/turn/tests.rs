@@ -144,6 +144,7 @@ fn steps_count_in_the_order_of_their_stamps() {
 #[test]
 fn after_a_loss_and_in_the_first_second_nothing_is_claimed() {
     let mut play = Play::new();
+    play.turns.advance(play.now_ns);
     play.turns.forget(play.now_ns);
     play.did(1, Did::Read(key(0, 0)));
     play.did(1, Did::Sent(key(10, 0)));
