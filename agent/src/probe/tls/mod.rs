@@ -128,8 +128,9 @@ impl Watch {
                 watcher.look_through();
                 watcher.expect();
                 watcher.publish();
-                let _ = ready.send(());
+                // Not later: a process that begins shall not wait for it.
                 memory::give_back();
+                let _ = ready.send(());
                 watcher.run(mappings, &ring, &receiver);
             })
             .map_err(|e| e.to_string())?;
@@ -208,7 +209,6 @@ impl Drop for Watcher {
 impl Watcher {
     fn run(&mut self, mut mappings: Mappings, bell: &OwnedFd, orders: &mpsc::Receiver<Order>) {
         loop {
-            let analysed = self.counts.analysed;
             let mut news = Vec::new();
             mappings.take(|told| news.push(told));
             for told in news {
@@ -220,9 +220,6 @@ impl Watcher {
                     Order::Report(pid, to) => drop(to.send(self.report(pid))),
                     Order::Stop => return,
                 }
-            }
-            if self.counts.analysed > analysed {
-                memory::give_back();
             }
             self.publish();
             if let Err(error) = mappings.wait(bell, None) {
