@@ -6,6 +6,7 @@ pub mod agent;
 pub mod apps;
 pub mod bench;
 pub mod certificate;
+pub mod connections;
 pub mod demo;
 pub mod drive;
 pub mod http;

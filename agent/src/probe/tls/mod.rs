@@ -33,7 +33,6 @@ use self::{
     attach::{Attached, Attacher},
     mappings::{Mappings, News},
 };
-use super::memory;
 use crate::tls::{
     Function, Refusal, analyse,
     cache::{Cache, FileKey, Outcome},
@@ -128,8 +127,6 @@ impl Watch {
                 watcher.look_through();
                 watcher.expect();
                 watcher.publish();
-                // Not later: a process that begins shall not wait for it.
-                memory::give_back();
                 let _ = ready.send(());
                 watcher.run(mappings, &ring, &receiver);
             })

@@ -16,24 +16,18 @@ use tonic::{
 use super::Raw;
 use crate::{
     certificate::NAME,
+    connections,
     rpc::{Call, Outcome, Plan},
 };
 
 /// Makes the calls, and tells how each ended.
 pub async fn call(plan: Plan) -> Result<Vec<Outcome>> {
     let plan = Arc::new(plan);
-    let mut connections = JoinSet::new();
-    for ordinal in 0..plan.connections.len() {
+    let one = |ordinal| {
         let plan = Arc::clone(&plan);
-        connections.spawn(async move {
-            connection(&plan, ordinal).await.with_context(|| format!("connection {ordinal} failed"))
-        });
-    }
-    let mut outcomes = Vec::new();
-    while let Some(done) = connections.join_next().await {
-        outcomes.extend(done??);
-    }
-    Ok(outcomes)
+        async move { connection(&plan, ordinal).await }
+    };
+    connections::all(plan.connections.len(), one).await
 }
 
 async fn connection(plan: &Plan, connection: usize) -> Result<Vec<Outcome>> {

@@ -18,24 +18,18 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     certificate::NAME,
+    connections,
     web::{Exchange, Gate, Plan, Request, Version},
 };
 
 /// Does it, and tells each exchange in the order of the answers.
 pub async fn send(plan: Plan) -> Result<Vec<Exchange>> {
     let plan = Arc::new(plan);
-    let mut connections = JoinSet::new();
-    for ordinal in 0..plan.connections.len() {
+    let one = |ordinal| {
         let plan = Arc::clone(&plan);
-        connections.spawn(async move {
-            connection(&plan, ordinal).await.with_context(|| format!("connection {ordinal} failed"))
-        });
-    }
-    let mut exchanges = Vec::new();
-    while let Some(done) = connections.join_next().await {
-        exchanges.extend(done??);
-    }
-    Ok(exchanges)
+        async move { connection(&plan, ordinal).await }
+    };
+    connections::all(plan.connections.len(), one).await
 }
 
 async fn connection(plan: &Plan, connection: usize) -> Result<Vec<Exchange>> {
