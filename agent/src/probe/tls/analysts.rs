@@ -10,10 +10,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::tls::{
-    Analysis, Refusal,
-    cache::FileKey,
-};
+use crate::tls::{Analysis, Refusal, cache::FileKey};
 
 /// Files that wait at most, each of them open.
 pub const QUEUE_MAX: usize = 256;
@@ -89,10 +86,7 @@ impl Shared {
 
 impl Analysts {
     /// Starts the threads. The bell is rung for each file that is done.
-    pub fn start(
-        analyse: impl Fn(&File) -> Found + Send + Sync + 'static,
-        bell: &Arc<OwnedFd>,
-    ) -> io::Result<Self> {
+    pub fn start(analyse: impl Fn(&File) -> Found + Send + Sync + 'static, bell: &Arc<OwnedFd>) -> io::Result<Self> {
         let analyse = Box::new(analyse);
         let shared = Arc::new(Shared { queue: Mutex::default(), news: Condvar::new(), analyse });
         let (sender, done) = mpsc::channel();

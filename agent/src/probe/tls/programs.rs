@@ -17,7 +17,7 @@ use aya::Ebpf;
 use super::{attach, uprobe::Way};
 use crate::probe::{
     bpf, memory,
-    relocated::{As, Relocated},
+    relocated::{As, Loaded, Relocated},
 };
 
 /// The program that the verifier takes longest for, of those that are loaded first.
@@ -100,10 +100,10 @@ impl Shared {
     }
 
     /// Loads one after the other.
-    fn load(&self, object: &Relocated, kind: As) {
+    fn load(&self, object: Result<&Relocated, &String>, kind: As) {
         while let Some(name) = self.next() {
             let begin = Instant::now();
-            let loaded = object.load(name, kind, None);
+            let loaded = object.map_err(String::clone).and_then(|object| object.load(name, kind, None));
             match &loaded {
                 Ok(_) => log::debug!("program {name} loaded in {:?}", begin.elapsed()),
                 Err(why) => log::debug!("program {name}: {why}"),
@@ -119,16 +119,20 @@ impl Shared {
 }
 
 impl Programs {
-    /// Those of an object, none of whose maps is taken yet. A thread of its own loads one after the other.
+    /// Those of an object, none of whose maps is taken yet. Two threads of their own load them.
     pub fn of(ebpf: &Ebpf) -> Result<Self, String> {
         let way = Way::find().map_err(|e| format!("uprobes can't be attached: {e}"))?;
         let kind = As { kind: bpf::KPROBE, attach_type: way.attach_type(), attach_to: 0 };
         let loaded = attach::programs().map(|name| (name, OnceLock::new())).collect();
-        let object = Relocated::of(ebpf)?;
+        let object = Loaded::of(ebpf)?;
         let shared = Arc::new(Shared { loaded, orders: Mutex::new(Orders::new()), news: Condvar::new() });
         let this = Arc::clone(&shared);
         let load = move || {
-            this.load(&object, kind);
+            let object = Relocated::of(object);
+            thread::scope(|scope| {
+                scope.spawn(|| this.load(object.as_ref(), kind));
+                this.load(object.as_ref(), kind);
+            });
             // Some megabytes that nobody needs any more.
             drop(object);
             memory::give_back();
@@ -154,21 +158,21 @@ impl Programs {
             return Some(loaded.as_ref().map(|program| program.as_fd()).map_err(String::as_str));
         }
         self.shared.orders().want(name);
-        self.shared.news.notify_one();
+        self.shared.news.notify_all();
         None
     }
 
     /// Loads those, too, that nothing needs yet.
     pub fn load_rest(&self) {
         self.shared.orders().takes_rest = true;
-        self.shared.news.notify_one();
+        self.shared.news.notify_all();
     }
 }
 
 impl Drop for Programs {
     fn drop(&mut self) {
         self.shared.orders().stop = true;
-        self.shared.news.notify_one();
+        self.shared.news.notify_all();
         if let Some(loader) = self.loader.take() {
             let _ = loader.join();
         }

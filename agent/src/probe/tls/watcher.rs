@@ -204,7 +204,8 @@ impl Watcher {
             self.answer();
             self.publish();
             self.tell_ready();
-            let at_most = (!self.reports.is_empty()).then(|| self.reports_until.saturating_duration_since(Instant::now()));
+            let at_most =
+                (!self.reports.is_empty()).then(|| self.reports_until.saturating_duration_since(Instant::now()));
             if let Err(error) = mappings.wait(&self.bell, at_most) {
                 log::error!("mappings can't be waited for, new processes' TLS is not seen: {error}");
                 return;
@@ -346,8 +347,7 @@ impl Watcher {
         while let Some(analysts::Done { key, found }) = self.analysts.done() {
             self.analysed = self.analysed.saturating_sub(1);
             self.counts.analysed += 1;
-            self.counts.refused +=
-                u64::from(!matches!(&found, Ok(_) | Err(Refusal::NoTls | Refusal::NotElf)));
+            self.counts.refused += u64::from(!matches!(&found, Ok(_) | Err(Refusal::NoTls | Refusal::NotElf)));
             let outcome = self.cache.insert(key, found);
             let Some(tracked) = self.files.remove(&key) else { continue };
             let Tracked { state: State::Analysed(pending), users } = tracked else { continue };
