@@ -137,8 +137,8 @@ impl Programs {
             drop(object);
             memory::give_back();
         };
-        let loader = thread::Builder::new().name("netspan-load".into()).spawn(load);
-        Ok(Self { way, shared, loader: Some(loader.map_err(|e| format!("programs can't be loaded: {e}"))?) })
+        let thread = thread::Builder::new().name("netspan-load".into()).spawn(load);
+        Ok(Self { way, shared, loader: Some(thread.map_err(|e| format!("programs can't be loaded: {e}"))?) })
     }
 
     /// How they are attached.
