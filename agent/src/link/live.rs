@@ -12,6 +12,7 @@
 use super::{
     Key,
     infer::{self, Call, Model, Owner, Request, Verdict, Window},
+    tally::Why,
 };
 use rustc_hash::{FxHashMap, FxHasher};
 use std::{
@@ -161,8 +162,15 @@ pub(super) struct Gathered {
     seed: u64,
 }
 
-/// What came out for a call: its request and how sure that is; nothing where it was given up.
-pub(super) type Found = (Key, Option<(Key, f64)>);
+/// What came out for a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Found {
+    pub call: Key,
+    /// Its request and how sure that is; nothing where it was given up.
+    pub request: Option<(Key, f64)>,
+    /// Why there is no request, or why it is not sure.
+    pub why: Why,
+}
 
 /// What a round did.
 #[derive(Default)]
@@ -209,16 +217,16 @@ impl Gathered {
         }
     }
 
-    /// A call asks for its request. Says whether it may wait; `false` also for the first ones, of which no request is known.
-    pub(super) fn ask(&mut self, key: Key, call: Call) -> bool {
+    /// A call asks for its request. Where it may not wait, says why; so for the first ones, of which no request is known.
+    pub(super) fn ask(&mut self, key: Key, call: Call) -> Result<(), Why> {
         let since_ns = *self.since_ns.get_or_insert(call.end_ns.saturating_add(SINCE_NS));
         if call.start_ns < since_ns {
-            return false;
+            return Err(Why::Learning);
         }
         let may = self.waiting < WAITING_MAX;
         self.waiting += usize::from(may);
         self.put(Made { key, call, whose: if may { Whose::Waiting } else { Whose::Unknown } });
-        may
+        if may { Ok(()) } else { Err(Why::Work) }
     }
 
     /// Whether no call waits.
@@ -258,7 +266,7 @@ impl Gathered {
             return round;
         };
         if self.model.is_none() {
-            self.give_up(&mut round.found, u64::MAX);
+            self.give_up(&mut round.found, u64::MAX, Why::Learning);
             return round;
         }
         round.is_waiting = true;
@@ -268,7 +276,7 @@ impl Gathered {
             (window, work) = self.window(from_ns, now_ns, false);
         }
         if work > budget {
-            round.unsolved = self.give_up(&mut round.found, now_ns);
+            round.unsolved = self.give_up(&mut round.found, now_ns, Why::Work);
             return round;
         }
         round.work = work;
@@ -309,11 +317,11 @@ impl Gathered {
     }
 
     /// The calls that are ripe at a time get no verdict; says how many these are.
-    fn give_up(&mut self, found: &mut Vec<Found>, now_ns: u64) -> u64 {
+    fn give_up(&mut self, found: &mut Vec<Found>, now_ns: u64, why: Why) -> u64 {
         let before = found.len();
         for made in self.calls.iter_mut().filter(|made| made.is_ripe(now_ns)) {
             made.whose = Whose::Unknown;
-            found.push((made.key, None));
+            found.push(Found { call: made.key, request: None, why });
         }
         self.waiting = self.waiting.saturating_sub(found.len() - before);
         (found.len() - before) as u64
@@ -392,20 +400,22 @@ impl Gathered {
     fn collect(&mut self, job: Job, found: &mut Vec<Found>, counts: &mut infer::Counts) {
         let Ok(Done { mut model, verdicts, counts: more }) = job.handle.join() else {
             // It never panics; if it does, nothing is known any more.
-            self.give_up(found, u64::MAX);
+            self.give_up(found, u64::MAX, Why::Learning);
             return;
         };
         counts.windows += more.windows;
         counts.crowded += more.crowded;
         counts.cut_short += more.cut_short;
-        let mut verdict_of: FxHashMap<Key, Option<(Key, f64)>> = FxHashMap::default();
+        let mut found_of: FxHashMap<Key, Found> = FxHashMap::default();
         for ((key, why), verdict) in job.calls.iter().zip(&verdicts) {
             let request = verdict.request.and_then(|place| job.requests.get(place as usize)).copied();
             match why {
                 Use::Decide => {
-                    let most = if verdict.open > OPEN_TRUSTED { CROWD_CONFIDENCE } else { 1.0 };
+                    let (most, why) =
+                        if verdict.open > OPEN_TRUSTED { (CROWD_CONFIDENCE, Why::Crowded) } else { (1.0, Why::Unsure) };
                     let confidence = verdict.confidence.min(verdict.claim.powf(STRICTNESS)).min(most);
-                    verdict_of.insert(*key, request.map(|request| (request, confidence)));
+                    let request = request.map(|request| (request, confidence));
+                    found_of.insert(*key, Found { call: *key, request, why });
                 }
                 Use::Compare(owner) if verdict.open > 1 => {
                     model.calibration.observe(verdict.claim, request == Some(*owner));
@@ -414,10 +424,10 @@ impl Gathered {
             }
         }
         for made in self.calls.iter_mut().filter(|made| made.whose == Whose::Waiting) {
-            let Some(verdict) = verdict_of.get(&made.key) else { continue };
-            made.whose = verdict.map_or(Whose::Unknown, |(request, _)| Whose::Found(request));
+            let Some(one) = found_of.get(&made.key) else { continue };
+            made.whose = one.request.map_or(Whose::Unknown, |(request, _)| Whose::Found(request));
             self.waiting = self.waiting.saturating_sub(1);
-            found.push((made.key, *verdict));
+            found.push(*one);
         }
         if !std::mem::take(&mut self.is_stale) {
             self.model = Some(model);
@@ -463,7 +473,7 @@ mod tests {
             let call_ns = start_ns + 100_000 + n * 7919 % 10_000;
             gathered.received(key(n, 0), start_ns, 1);
             let call = Call { start_ns: call_ns, end_ns: call_ns + 2_000_000, route: 1, ..Call::default() };
-            gathered.ask(key(n, 1), call);
+            let _ = gathered.ask(key(n, 1), call);
             gathered.answered(key(n, 0), call_ns + 2_050_000, || 1);
             each(gathered, call_ns + 2_050_000);
         }
@@ -478,15 +488,15 @@ mod tests {
             asked_ns.extend(call.map(|call| (call, now_ns - 50_000)));
             if now_ns >= next_ns {
                 let round = gathered.round(next_ns, u64::MAX, &mut counts);
-                for (call, verdict) in round.found {
-                    assert!(next_ns <= asked_ns[&call] + WAIT_MAX_NS);
-                    found.push((call, verdict));
+                for one in round.found {
+                    assert!(next_ns <= asked_ns[&one.call] + WAIT_MAX_NS);
+                    found.push(one);
                 }
                 next_ns += ROUND_NS;
             }
         });
         let parents: Vec<bool> =
-            found.iter().filter_map(|(call, verdict)| verdict.map(|(request, _)| request.conn == call.conn)).collect();
+            found.iter().filter_map(|one| one.request.map(|(request, _)| request.conn == one.call.conn)).collect();
         // The first 1400 calls are those that the model is learned from, and that are made meanwhile.
         assert!(parents.len() > 1500, "{} of {}", parents.len(), found.len());
         assert!(parents.iter().filter(|right| !**right).count() * 100 <= parents.len());
@@ -500,6 +510,8 @@ mod tests {
             if gathered.waiting >= 200 {
                 let round = gathered.round(now_ns, 10, &mut counts);
                 unsolved += round.unsolved;
+                let is_told = |one: &Found| one.request.is_some() || matches!(one.why, Why::Work | Why::Learning);
+                assert!(round.found.iter().all(is_told));
             }
         });
         // Those before the model was learned are not among them.

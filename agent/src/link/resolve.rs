@@ -6,6 +6,7 @@ use super::{
     build::{self, Parts},
     decide::Verdict,
     node::{Decision, Node, Parent, Trace},
+    tally::Why,
 };
 use crate::span::{Kind, Link, Method, SpanId, TraceId};
 use std::sync::Arc;
@@ -47,8 +48,9 @@ impl Linker {
         }
         self.work.spend(round.work);
         self.counts.unsolved += round.unsolved;
-        for (key, found) in round.found {
-            let Some(decision) = self.found(key, found) else { continue };
+        for found in round.found {
+            let key = found.call;
+            let Some(decision) = self.found(found) else { continue };
             self.counts.unsure += u64::from(decision.aside.is_some());
             self.set_decision(key, decision);
             self.go_on(key);
@@ -253,6 +255,14 @@ impl Linker {
         match parent {
             Some((_, _, link)) => self.counts.linked[link.method as usize] += 1,
             None => self.counts.roots += 1,
+        }
+        let is_apart = matches!(decision.parent, Parent::Local(..));
+        let why = if is_apart { Why::Late } else { decision.why };
+        if parent.is_none() && node.kind == Kind::Client {
+            self.counts.unlinked[why as usize] += 1;
+        }
+        if let Some(process) = self.processes.get_mut(&node.tgid) {
+            process.tally.count(node, parent.map(|(_, _, link)| link.method), why);
         }
         self.counts.spans += 1;
         let span = build::span(
