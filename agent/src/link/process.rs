@@ -57,6 +57,8 @@ pub(super) struct Process {
     pub(super) gathered: Gathered,
     /// What became of its spans.
     pub(super) tally: Tally,
+    /// It made a call since it was first seen.
+    pub(super) makes_calls: bool,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +119,7 @@ impl Process {
 
     /// A call was begun.
     pub(super) fn called(&mut self, client: &Node) {
+        self.makes_calls = true;
         self.calls.insert((client.start_ns, client.key));
     }
 

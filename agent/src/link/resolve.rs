@@ -191,16 +191,19 @@ impl Linker {
         self.deadlines.remove(&(deadline(&node), key));
         self.emit_node(&mut node, decision);
         node.gone = true;
-        if !node.observed
-            && node.kind == Kind::Server
-            && let Some(process) = self.processes.get_mut(&node.tgid)
-        {
+        let mut process = self.processes.get_mut(&node.tgid).filter(|_| node.kind == Kind::Server);
+        if let Some(process) = process.as_mut().filter(|_| !node.observed) {
             process.due(&node);
         }
-        let is_asked = || self.processes.get(&node.tgid).is_some_and(|process| process.gathered.is_on());
+        if process.as_ref().is_some_and(|process| !process.makes_calls) {
+            // Nobody will ask for it: a server that calls nobody has no children.
+            self.forget(key);
+            return;
+        }
+        let is_asked = process.is_some_and(|process| process.gathered.is_on());
         let gone = match node.kind {
             _ if !node.is_whole => &mut self.broken,
-            Kind::Server if is_asked() => &mut self.asked,
+            Kind::Server if is_asked => &mut self.asked,
             _ => &mut self.gone,
         };
         gone.push_back((self.now_ns.max(node.end_ns.unwrap_or(0)), key));
