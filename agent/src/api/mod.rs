@@ -10,6 +10,7 @@ mod answer;
 mod feed;
 mod guard;
 mod jaeger;
+mod links;
 mod live;
 mod metrics;
 mod params;
@@ -30,6 +31,7 @@ use self::metrics::Metrics;
 use crate::{
     capture::count::Account,
     export::{Sink, SinkStats},
+    link::Tally,
     span::Span,
     store::{self, Reader},
 };
@@ -64,17 +66,23 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-/// What the agent tells of itself, for `/v1/health` and `/metrics`.
+/// What the agent tells of itself, for `/v1/health`, `/v1/links` and `/metrics`.
 #[derive(Debug, Default)]
 pub struct Told {
     account: Mutex<Account>,
     sinks: Mutex<Vec<SinkStats>>,
+    links: Mutex<Vec<(u32, Tally)>>,
 }
 
 impl Told {
     /// The account of the run so far.
     pub fn account(&self, account: Account) {
         *lock(&self.account) = account;
+    }
+
+    /// What became of the spans of each process, by its id.
+    pub fn links(&self, links: Vec<(u32, Tally)>) {
+        *lock(&self.links) = links;
     }
 
     /// What became of the spans given to the sinks.

@@ -11,7 +11,7 @@ use hyper_util::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{Shared, answer, guard::Guard, jaeger, live, metrics, v1, zipkin};
+use super::{Shared, answer, guard::Guard, jaeger, links, live, metrics, v1, zipkin};
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -101,6 +101,7 @@ fn routes(state: Shared) -> Router {
         .route("/v1/services", get(v1::services))
         .route("/v1/stat", get(v1::stat))
         .route("/v1/map", get(v1::map))
+        .route("/v1/links", get(links::links))
         .route("/v1/health", get(v1::health))
         .route("/v1/live", get(live::stream))
         .route("/api/services", get(jaeger::services))

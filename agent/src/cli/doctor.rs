@@ -1,5 +1,7 @@
-//! `netspan doctor`: what this host lets the agent see, and what not and why. It captures nothing.
+//! `netspan doctor`: what this host lets the agent see, and what not and why; and what a running agent made of it. It captures
+//! nothing.
 
+mod links;
 mod tls;
 
 use std::{
@@ -12,6 +14,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{
+    client::Agent,
     flags::{CaptureFlags, CommonFlags, FilterFlags, NameFlags},
     session::{admission, load},
 };
@@ -27,6 +30,9 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Whose links are told.
+    #[command(flatten)]
+    pub agent: Agent,
     /// Flags of every command.
     #[command(flatten)]
     pub common: CommonFlags,
@@ -58,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Examined { process, tls }
     });
     let processes = examined.collect();
-    let report = Report { kernel, probes: probes.as_ref(), processes };
+    let report = Report { kernel, probes: probes.as_ref(), processes, links: links::Links::ask(&args.agent) };
     let mut out = io::stdout().lock();
     let written = if args.json {
         serde_json::to_writer_pretty(&mut out, &report.json()).map_err(io::Error::from).and_then(|()| writeln!(out))
@@ -81,6 +87,7 @@ struct Report<'a> {
     kernel: Kernel,
     probes: Result<&'a Probes, &'a anyhow::Error>,
     processes: Vec<Examined>,
+    links: links::Links,
 }
 
 /// A process, and the TLS libraries in it.
@@ -123,6 +130,7 @@ impl Report<'_> {
             },
             "capture": capture,
             "processes": processes,
+            "links_unknown": self.links.error(),
         })
     }
 
@@ -143,6 +151,7 @@ impl Report<'_> {
             "io_urings": io_urings,
             "tls": tls.iter().map(tls::json).collect::<Vec<_>>(),
             "not_seen": not_seen,
+            "links": self.links.of(identity.pid),
         })
     }
 }
@@ -230,6 +239,12 @@ impl fmt::Display for Report<'_> {
             for found in tls {
                 writeln!(f, "  {:>7}  TLS: {}", "", tls::Line(found))?;
             }
+            if let Some(links) = self.links.of(process.identity.pid) {
+                writeln!(f, "  {:>7}  links: {}", "", links::Line(links))?;
+            }
+        }
+        if let Some(why) = self.links.error() {
+            writeln!(f, "\nlinks: not known, because only a running agent makes them: {why}")?;
         }
         Ok(())
     }

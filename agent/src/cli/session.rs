@@ -49,6 +49,9 @@ pub trait Consumer: Tap {
     /// The account of the run so far.
     fn account(&mut self, _account: Account) {}
 
+    /// What became of the spans of each process so far, by its id; told together with the account.
+    fn links(&mut self, _links: Vec<(u32, link::Tally)>) {}
+
     /// A turn is over.
     fn turned(&mut self, _processes: &mut Processes) -> anyhow::Result<()> {
         Ok(())
@@ -171,6 +174,7 @@ impl Session {
             if consumer.wants_account() && told.is_none_or(|told| told.elapsed() >= ACCOUNT) {
                 told = Some(Instant::now());
                 consumer.account(self.live.account());
+                consumer.links(self.live.pipeline().links());
             }
             let spans = self.live.turn(consumer).context("the rings can't be waited for")?;
             if !spans.is_empty() && !consumer.spans(spans) {
@@ -213,10 +217,9 @@ impl Session {
 /// Who is to be seen, for what is attached by process.
 pub fn admission(options: &Options) -> Admits {
     let rules = options.filter.clone();
-    let services = options.services.clone();
+    let mut processes = Processes::new(ProcRoot::host(), options.services.clone());
     // Asked once per program that a process begins: what an id stood for before is not remembered.
-    let identity = move |pid| Processes::new(ProcRoot::host(), services.clone()).identity(pid, boot_ns());
-    Box::new(move |pid| rules.is_empty() || rules.admits_replayed(&identity(pid)))
+    Box::new(move |pid| rules.is_empty() || rules.admits_replayed(&processes.look_anew(pid, boot_ns())))
 }
 
 /// Lets this thread, and those that it starts from now on, go before a busy host's own work. [`Session::start`] tells

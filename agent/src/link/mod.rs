@@ -25,9 +25,12 @@ mod live;
 mod node;
 pub mod offline;
 mod process;
+mod requests;
 mod resolve;
 mod rpc;
+mod tally;
 mod target;
+mod texts;
 mod timing;
 mod tls;
 mod turn;
@@ -46,14 +49,15 @@ pub use live::{
 };
 use node::Node;
 use process::Process;
-pub use process::{
-    DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, SERVERS_MAX, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE,
-};
+pub use process::{DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE};
+pub use requests::SERVERS_MAX;
 use rustc_hash::FxHashMap;
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
+pub use tally::{Linked, Tally, Why};
+use texts::Texts;
 pub use timing::{end_ns, start_ns};
 use turn::Did;
 pub use turn::{DOUBTS_SHARE, STEPS_MAX, TRUST_MIN, TURN_CONFIDENCE};
@@ -115,6 +119,8 @@ pub struct Counts {
     pub linked: [u64; 6],
     /// Spans that stayed roots.
     pub roots: u64,
+    /// Calls among them, by the reason's place in [`Why::ALL`].
+    pub unlinked: [u64; Why::ALL.len()],
     /// Links not made because they were below the asked confidence.
     pub unsure: u64,
     /// Links not made because other evidence contradicts an exact method.
@@ -163,6 +169,7 @@ impl Counts {
 /// What the linker keeps of a connection.
 struct Conn {
     socket: Arc<Socket>,
+    texts: Texts,
     closed_ns: Option<u64>,
     /// Its exchanges that are still known, oldest first.
     exchanges: VecDeque<u64>,
@@ -229,6 +236,12 @@ impl Linker {
         &self.counts
     }
 
+    /// What became of the spans of each process that has any, by its id; at most [`PROCESSES_MAX`] and those that are at work.
+    pub fn tallies(&self) -> impl Iterator<Item = (u32, &Tally)> {
+        let with_spans = |(_, tally): &(u32, &Tally)| tally.resource.is_some();
+        self.processes.iter().map(|(tgid, process)| (*tgid, &process.tally)).filter(with_spans)
+    }
+
     /// Exchanges that are kept: open ones, waiting ones, and ones remembered for their children.
     pub fn kept(&self) -> usize {
         self.nodes.len()
@@ -244,12 +257,14 @@ impl Linker {
         let is_first = !self.conns.contains_key(&socket.id);
         let conn = self.conns.entry(socket.id).or_insert_with(|| Conn {
             socket: Arc::clone(socket),
+            texts: Texts::default(),
             closed_ns: None,
             exchanges: VecDeque::new(),
         });
         let is_new_client = socket.role == Role::Client
             && socket.syn_ns != 0
             && (conn.socket.syn_ns == 0 || (is_first && conn.exchanges.is_empty()));
+        conn.texts.learn(socket);
         conn.socket = Arc::clone(socket);
         self.ends.learn(socket);
         if is_new_client {
@@ -423,7 +438,7 @@ impl Linker {
         self.step(node.tgid, node.start_ns, node.tid, did);
         let process = self.processes.entry(node.tgid).or_default();
         match node.kind {
-            Kind::Server => process.received(&node, self.now_ns),
+            Kind::Server => process.received(&node),
             Kind::Client => process.called(&node),
         }
         if let Some(conn) = self.conns.get_mut(&key.conn) {

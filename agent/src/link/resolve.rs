@@ -6,6 +6,7 @@ use super::{
     build::{self, Parts},
     decide::Verdict,
     node::{Decision, Node, Parent, Trace},
+    tally::Why,
 };
 use crate::span::{Kind, Link, Method, SpanId, TraceId};
 use std::sync::Arc;
@@ -47,8 +48,9 @@ impl Linker {
         }
         self.work.spend(round.work);
         self.counts.unsolved += round.unsolved;
-        for (key, found) in round.found {
-            let Some(decision) = self.found(key, found) else { continue };
+        for found in round.found {
+            let key = found.call;
+            let Some(decision) = self.found(found) else { continue };
             self.counts.unsure += u64::from(decision.aside.is_some());
             self.set_decision(key, decision);
             self.go_on(key);
@@ -71,7 +73,10 @@ impl Linker {
         node.observed = true;
         let Some(process) = self.processes.get_mut(&node.tgid) else { return };
         match node.kind {
-            Kind::Server => process.observe_request(node),
+            Kind::Server => {
+                process.observe_request(node);
+                process.due(node);
+            }
             Kind::Client => process.observe_call(node),
         }
     }
@@ -175,7 +180,7 @@ impl Linker {
     fn trace_of(&self, node: &Node, decision: &Decision) -> Trace {
         let above = match &decision.parent {
             Parent::Local(parent, _) => self.nodes.get(parent).and_then(|parent| parent.trace.clone()),
-            Parent::Root | Parent::Remote(_) => None,
+            Parent::Root | Parent::Remote => None,
         };
         above.unwrap_or_else(|| node.top_trace())
     }
@@ -186,10 +191,19 @@ impl Linker {
         self.deadlines.remove(&(deadline(&node), key));
         self.emit_node(&mut node, decision);
         node.gone = true;
-        let is_asked = || self.processes.get(&node.tgid).is_some_and(|process| process.gathered.is_on());
+        let mut process = self.processes.get_mut(&node.tgid).filter(|_| node.kind == Kind::Server);
+        if let Some(process) = process.as_mut().filter(|_| !node.observed) {
+            process.due(&node);
+        }
+        if process.as_ref().is_some_and(|process| !process.makes_calls) {
+            // Nobody will ask for it: a server that calls nobody has no children.
+            self.forget(key);
+            return;
+        }
+        let is_asked = process.is_some_and(|process| process.gathered.is_on());
         let gone = match node.kind {
             _ if !node.is_whole => &mut self.broken,
-            Kind::Server if is_asked() => &mut self.asked,
+            Kind::Server if is_asked => &mut self.asked,
             _ => &mut self.gone,
         };
         gone.push_back((self.now_ns.max(node.end_ns.unwrap_or(0)), key));
@@ -210,7 +224,7 @@ impl Linker {
         else {
             return;
         };
-        let Some(conn) = self.conns.get(&node.key.conn) else {
+        let Some(conn) = self.conns.get_mut(&node.key.conn) else {
             self.counts.refused += 1;
             return;
         };
@@ -221,9 +235,10 @@ impl Linker {
         }
         let parent = match &decision.parent {
             Parent::Root => None,
-            Parent::Remote(context) => {
-                Some((context.trace_id, context.span_id, Link { method: Method::Header, confidence: 1.0 }))
-            }
+            Parent::Remote => node
+                .context
+                .as_ref()
+                .map(|context| (context.trace_id, context.span_id, Link { method: Method::Header, confidence: 1.0 })),
             Parent::Local(parent, link) => ids(parent).map(|(trace, span)| (trace, span, *link)),
         };
         // A trace that was fixed before all was known stays; a parent in another trace is then only told of.
@@ -236,7 +251,7 @@ impl Linker {
         });
         if let Some(context) = &node.context
             && context.trace_id != trace.id
-            && !matches!(decision.parent, Parent::Remote(_))
+            && decision.parent != Parent::Remote
         {
             asides.push((context.trace_id, context.span_id, None));
         }
@@ -244,12 +259,21 @@ impl Linker {
             Some((_, _, link)) => self.counts.linked[link.method as usize] += 1,
             None => self.counts.roots += 1,
         }
+        let is_apart = matches!(decision.parent, Parent::Local(..));
+        let why = if is_apart { Why::Late } else { decision.why };
+        if parent.is_none() && node.kind == Kind::Client {
+            self.counts.unlinked[why as usize] += 1;
+        }
+        if let Some(process) = self.processes.get_mut(&node.tgid) {
+            process.tally.count(node, parent.map(|(_, _, link)| link.method), why);
+        }
         self.counts.spans += 1;
         let span = build::span(
-            &Parts {
+            Parts {
                 node,
                 exchange: &exchange,
                 socket: &conn.socket,
+                texts: &mut conn.texts,
                 trace: &trace,
                 end_ns,
                 parent: parent.map(|(_, span, link)| (span, link)),
