@@ -38,12 +38,14 @@ impl Guard {
                 return Err((StatusCode::FORBIDDEN, "pages of another Origin are not answered"));
             }
         }
-        if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        // The UI's own files hold no data, and a link to a view may be followed from anywhere.
+        let is_public = super::ui::has(uri.path());
+        if !is_public && headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
             return Err((StatusCode::FORBIDDEN, "pages of another site are not answered"));
         }
         match &self.token {
             // Whether the agent lives is no secret, and who asks has no token as a rule.
-            Some(_) if uri.path() == "/healthz" => Ok(()),
+            Some(_) if is_public || uri.path() == "/healthz" => Ok(()),
             Some(token) if !carries(headers, token) => {
                 Err((StatusCode::UNAUTHORIZED, "the token is missing or wrong: send it as Authorization: Bearer ..."))
             }

@@ -142,9 +142,12 @@ impl Watch {
 
     /// The libraries of a process.
     pub fn report(&self, pid: u32) -> Vec<Found> {
-        let (sender, receiver) = mpsc::channel();
-        self.order(Order::Report(pid, sender));
-        receiver.recv().unwrap_or_default()
+        self.asker().report(pid)
+    }
+
+    /// Asks for reports from another thread.
+    pub fn asker(&self) -> Asker {
+        Asker { orders: self.orders.clone(), bell: Arc::clone(&self.bell) }
     }
 
     /// What happened so far.
@@ -153,9 +156,29 @@ impl Watch {
     }
 
     fn order(&self, order: Order) {
-        if self.orders.send(order).is_ok() {
-            let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
-        }
+        send(&self.orders, &self.bell, order);
+    }
+}
+
+fn send(orders: &mpsc::Sender<Order>, bell: &OwnedFd, order: Order) {
+    if orders.send(order).is_ok() {
+        let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+    }
+}
+
+/// Asks a [`Watch`] which libraries a process has.
+#[derive(Clone)]
+pub struct Asker {
+    orders: mpsc::Sender<Order>,
+    bell: Arc<OwnedFd>,
+}
+
+impl Asker {
+    /// The libraries of a process; none once the watch has ended.
+    pub fn report(&self, pid: u32) -> Vec<Found> {
+        let (sender, receiver) = mpsc::channel();
+        send(&self.orders, &self.bell, Order::Report(pid, sender));
+        receiver.recv().unwrap_or_default()
     }
 }
 
