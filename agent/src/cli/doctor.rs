@@ -94,8 +94,8 @@ struct Examined {
 impl Report<'_> {
     fn json(&self) -> Value {
         let family = self.family();
-        let processes = self.processes.iter().map(|process| process_json(family, process)).collect();
-        report_json(kernel_json(&self.kernel), capture_json(self.probes), processes)
+        let processes: Vec<Value> = self.processes.iter().map(|process| process_json(family, process)).collect();
+        report_json(&kernel_json(&self.kernel), &capture_json(self.probes), &processes)
     }
 
     fn family(&self) -> Option<Family> {
@@ -103,7 +103,7 @@ impl Report<'_> {
     }
 }
 
-fn report_json(kernel: Value, capture: Value, processes: Vec<Value>) -> Value {
+fn report_json(kernel: &Value, capture: &Value, processes: &[Value]) -> Value {
     json!({ "version": env!("CARGO_PKG_VERSION"), "kernel": kernel, "capture": capture, "processes": processes })
 }
 

@@ -25,6 +25,6 @@ pub fn doctor(options: &Options, probes: &Probes) -> impl Fn() -> Value + Send +
             libraries.extend(tls::foreign(&process.foreign_tls));
             process_json(Some(family), &Examined { process, tls: libraries })
         });
-        report_json(kernel.clone(), capture.clone(), examined.collect())
+        report_json(&kernel, &capture, &examined.collect::<Vec<_>>())
     }
 }

@@ -4,6 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useKeys } from "./keys";
 
 export const ROW = 28;
+const HEAD = 30;
 
 export interface Column<T> {
   key: string;
@@ -67,8 +68,9 @@ export function Table<T>({ label, columns, rows, id, sort, onSort, onOpen, onSel
     onSelect?.(row);
     const top = ordered.indexOf(row) * ROW;
     const element = body.current!;
+    const height = element.clientHeight - HEAD;
     if (top < element.scrollTop) element.scrollTop = top;
-    else if (top + ROW > element.scrollTop + element.clientHeight) element.scrollTop = top + ROW - element.clientHeight;
+    else if (top + ROW > element.scrollTop + height) element.scrollTop = top + ROW - height;
   };
   const place = () => ordered.findIndex((row) => id(row) === selected);
   const move = (by: number) => () => select(place() < 0 ? 0 : place() + by);
@@ -86,7 +88,7 @@ export function Table<T>({ label, columns, rows, id, sort, onSort, onOpen, onSel
   const grid = { gridTemplateColumns: columns.map((column) => column.width).join(" ") };
   const turn = (key: string) => onSort?.(sort === `-${key}` ? key : sort === key ? "" : `-${key}`);
   return (
-    <div class="table" role="table" aria-label={label} aria-rowcount={ordered.length}>
+    <div class="table" role="table" aria-label={label} aria-rowcount={ordered.length} ref={body} tabIndex={0}>
       <div class="table-head" role="row" style={grid}>
         {columns.map((column) => {
           const order = sort === column.key ? "ascending" : sort === `-${column.key}` ? "descending" : "none";
@@ -100,7 +102,7 @@ export function Table<T>({ label, columns, rows, id, sort, onSort, onOpen, onSel
           );
         })}
       </div>
-      <div class="table-body" role="rowgroup" ref={body} tabIndex={0}>
+      <div role="rowgroup">
         {ordered.length === 0 && <div class="empty">{empty}</div>}
         <div class="table-rows" style={{ height: `${ordered.length * ROW}px` }}>
           {shown.map((row, slot) => (

@@ -96,7 +96,7 @@ function Split({ heat, at }: { heat: HeatData; at: number }) {
       }}
     >
       <svg viewBox={`0 0 ${heat.columns.length} 100`} preserveAspectRatio="none" aria-hidden="true">
-        {heat.columns.map(([n], column) => <rect key={column} x={column} width="0.9" y={100 - (n / busiest) * 45} height={(n / busiest) * 45} class={column / heat.columns.length < now ? "side-a" : "side-b"} />)}
+        {heat.columns.map(([n], column) => <rect key={column} x={column} width="0.9" y={100 - Math.sqrt(n / busiest) * 50} height={Math.sqrt(n / busiest) * 50} class={column / heat.columns.length < now ? "side-a" : "side-b"} />)}
         <polyline points={heat.columns.map(([, , , p99], column) => `${column + 0.5},${95 - ((p99 ?? 0) / most) * 88}`).join(" ")} class="p99-line" />
       </svg>
       <i class="handle" style={{ left: `${now * 100}%` }} />
@@ -151,11 +151,12 @@ function Changes({ by, changes, sort }: { by: string; changes: Change[]; sort: s
         return isRelative ? (x ? y / x - 1 : y ? Infinity : 0) : y - x;
       };
       return {
-        key, label, width: "minmax(150px, 1.2fr)", isNumber: true, by: (change) => (Number.isFinite(size(change)) ? size(change) : 1e12),
+        key, label, width: "minmax(206px, 1.3fr)", isNumber: true, by: (change) => (Number.isFinite(size(change)) ? size(change) : 1e12),
         cell: (change) => {
           const by = size(change);
           const tone = Math.abs(by) < (isRelative ? 0.1 : 0.002) ? "dim" : key === "rate" ? "" : by > 0 ? "bad" : "good";
-          const text = !Number.isFinite(by) ? "new" : isRelative ? `${by > 0 ? "+" : ""}${(by * 100).toFixed(0)} %` : `${by > 0 ? "+" : ""}${(by * 100).toFixed(1)} pt`;
+          const percent = Math.round(by * 100);
+          const text = !Number.isFinite(by) ? "new" : isRelative ? `${percent > 0 ? "+" : ""}${percent || 0} %` : `${by > 0 ? "+" : ""}${(by * 100).toFixed(1)} pt`;
           return <span class="pair"><span class="dim">{change.a ? show(of(change.a) ?? 0) : "–"} → </span>{change.b ? show(of(change.b) ?? 0) : "–"} <b class={tone}>{text}</b></span>;
         },
       };

@@ -29,8 +29,10 @@ interface Placed {
   isSeen: boolean;
 }
 
-const NODE_W = 150;
+const NODE_W = 128;
 const NODE_H = 46;
+/** From layer to layer: room for a node and for what is written at an edge. */
+const PITCH = 272;
 /** Edges that are drawn; the table has all. */
 const DRAWN_MAX = 150;
 
@@ -185,7 +187,7 @@ function Graph({ edges, focus, hovered, onHover, onChoose }: { edges: Edge[]; fo
             >
               <rect x={-w / 2} y={-h / 2} width={w} height={h} rx="8" />
               <rect x={-w / 2} y={-h / 2} width="5" height={h} rx="2.5" fill={color(node.name)} class="tint" />
-              <text y="-3" text-anchor="middle" class="node-name">{node.name.length > 20 ? `${node.name.slice(0, 19)}…` : node.name}</text>
+              <text y="-3" text-anchor="middle" class="node-name">{node.name.length > 17 ? `${node.name.slice(0, 16)}…` : node.name}</text>
               <text y="12" text-anchor="middle" class="node-figures">{node.count ? `${rate(node.rate)}${node.errors > 0 ? ` · ${share(node.errors)} err` : ""}` : node.isSeen ? "calls only" : "address"}</text>
               <title>{node.name}</title>
             </g>
@@ -202,7 +204,7 @@ function placed(edges: Edge[], [width, height]: [number, number]): { nodes: Map<
   const perLayer = new Map<number, number>();
   for (const place of places.values()) perLayer.set(place.layer, (perLayer.get(place.layer) ?? 0) + 1);
   const tall = Math.max(height - 4, Math.max(1, ...perLayer.values()) * 74);
-  const wide = Math.max(width, layers * 215);
+  const wide = Math.max(width, layers * PITCH);
   const nodes = new Map<string, Placed>();
   for (const { name, layer, across } of places.values()) {
     const into = edges.filter((edge) => edge.callee === name);
@@ -229,8 +231,8 @@ function curve(a: Placed, b: Placed): { d: string; x: number; y: number } {
   const isBack = b.x <= a.x;
   const [x0, x1] = isBack ? [a.x - NODE_W / 2, b.x + NODE_W / 2 + 4] : [a.x + NODE_W / 2, b.x - NODE_W / 2 - 4];
   const bend = Math.max(40, Math.abs(x1 - x0) / 2) * (isBack ? -1 : 1);
-  // Names are nearer to the callee: there the edges of a caller have spread.
-  const t = 0.6;
+  // What is written is a little nearer to the callee: there the edges of a caller have spread.
+  const t = 0.52;
   const mix = (p0: number, p1: number, p2: number, p3: number) => (1 - t) ** 3 * p0 + 3 * (1 - t) ** 2 * t * p1 + 3 * (1 - t) * t * t * p2 + t ** 3 * p3;
   return { d: `M${x0} ${a.y}C${x0 + bend} ${a.y} ${x1 - bend} ${b.y} ${x1} ${b.y}`, x: mix(x0, x0 + bend, x1 - bend, x1), y: mix(a.y, a.y, b.y, b.y) - 5 };
 }

@@ -1,7 +1,7 @@
 // Durations over time as a heat map, which is also the filter: a region that is drawn on it is what is asked for.
 import { useCallback, useMemo, useState } from "preact/hooks";
 import { themed } from "../model/color";
-import { clock, count, duration, word } from "../model/format";
+import { clock, count, duration, share, word } from "../model/format";
 import { millis, type Span, durationNs } from "../model/span";
 import { color } from "../model/color";
 import { current, go } from "../state";
@@ -35,7 +35,7 @@ export interface HeatData {
 
 const LEFT = 58;
 const BOTTOM = 20;
-const SIDE = 150;
+const SIDE = 190;
 /** Fewer spans than this are drawn one by one. */
 export const POINTS_MAX = 1000;
 
@@ -83,7 +83,8 @@ export function Heat({ data, spans, onPoint }: { data: HeatData; spans: Span[]; 
         }
         context.globalAlpha = 1;
       }
-      for (const [which, name] of [[2, "p50"], [3, "p99"]] as const) {
+      // Of a handful of spans in a column the percentiles tell nothing that the points do not.
+      for (const [which, name] of isScatter ? [] : ([[2, "p50"], [3, "p99"]] as const)) {
         context.strokeStyle = themed(name);
         context.lineWidth = 1.5;
         context.beginPath();
@@ -131,11 +132,15 @@ export function Heat({ data, spans, onPoint }: { data: HeatData; spans: Span[]; 
   const hover = pointer && !region ? cellAt(pointer, data, scale) : undefined;
   return (
     <div class="heat">
-      <Canvas draw={draw} label="durations over time; draw a region to ask for it" onPointerDown={down} onPointerMove={move} onPointerUp={up} onPointerLeave={() => setPointer(undefined)} />
+      <Canvas draw={draw} label={described(data)} onPointerDown={down} onPointerMove={move} onPointerUp={up} onPointerLeave={() => setPointer(undefined)} />
       <div class="heat-note dim">{hover ?? `${count(data.total.count)} spans${isScatter ? ", a point each" : ""} · drag to select a region`}</div>
     </div>
   );
 }
+
+/** What the picture shows, for those who don't see it. */
+const described = ({ total }: HeatData): string =>
+  `durations of ${total.count} spans over time, ${share(total.error_share)} errors: p50 ${duration(total.p50_ns)}, p75 ${duration(total.p75_ns)}, p99 ${duration(total.p99_ns)}, p99.9 ${duration(total.p999_ns)}; draw a region to ask for it`;
 
 interface Scale {
   low: number;
@@ -160,10 +165,10 @@ function place(span: Span, data: HeatData, scale: Scale, right: number, height: 
 
 function choose(region: Region, data: HeatData, scale: Scale, right: number, height: number) {
   const clamp = (share: number) => Math.max(0, Math.min(1, share));
-  const share = (x: number) => clamp((x - LEFT) / (right - LEFT));
+  const across = (x: number) => clamp((x - LEFT) / (right - LEFT));
   const row = (y: number) => scale.low + clamp((height - BOTTOM - y) / (height - BOTTOM - 4)) * (scale.high - scale.low);
   const [from, width] = [BigInt(data.from_ns), Number(BigInt(data.to_ns) - BigInt(data.from_ns))];
-  const moment = (x: number) => String(from + BigInt(Math.round(share(x) * width)));
+  const moment = (x: number) => String(from + BigInt(Math.round(across(x) * width)));
   const [low, high] = [row(Math.max(region.y0, region.y1)), row(Math.min(region.y0, region.y1))];
   const rules = current().rules.filter(([word]) => word !== "duration" && word !== "max_duration");
   if (low > scale.low + 0.2) rules.push(["duration", word(scale.ns(low))]);
@@ -218,7 +223,7 @@ function side(context: CanvasRenderingContext2D, data: HeatData, { right, width,
     sums.set(row, [sum[0] + n, sum[1] + errors]);
   }
   const most = Math.max(1, ...[...sums.values()].map(([n]) => n));
-  const room = width - right - 70;
+  const room = width - right - 108;
   for (const [row, [n, errors]] of sums) {
     const [top, h] = [y(row + 1), Math.max(1, y(row) - y(row + 1) - 1)];
     context.fillStyle = themed("heat");
@@ -233,7 +238,7 @@ function side(context: CanvasRenderingContext2D, data: HeatData, { right, width,
     const label = Math.min(line, lowest - 13);
     lowest = label;
     context.fillStyle = themed(name === "p50" ? "p50" : name.startsWith("p99") ? "p99" : "dim");
-    context.fillRect(right + 8, line, room + 4, 1);
+    context.fillRect(right + 8, line, room + 6, 1);
     context.textAlign = "right";
     context.fillText(`${name} ${duration(ns)}`, width - 4, label);
     context.textAlign = "left";

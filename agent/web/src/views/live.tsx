@@ -1,11 +1,11 @@
 // Live: requests as they happen. The list stands still while somebody looks at it closely.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { Failure, events, parse } from "../api";
+import { Failure, events, get, parse } from "../api";
 import { color, themed } from "../model/color";
 import { count, duration, rate, share } from "../model/format";
 import { Rolling, WINDOW_S } from "../model/rolling";
 import type { Span } from "../model/span";
-import { show, type State } from "../state";
+import { query, show, type State } from "../state";
 import { Notice } from "../ui/bits";
 import { Canvas, FONT } from "../ui/canvas";
 import { spanColumns } from "../ui/columns";
@@ -14,6 +14,8 @@ import { useKeys } from "../ui/keys";
 import { Table } from "../ui/table";
 
 const AGAIN_MS = 2000;
+/** Spans of the last minute to begin with. */
+const BEFORE = 500;
 const NONE = { rate: 0, errors: 0, p50: null, p99: null };
 
 export function Live({ state }: { state: State }) {
@@ -37,6 +39,13 @@ export function Live({ state }: { state: State }) {
     seen.current = 0;
     const path = `/v1/live?${new URLSearchParams(state.rules.map(([word, text]) => [word, text]))}`;
     const follow = async () => {
+      try {
+        // What has just passed, so that the view is not empty at first. Without a store there is none.
+        const before = await get<{ spans: Span[] }>(`/v1/spans?${query({ ...state, time: { last: "1m" } }, { limit: String(BEFORE) })}`, stop.signal);
+        before.spans.reverse().forEach((span) => rolling.current.add(span));
+      } catch {
+        if (stop.signal.aborted) return;
+      }
       while (!stop.signal.aborted) {
         try {
           setError("");

@@ -100,7 +100,7 @@ export function Paths({ state, round }: { state: State; round: number }) {
     <div class="view paths">
       <div class="bar">
         <Choice label="width" value={by} options={[["sum_ns", "time"], ["critical_ns", "critical path"], ["count", "count"]] as const} onChange={(by) => own({ by })} />
-        <span class="dim">{data && `${count(data.traces)} traces, ${count(data.spans)} spans${data.is_whole ? "" : " (the newest)"}, ${nodes.length} ways`}</span>
+        <span class="dim">{data && `${count(data.traces)} traces, ${count(data.spans)} spans${data.is_whole ? "" : " (not all: it is bounded)"}, ${nodes.length} ways`}</span>
         {isNew.size > 0 && <span class="badge new">{isNew.size} new</span>}
         {root >= 0 && <button type="button" onClick={() => setRoot(-1)}>All <kbd>Esc</kbd></button>}
         <span class="push" />

@@ -8,6 +8,7 @@ import { Incomplete, LinkBadge, Service } from "../ui/bits";
 import { Canvas, FONT, at } from "../ui/canvas";
 
 const ROW = 26;
+const HEAD = 24;
 /** Levels that are indented; deeper ones stand below each other. */
 const INDENTED = 16;
 
@@ -43,7 +44,7 @@ export function Waterfall(props: Props) {
     const place = rows.findIndex((node) => node.span.span_id === selected);
     const element = body.current!;
     const top = place * ROW;
-    if (place >= 0 && (top < element.scrollTop || top + ROW > element.scrollTop + element.clientHeight)) element.scrollTop = top - element.clientHeight / 3;
+    if (place >= 0 && (top < element.scrollTop || top + ROW + HEAD > element.scrollTop + element.clientHeight)) element.scrollTop = top - element.clientHeight / 3;
   }, [selected, rows]);
 
   const wheel = useCallback(
@@ -78,15 +79,15 @@ export function Waterfall(props: Props) {
   return (
     <div class="waterfall">
       <Overview tree={tree} rows={rows} zoom={zoom} onZoom={onZoom} />
-      <div class="ruler">
-        <div class="names">service and request</div>
-        <div class="ticks">
-          {[0, 0.25, 0.5, 0.75, 1].map((share) => (
-            <span key={share} style={{ left: `${share * 100}%` }}>{duration(from + share * (to - from))}</span>
-          ))}
-        </div>
-      </div>
       <div class="waterfall-body" ref={body} role="treegrid" aria-label="spans" aria-rowcount={rows.length} tabIndex={0}>
+        <div class="ruler">
+          <div class="names">service and request</div>
+          <div class="ticks">
+            {[0, 0.25, 0.5, 0.75, 1].map((share) => (
+              <span key={share} style={{ left: `${share * 100}%` }}>{duration(from + share * (to - from))}</span>
+            ))}
+          </div>
+        </div>
         <div class="waterfall-rows" style={{ height: `${rows.length * ROW}px` }}>
           {shown.map((node, slot) => (
             <Row key={node.span.span_id} node={node} top={(first + slot) * ROW} from={from} to={to} {...props} />
@@ -150,7 +151,7 @@ function Row({ node, top, from, to, collapsed, selected, matches, withCritical, 
           const [l, r] = [clip(begin), clip(end)];
           return r > 0 && l < 100 && <span key={begin} class="wcritical" style={{ left: `${l}%`, width: `${Math.max(0.05, r - l)}%` }} />;
         })}
-        <span class="wtime" style={isLate ? { right: `${100 - Math.min(100, left)}%` } : { left: `${Math.max(0, Math.min(right, 92))}%` }}>{duration(node.end - node.start)}</span>
+        <span class={`wtime ${isLate || right > 92 ? "over" : ""}`} style={isLate ? { right: `${100 - Math.min(100, left)}%` } : { left: `${Math.max(0, Math.min(right, 92))}%` }}>{duration(node.end - node.start)}</span>
       </div>
     </div>
   );

@@ -85,14 +85,14 @@ impl<'a> Traces<'a> {
     /// Goes on to the spans of these traces.
     pub(super) fn rows(self) -> Rows {
         let wanted = self.found.into_iter().enumerate().map(|(at, id)| (id, at as u32)).collect();
-        Rows { wanted, rows: Vec::new(), names: Names::default(), is_whole: self.is_whole }
+        Rows { wanted, found: Vec::new(), names: Names::default(), is_whole: self.is_whole }
     }
 }
 
 /// The search for the spans of traces.
 pub(super) struct Rows {
     wanted: FxHashMap<TraceId, u32>,
-    rows: Vec<Row>,
+    found: Vec<Row>,
     names: Names,
     is_whole: bool,
 }
@@ -114,13 +114,13 @@ impl Rows {
         let labels = label::labels(&chosen, place, |label| self.names.place(label))?;
         for row in 0..head.rows {
             let Some(trace) = self.wanted.get(&traces[row]) else { continue };
-            if self.rows.len() >= SPANS_MAX {
+            if self.found.len() >= SPANS_MAX {
                 self.is_whole = false;
                 return Ok(false);
             }
             let form = &head.forms[usize::from(chosen.form_of[row])];
             let (id, parent) = families[row];
-            self.rows.push(Row {
+            self.found.push(Row {
                 trace: *trace,
                 id: u64::from_be_bytes(id.0),
                 parent: parent.map_or(0, |parent| u64::from_be_bytes(parent.0)),
@@ -136,15 +136,15 @@ impl Rows {
     }
 
     pub(super) fn finish(mut self) -> Paths {
-        self.rows.sort_unstable_by_key(|row| (row.trace, row.start_ns, row.id));
+        self.found.sort_unstable_by_key(|row| (row.trace, row.start_ns, row.id));
         let mut tree = Tree::new(&self.names.list);
         let mut traces = 0;
-        for trace in self.rows.chunk_by(|a, b| a.trace == b.trace) {
+        for trace in self.found.chunk_by(|a, b| a.trace == b.trace) {
             traces += 1;
             tree.add(trace);
         }
         let is_whole = self.is_whole && tree.is_whole();
-        Paths { nodes: tree.finish(), traces, spans: self.rows.len(), is_whole }
+        Paths { nodes: tree.finish(), traces, spans: self.found.len(), is_whole }
     }
 }
 

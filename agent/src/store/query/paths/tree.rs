@@ -200,7 +200,9 @@ mod tests {
     fn tree(traces: &[&[Row]]) -> Vec<Node> {
         let names = ["web", "shop", "db", "GET"].map(str::to_owned);
         let mut tree = Tree::new(&names);
-        traces.iter().for_each(|trace| tree.add(trace));
+        for trace in traces {
+            tree.add(trace);
+        }
         assert!(tree.is_whole());
         tree.finish()
     }
