@@ -6,7 +6,12 @@
 //! ask; `batch` is a noisy neighbour of `catalog`; in the last tenth there is a new way, from `shop` to `reviews`; one path is
 //! HTML; `mailer` follows from orders and is waited for by nobody; one trace has BIG spans. It ends with the present.
 
-#![expect(clippy::cast_precision_loss, reason = "figures that are made up")]
+#![expect(
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "figures that are made up, and small"
+)]
 
 use std::{sync::Arc, time::Duration};
 
@@ -141,8 +146,8 @@ impl Fill {
         callee
     }
 
-    /// A visit of the shop. `age` is 0 at the beginning and 1 at the end.
-    fn visit(&mut self, start: u64, age: f64) {
+    /// The n-th visit of the shop. `age` is 0 at the beginning and 1 at the end.
+    fn visit(&mut self, n: u64, start: u64, age: f64) {
         let roll = self.roll();
         let item = roll % 5000;
         let is_slow = age > 0.5;
@@ -153,7 +158,7 @@ impl Fill {
         let orders = if buys { self.length(18 * MS) } else { 0 };
         let reviews = if age > 0.9 && roll.is_multiple_of(3) { self.length(6 * MS) } else { 0 };
         let calls = catalog.max(pricing) + orders + reviews;
-        let path = if roll.is_multiple_of(2003) {
+        let path = if n % 1000 == 500 {
             HTML.to_owned()
         } else if buys {
             format!("/checkout/{item}")
@@ -320,7 +325,7 @@ fn main() {
     for n in 0..traces {
         fill.trace = TraceId((u128::from(mixed(n + 7)) << 64 | u128::from(mixed(n + 1))).to_be_bytes());
         let start = from_ns + span_ns / traces.max(1) * n;
-        fill.visit(start, n as f64 / traces as f64);
+        fill.visit(n, start, n as f64 / traces as f64);
         fill.trace.0[0] ^= 0xff;
         if n % 5 == 4 {
             let length = fill.length(9 * MS);

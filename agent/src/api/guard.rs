@@ -123,12 +123,18 @@ mod tests {
         ] {
             assert_eq!(check(None, "/", &[("host", "localhost:4410"), ("origin", origin)]), expected, "{origin}");
         }
-        assert_eq!(check(None, "/", &[("host", "localhost"), ("sec-fetch-site", "cross-site")]), 403);
-        assert_eq!(check(None, "/", &[("host", "localhost"), ("sec-fetch-site", "same-origin")]), 200);
+        assert_eq!(check(None, "/v1/spans", &[("host", "localhost"), ("sec-fetch-site", "cross-site")]), 403);
+        assert_eq!(check(None, "/v1/spans", &[("host", "localhost"), ("sec-fetch-site", "same-origin")]), 200);
+        // A link to a view of the UI may be followed from elsewhere; under another name it is still refused.
+        for path in ["/", "/assets/app.js"] {
+            assert_eq!(check(None, path, &[("host", "localhost"), ("sec-fetch-site", "cross-site")]), 200, "{path}");
+            assert_eq!(check(None, path, &[("host", "evil.example"), ("sec-fetch-site", "cross-site")]), 403, "{path}");
+            assert_eq!(check(None, path, &[("host", "localhost"), ("origin", "http://evil.example")]), 403, "{path}");
+        }
     }
 
     #[test]
-    fn where_a_token_is_asked_for_nothing_but_the_sign_of_life_goes_without() {
+    fn where_a_token_is_asked_for_no_data_goes_without() {
         let host = ("host", "node-1:4410");
         for (authorization, expected) in [
             ("Bearer secret", 200),
@@ -142,6 +148,11 @@ mod tests {
         }
         assert_eq!(check(Some("secret"), "/v1/spans", &[host]), 401);
         assert_eq!(check(Some("secret"), "/v1/spans?token=secret", &[host]), 401);
-        assert_eq!(check(Some("secret"), "/healthz", &[host]), 200);
+        for path in ["/v1/live", "/v1/doctor", "/metrics", "/assets/other.js", "//", "/assets/../v1/spans"] {
+            assert_eq!(check(Some("secret"), path, &[host]), 401, "{path}");
+        }
+        for path in ["/healthz", "/", "/assets/app.css"] {
+            assert_eq!(check(Some("secret"), path, &[host]), 200, "{path}");
+        }
     }
 }

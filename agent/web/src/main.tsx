@@ -3,7 +3,7 @@ import "./style.css";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { setToken } from "./api";
-import { VIEWS, show, useLocation, type State, type View } from "./state";
+import { VIEWS, back, show, useLocation, type State, type View } from "./state";
 import { FilterBar } from "./ui/filter";
 import { Help } from "./ui/help";
 import { listen, useKeys } from "./ui/keys";
@@ -52,7 +52,7 @@ function App() {
     document.title = `${NAMES[state.view]} · netspan`;
   }, [state.view]);
   const numbers = Object.fromEntries(VIEWS.map((view, place) => [String(place + 1), () => show(view)]));
-  useKeys({ ...numbers, "?": () => setHelp(true), t: turnTheme, r: again, Escape: () => history.back() });
+  useKeys({ ...numbers, "?": () => setHelp(true), t: turnTheme, r: again, Escape: () => void back() });
   return (
     <>
       <header class="top">

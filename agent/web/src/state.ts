@@ -63,11 +63,19 @@ export function go(change: Partial<State>, isStep = true): void {
   const state = { ...current(), ...change };
   const hash = write(state);
   if (hash === location.hash) return;
-  if (isStep) location.hash = hash;
-  else {
-    history.replaceState(null, "", hash);
-    dispatchEvent(new HashChangeEvent("hashchange"));
-  }
+  if (isStep) history.pushState({ depth: depth() + 1 }, "", hash);
+  else history.replaceState(history.state, "", hash);
+  dispatchEvent(new HashChangeEvent("hashchange"));
+}
+
+/** Steps since the page was opened. */
+const depth = (): number => (history.state as { depth?: number } | null)?.depth ?? 0;
+
+/** Goes back one step, but never out of the page. Returns whether there was one. */
+export function back(): boolean {
+  if (depth() === 0) return false;
+  history.back();
+  return true;
 }
 
 export function show(view: View, change: Partial<State> = {}): void {

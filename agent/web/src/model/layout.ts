@@ -10,8 +10,10 @@ export interface Placed {
 /** Sweeps that look for fewer crossings. */
 const SWEEPS = 8;
 
+/** The most important edges come first. */
 export function layout(edges: readonly (readonly [string, string])[]): Map<string, Placed> {
-  const names = [...new Set(edges.flat())].sort();
+  // Who comes first decides which edge of a ring is the one that goes back.
+  const names = [...new Set(edges.flat())];
   const calls = new Map<string, string[]>(names.map((name) => [name, []]));
   for (const [from, to] of edges) if (from !== to) calls.get(from)!.push(to);
   const isBack = backEdges(names, calls);

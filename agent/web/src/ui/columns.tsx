@@ -1,4 +1,4 @@
-// The columns of spans, for every table of them.
+// The columns of spans, for every table of them. Durations are all as wide: where spans pass by, nothing shall jump.
 import { clock, duration } from "../model/format";
 import type { Span } from "../model/span";
 import { durationNs, millis, pathOf, peerOf, processOf, statusOf } from "../model/span";
@@ -14,7 +14,7 @@ export const spanColumns: Column<Span>[] = [
     cell: (span) => <><b class="method">{span.name}</b> {!span.name.includes("/") && pathOf(span)}</>,
   },
   { key: "status", label: "status", width: "68px", by: (span) => statusOf(span), cell: (span) => <StatusCode span={span} /> },
-  { key: "duration", label: "duration", width: "90px", isNumber: true, by: durationNs, cell: (span) => duration(durationNs(span)) },
+  { key: "duration", label: "duration", width: "90px", isNumber: true, by: durationNs, cell: (span) => <span class="mono even">{duration(durationNs(span)).padStart(8)}</span> },
   { key: "peer", label: "peer", width: "minmax(80px, 1fr)", by: peerOf, title: peerOf, cell: (span) => <span class="dim">{peerOf(span)}</span> },
   { key: "process", label: "process", width: "minmax(90px, 1fr)", by: processOf, title: processOf, cell: (span) => <span class="dim">{processOf(span)}</span> },
   {

@@ -21,21 +21,29 @@ interface Change {
   cost: number;
 }
 
-/** Both sides' questions. Without a moment of its own the time is halved; with a second filter the time is the same. */
+/** Shares of the time that is looked at. */
+type Window = readonly [number, number];
+
+const windowOf = (text: string | undefined, fallback: Window): Window => {
+  const [from, to] = (text ?? "").split("-").map(Number);
+  return from !== undefined && to !== undefined && from >= 0 && to > from && to <= 1 ? [from, to] : fallback;
+};
+export const windows = (own: State["own"]): { a: Window; b: Window } => ({ a: windowOf(own.a, [0, 0.5]), b: windowOf(own.b, [0.5, 1]) });
+const written = ([from, to]: Window) => `${from.toFixed(3)}-${to.toFixed(3)}`;
+
+/** Both sides' questions: two times, the halves unless others were chosen; or one time with and without further rules. */
 function sides(state: State, range: [bigint, bigint] | undefined): [string, string] | undefined {
-  const { mode, rules, at } = { mode: state.own.mode ?? "time", rules: state.own.rules ?? "", at: Number(state.own.at ?? "0.5") };
   if (!range) return undefined;
   const [from, to] = range;
-  const within = (begin: bigint, end: bigint) => query({ ...state, time: { from: String(begin), to: String(end) } });
-  if (mode === "filter") {
-    const other = rules.split(/\s+/).flatMap((text) => understand(text) ?? []);
-    const pairs: [string, string][] = [];
-    for (let index = 0; index + 1 < other.length; index += 2) pairs.push([other[index]!, other[index + 1]!]);
-    const extra = new URLSearchParams(pairs).toString();
-    return [within(from, to), within(from, to) + (extra ? `&${extra}` : "")];
+  const moment = (share: number) => from + BigInt(Math.round(Number(to - from) * share));
+  const within = ([begin, end]: Window) => query({ ...state, time: { from: String(moment(begin)), to: String(moment(end)) } });
+  if (state.own.mode === "filter") {
+    const rules = (state.own.rules ?? "").split(/\s+/).map(understand).filter((rule) => rule !== null);
+    const extra = new URLSearchParams(rules.map(([word, text]) => [word, text])).toString();
+    return [within([0, 1]), within([0, 1]) + (extra && `&${extra}`)];
   }
-  const middle = from + BigInt(Math.round(Number(to - from) * at));
-  return [within(from, middle), within(middle, to)];
+  const { a, b } = windows(state.own);
+  return [within(a), within(b)];
 }
 
 export function Compare({ state, round }: { state: State; round: number }) {
@@ -57,7 +65,7 @@ export function Compare({ state, round }: { state: State; round: number }) {
         <span class="push" />
         <Notice error={heat.error || a.error || b.error} isLoading={a.isLoading || b.isLoading} />
       </div>
-      {heat.data && mode === "time" && <Split heat={heat.data} at={Number(state.own.at ?? "0.5")} />}
+      {heat.data && mode === "time" && <Times heat={heat.data} own={state.own} />}
       <Summary changes={changes} />
       <div class="main-list"><Changes by={by} changes={changes} sort={state.own.sort ?? "-cost"} /></div>
     </div>
@@ -73,35 +81,53 @@ function Other({ state }: { state: State }) {
   );
 }
 
-/** The p99 over time, and a handle where A ends and B begins. */
-function Split({ heat, at }: { heat: HeatData; at: number }) {
-  const [drag, setDrag] = useState<number>();
+/** The p99 over time, and both times on it: A is drawn in the upper half, B in the lower; a click divides the whole. */
+function Times({ heat, own: chosen }: { heat: HeatData; own: State["own"] }) {
+  const [drag, setDrag] = useState<{ isA: boolean; from: number; to: number }>();
   const most = Math.max(1, ...heat.columns.map((column) => column[3] ?? 0));
   const busiest = Math.max(1, ...heat.columns.map((column) => column[0]));
   const [from, to] = [millis(heat.from_ns), millis(heat.to_ns)];
-  const now = drag ?? at;
+  const size = heat.columns.length;
+  const drawn = drag && Math.abs(drag.to - drag.from) > 0.01 ? ([Math.min(drag.from, drag.to), Math.max(drag.from, drag.to)] as const) : undefined;
+  const kept = windows(chosen);
+  const { a, b } = { a: drawn && drag!.isA ? drawn : kept.a, b: drawn && !drag!.isA ? drawn : kept.b };
+  const divide = (at: number) => own({ a: written([0, at]), b: written([at, 1]) });
   const share = (event: PointerEvent) => {
     const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
-    return Math.max(0.01, Math.min(0.99, (event.clientX - box.left) / box.width));
+    return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
   };
+  const time = ([begin, end]: Window) => `${clock(from + (to - from) * begin, false)} – ${clock(from + (to - from) * end, false)}`;
+  const isIn = (column: number, [begin, end]: Window) => (column + 0.5) / size >= begin && (column + 0.5) / size < end;
   return (
     <div
-      class="split-time" role="slider" tabIndex={0} aria-label="where the second time begins" aria-valuenow={Math.round(now * 100)} aria-valuemin={1} aria-valuemax={99}
-      onPointerDown={(event) => ((event.currentTarget as HTMLElement).setPointerCapture(event.pointerId), setDrag(share(event)))}
-      onPointerMove={(event) => drag !== undefined && setDrag(share(event))}
-      onPointerUp={(event) => (own({ at: share(event).toFixed(3) }), setDrag(undefined))}
+      class="split-time" role="slider" tabIndex={0} aria-label="where the second time begins" aria-valuenow={Math.round(b[0] * 100)} aria-valuemin={1} aria-valuemax={99}
+      title="click: before and after; drag above: A, drag below: B"
+      onPointerDown={(event) => {
+        const element = event.currentTarget as HTMLElement;
+        element.setPointerCapture(event.pointerId);
+        setDrag({ isA: event.clientY - element.getBoundingClientRect().top < element.clientHeight / 2, from: share(event), to: share(event) });
+      }}
+      onPointerMove={(event) => drag && setDrag({ ...drag, to: share(event) })}
+      onPointerUp={(event) => {
+        setDrag(undefined);
+        if (drawn) own({ a: written(a), b: written(b) });
+        else divide(Math.max(0.01, Math.min(0.99, share(event))));
+      }}
       onKeyDown={(event) => {
         const by = { ArrowLeft: -0.01, ArrowRight: 0.01 }[event.key];
-        if (by) event.preventDefault(), own({ at: Math.max(0.01, Math.min(0.99, at + by)).toFixed(3) });
+        if (!by) return;
+        event.preventDefault();
+        divide(Math.max(0.01, Math.min(0.99, b[0] + by)));
       }}
     >
-      <svg viewBox={`0 0 ${heat.columns.length} 100`} preserveAspectRatio="none" aria-hidden="true">
-        {heat.columns.map(([n], column) => <rect key={column} x={column} width="0.9" y={100 - Math.sqrt(n / busiest) * 50} height={Math.sqrt(n / busiest) * 50} class={column / heat.columns.length < now ? "side-a" : "side-b"} />)}
+      <svg viewBox={`0 0 ${size} 100`} preserveAspectRatio="none" aria-hidden="true">
+        {heat.columns.map(([n], column) => <rect key={column} x={column} width="0.9" y={100 - Math.sqrt(n / busiest) * 50} height={Math.sqrt(n / busiest) * 50} class={isIn(column, b) ? "side-b" : isIn(column, a) ? "side-a" : "side-none"} />)}
         <polyline points={heat.columns.map(([, , , p99], column) => `${column + 0.5},${95 - ((p99 ?? 0) / most) * 88}`).join(" ")} class="p99-line" />
       </svg>
-      <i class="handle" style={{ left: `${now * 100}%` }} />
-      <span class="label-a">A {clock(from, false)} – {clock(from + (to - from) * now, false)}</span>
-      <span class="label-b">B until {clock(to, false)}</span>
+      <i class="window-a" style={{ left: `${a[0] * 100}%`, width: `${(a[1] - a[0]) * 100}%` }} />
+      <i class="window-b" style={{ left: `${b[0] * 100}%`, width: `${(b[1] - b[0]) * 100}%` }} />
+      <span class="label-a">A {time(a)}</span>
+      <span class="label-b">B {time(b)}</span>
       <span class="label-p99">p99 up to {duration(most)}</span>
     </div>
   );
@@ -154,9 +180,9 @@ function Changes({ by, changes, sort }: { by: string; changes: Change[]; sort: s
         key, label, width: "minmax(206px, 1.3fr)", isNumber: true, by: (change) => (Number.isFinite(size(change)) ? size(change) : 1e12),
         cell: (change) => {
           const by = size(change);
-          const tone = Math.abs(by) < (isRelative ? 0.1 : 0.002) ? "dim" : key === "rate" ? "" : by > 0 ? "bad" : "good";
+          const tone = !change.b ? "dim" : Math.abs(by) < (isRelative ? 0.1 : 0.002) ? "dim" : key === "rate" ? "" : by > 0 ? "bad" : "good";
           const percent = Math.round(by * 100);
-          const text = !Number.isFinite(by) ? "new" : isRelative ? `${percent > 0 ? "+" : ""}${percent || 0} %` : `${by > 0 ? "+" : ""}${(by * 100).toFixed(1)} pt`;
+          const text = !change.b ? "gone" : !Number.isFinite(by) ? "new" : isRelative ? `${percent > 0 ? "+" : ""}${percent || 0} %` : `${by > 0 ? "+" : ""}${(by * 100).toFixed(1)} pt`;
           return <span class="pair"><span class="dim">{change.a ? show(of(change.a) ?? 0) : "–"} → </span>{change.b ? show(of(change.b) ?? 0) : "–"} <b class={tone}>{text}</b></span>;
         },
       };

@@ -4,7 +4,7 @@ import { useData } from "../api";
 import { color, isDark, themed } from "../model/color";
 import { clock, count, duration, share } from "../model/format";
 import { between, millis } from "../model/span";
-import { addRule, own, query, type State } from "../state";
+import { own, query, type State } from "../state";
 import { Choice, Notice, Service } from "../ui/bits";
 import { Canvas, at } from "../ui/canvas";
 import { useKeys } from "../ui/keys";
@@ -190,7 +190,7 @@ function Ways({ nodes, isNew, sort, onOpen, onSelect }: { nodes: Node[]; selecte
   return (
     <Table
       label="ways" columns={columns} rows={nodes} id={(node) => String(nodes.indexOf(node))} sort={sort} onSort={(sort) => own({ sort })} onSelect={onSelect} tone={(node) => (node.errors > node.count / 20 ? "bad" : "")}
-      onOpen={(node) => (onOpen(node), node.parent === null && addRule("service", node.service))} empty="no traces that fit"
+      onOpen={onOpen} empty="no traces that fit"
     />
   );
 }

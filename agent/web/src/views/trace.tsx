@@ -6,7 +6,7 @@ import { otlp, save } from "../model/otlp";
 import type { Span } from "../model/span";
 import { millis, text, titleOf } from "../model/span";
 import { type Node, rows, tree } from "../model/tree";
-import { go, own, query, show, type State } from "../state";
+import { back, own, show, type State } from "../state";
 import { Notice, Service } from "../ui/bits";
 import { Details } from "../ui/details";
 import { useKeys } from "../ui/keys";
@@ -81,7 +81,7 @@ function One({ state, round }: { state: State; round: number }) {
     n: match(1), N: match(-1), c: () => setWithCritical((before) => !before),
     "+": zoomBy(0.5), "=": zoomBy(0.5), "-": zoomBy(2), "0": () => setZoom([0, 1]),
     f: () => document.querySelector<HTMLInputElement>(".find")?.focus(),
-    Escape: () => (selected ? select(undefined) : history.length > 1 ? history.back() : show("trace")),
+    Escape: () => (selected ? select(undefined) : back() || show("trace")),
   });
   useEffect(() => own({ find: wanted }), [wanted]);
 
@@ -132,6 +132,3 @@ function One({ state, round }: { state: State; round: number }) {
     </div>
   );
 }
-
-export const openTrace = (id: string) => go({ view: "trace", id, own: {} });
-export const traceQuery = (state: State) => query(state, { limit: "200" });
