@@ -107,6 +107,8 @@ pub struct Spread {
 pub struct Used {
     /// Time until it was ready, in seconds.
     pub ready_s: f64,
+    /// CPU time of its start, in seconds: until it had hooked what runs on this host and was at rest.
+    pub start_cpu_s: f64,
     /// Share of one core while the load ran.
     pub cpu: f64,
     /// Resident memory after the load, in bytes.
@@ -262,10 +264,11 @@ impl Bench {
         command.args(["run", "--cgroup"]).arg(self.scope.name()?);
         command.args(["--otlp", &self.sink.url(), "--otlp-protocol", "http/protobuf"]).args(&self.options.agent);
         let agent = Agent::start(command)?;
-        let cpu = usage::cpu(agent.pid())?;
+        let cpu = usage::at_rest(agent.pid())?;
         let run = self.load(self.options.length)?;
         let used = Used {
             ready_s: agent.ready_in().as_secs_f64(),
+            start_cpu_s: cpu.as_secs_f64(),
             cpu: usage::cpu(agent.pid())?.saturating_sub(cpu).as_secs_f64() / self.options.length.as_secs_f64(),
             rss: usage::memory(agent.pid(), "VmRSS")?,
             rss_peak: usage::memory(agent.pid(), "VmHWM")?,

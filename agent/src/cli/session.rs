@@ -218,10 +218,9 @@ impl Session {
 /// Who is to be seen, for what is attached by process.
 pub fn admission(options: &Options) -> Admits {
     let rules = options.filter.clone();
-    let services = options.services.clone();
+    let mut processes = Processes::new(ProcRoot::host(), options.services.clone());
     // Asked once per program that a process begins: what an id stood for before is not remembered.
-    let identity = move |pid| Processes::new(ProcRoot::host(), services.clone()).identity(pid, boot_ns());
-    Box::new(move |pid| rules.is_empty() || rules.admits_replayed(&identity(pid)))
+    Box::new(move |pid| rules.is_empty() || rules.admits_replayed(&processes.look_anew(pid, boot_ns())))
 }
 
 /// Lets this thread, and those that it starts from now on, go before a busy host's own work. [`Session::start`] tells

@@ -125,6 +125,13 @@ impl Processes {
         self.journal.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// A process as it is at `at_ns`, whatever was known of it before.
+    pub fn look_anew(&mut self, pid: u32, at_ns: u64) -> Arc<Identity> {
+        self.versions.clear();
+        self.held = 0;
+        self.identity(pid, at_ns)
+    }
+
     /// The host.
     pub fn machine(&self) -> &Machine {
         &self.machine

@@ -13,7 +13,7 @@ pub(super) fn of(identity: &Identity, machine: &Machine) -> Resource {
     let mut attributes: Vec<Attribute> = Vec::new();
     let mut text = |name: &'static str, value: Option<&str>| {
         if let Some(value) = value {
-            attributes.push((Cow::Borrowed(name), Value::Text(Cow::Owned(value.to_owned()))));
+            attributes.push((Cow::Borrowed(name), Value::Text(value.to_owned().into())));
         }
     };
     let declares = |name: &str| identity.declared.iter().any(|(present, _)| present == name);
@@ -32,7 +32,7 @@ pub(super) fn of(identity: &Identity, machine: &Machine) -> Resource {
     attributes.push((Cow::Borrowed("process.pid"), Value::Int(i64::from(identity.pid))));
     for (name, value) in &identity.declared {
         if !OBSERVED.iter().any(|observed| name.starts_with(observed)) {
-            attributes.push((Cow::Owned(name.clone()), Value::Text(Cow::Owned(value.clone()))));
+            attributes.push((Cow::Owned(name.clone()), Value::Text(value.clone().into())));
         }
     }
     Resource { service: identity.service.clone(), attributes }

@@ -1,21 +1,29 @@
 //! Attributes of an HTTP span by the semantic conventions (schema 1.44), name and status. It shows only what the
 //! allow-list let through, and claims nothing that was not seen.
 
-use super::{rpc, target::Target, tls};
+use super::{
+    rpc,
+    target::Target,
+    texts::{Place, Texts},
+    tls,
+};
 use crate::{
     conn::{Family, Socket},
     protocol::{Exchange, Incomplete, Request, Version, http2},
-    span::{Attribute, Kind, Value, redact::ALLOWED},
+    span::{Attribute, Kind, Text, Value, redact::ALLOWED},
 };
 use bytes::Bytes;
 use std::{
     borrow::Cow,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
 };
 
 /// Methods that the semantic conventions know: RFC 9110, PATCH (RFC 5789) and QUERY.
 const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];
-pub(super) type Text = Cow<'static, str>;
+
+/// Attributes that a span usually has, at most.
+const USUAL: usize = 24;
 
 /// A list of attributes in the making.
 pub(super) struct List(pub(super) Vec<Attribute>);
@@ -27,10 +35,10 @@ impl List {
     pub(super) fn int(&mut self, name: &'static str, value: impl Into<i64>) {
         self.0.push((name.into(), Value::Int(value.into())));
     }
-    fn end(&mut self, address: &'static str, port: &'static str, end: Option<SocketAddr>) {
-        if let Some(end) = end {
-            self.text(address, end.ip().to_string());
-            self.int(port, end.port());
+    fn end(&mut self, address: &'static str, port: &'static str, end: Option<&Place>) {
+        if let Some((ip, number)) = end {
+            self.text(address, Arc::clone(ip));
+            self.int(port, *number);
         }
     }
 }
@@ -65,13 +73,13 @@ pub(super) fn error_type(kind: Kind, exchange: &Exchange) -> Option<Text> {
 }
 
 /// Everything about the request, the response and the connection.
-pub(super) fn http(kind: Kind, exchange: &Exchange, socket: &Socket) -> Vec<Attribute> {
-    let mut list = List(Vec::with_capacity(24));
+pub(super) fn http(kind: Kind, exchange: &Exchange, socket: &Socket, texts: &mut Texts) -> Vec<Attribute> {
+    let mut list = List(Vec::with_capacity(USUAL));
     if let Some(request) = &exchange.request {
         method(&mut list, request);
-        destination(&mut list, kind, request, socket);
+        destination(&mut list, kind, request, socket, texts);
         if let Some(agent) = header(request, b"user-agent") {
-            list.text("user_agent.original", agent);
+            list.text("user_agent.original", texts.agent.shared(&agent));
         }
     }
     if let Some(response) = exchange.response.as_ref().filter(|response| response.status != 0) {
@@ -97,7 +105,7 @@ pub(super) fn http(kind: Kind, exchange: &Exchange, socket: &Socket) -> Vec<Attr
         }
     }
     rpc::attributes(&mut list, exchange);
-    network(&mut list, kind, exchange, socket);
+    network(&mut list, kind, exchange, socket, texts);
     tls::attributes(&mut list, socket);
     captured(&mut list, "http.request.header.", exchange.request.as_ref().map(|head| &head.headers));
     captured(&mut list, "http.response.header.", exchange.response.as_ref().map(|head| &head.headers));
@@ -113,8 +121,8 @@ fn captured(list: &mut List, prefix: &str, headers: Option<&Vec<(Bytes, Bytes)>>
         }
         let name = format!("{prefix}{name}");
         match list.0.iter_mut().find(|(key, _)| *key == name) {
-            Some((_, Value::List(values))) => values.push(lossy(value)),
-            _ => list.0.push((name.into(), Value::List(vec![lossy(value)]))),
+            Some((_, Value::List(values))) => values.push(lossy(value).into_owned()),
+            _ => list.0.push((name.into(), Value::List(vec![lossy(value).into_owned()]))),
         }
     }
 }
@@ -125,17 +133,26 @@ fn method(list: &mut List, request: &Request) {
     }
     list.text("http.request.method", known_method(request).unwrap_or("_OTHER"));
     if known_method(request).is_none() {
-        list.text("http.request.method_original", lossy(&request.method));
+        list.text("http.request.method_original", lossy(&request.method).into_owned());
     }
 }
 
 /// Scheme of the request; none if it should name one and what it names is not known.
-fn scheme(request: &Request, target: &Target<'_>, socket: &Socket) -> Option<String> {
-    let named = target.scheme.as_deref().map(str::to_owned);
+fn scheme<'a>(request: &'a Request, target: &'a Target<'_>, socket: &Socket) -> Option<Cow<'a, str>> {
+    let named = target.scheme.as_deref().map(Cow::Borrowed);
     let named = named.or_else(|| request.scheme.as_ref().map(lossy));
     let must_name = request.version == Version::Http2 && request.method.as_ref() != b"CONNECT";
     let assumed = if socket.tls { "https" } else { "http" };
-    named.or_else(|| (!must_name).then(|| assumed.to_owned()))
+    named.or_else(|| (!must_name).then_some(Cow::Borrowed(assumed)))
+}
+
+/// The scheme as text of a span; the usual ones are the program's own.
+fn scheme_text(scheme: &str) -> Text {
+    match scheme {
+        "http" => "http".into(),
+        "https" => "https".into(),
+        other => other.to_owned().into(),
+    }
 }
 
 /// Port of a scheme where neither the request nor the socket tells one.
@@ -144,13 +161,17 @@ fn default_port(scheme: Option<&str>) -> u16 {
 }
 
 /// Where the request goes: `url.*` and `server.*`.
-fn destination(list: &mut List, kind: Kind, request: &Request, socket: &Socket) {
+fn destination(list: &mut List, kind: Kind, request: &Request, socket: &Socket, texts: &mut Texts) {
     let target = Target::of(request);
     let scheme = scheme(request, &target, socket);
     let (host, port) = target.host_and_port();
-    let end = if kind == Kind::Client { socket.peer } else { socket.local };
-    let address = host.map(str::to_owned).or(end.map(|end| end.ip().to_string()));
-    let port = port.or(end.map(|end| end.port())).unwrap_or(default_port(scheme.as_deref()));
+    let end = if kind == Kind::Client { &texts.peer } else { &texts.local };
+    let port = port.or(end.as_ref().map(|(_, port)| *port)).unwrap_or(default_port(scheme.as_deref()));
+    let address = match (host, end) {
+        (Some(host), _) => Some(texts.host.shared(host)),
+        (None, Some((ip, _))) => Some(Arc::clone(ip).into()),
+        (None, None) => None,
+    };
     let has_target = !request.target.is_empty();
     if kind == Kind::Client {
         if let Some(scheme) = scheme.filter(|_| has_target) {
@@ -164,7 +185,7 @@ fn destination(list: &mut List, kind: Kind, request: &Request, socket: &Socket) 
             list.text("url.query", query.clone().into_owned());
         }
         if let Some(scheme) = scheme {
-            list.text("url.scheme", scheme);
+            list.text("url.scheme", scheme_text(&scheme));
         }
     }
     if let Some(address) = address {
@@ -175,32 +196,41 @@ fn destination(list: &mut List, kind: Kind, request: &Request, socket: &Socket) 
 
 fn full(scheme: &str, address: Option<&str>, port: u16, target: &Target<'_>) -> String {
     let address = address.unwrap_or("localhost");
-    let address = if address.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6()) {
-        format!("[{address}]")
-    } else {
-        address.to_owned()
-    };
     let is_default = matches!(scheme, "http" | "https") && port == default_port(Some(scheme));
-    let port = if is_default { String::new() } else { format!(":{port}") };
-    let query = target.query.as_deref().map_or(String::new(), |query| format!("?{query}"));
     let path = if target.path == "*" { "" } else { target.path.as_ref() };
-    format!("{scheme}://{address}{port}{path}{query}")
+    let query = target.query.as_deref();
+    let mut url = String::with_capacity(scheme.len() + address.len() + path.len() + query.map_or(0, str::len) + 12);
+    url.extend([scheme, "://"]);
+    // Only an address of IPv6 has a colon.
+    if address.contains(':') && address.parse::<Ipv6Addr>().is_ok() {
+        url.extend(["[", address, "]"]);
+    } else {
+        url.push_str(address);
+    }
+    if !is_default {
+        url.extend([":", &port.to_string()]);
+    }
+    url.push_str(path);
+    if let Some(query) = query {
+        url.extend(["?", query]);
+    }
+    url
 }
 
 /// The connection: `network.*`, and `client.*` for servers.
-fn network(list: &mut List, kind: Kind, exchange: &Exchange, socket: &Socket) {
+fn network(list: &mut List, kind: Kind, exchange: &Exchange, socket: &Socket, texts: &Texts) {
     match socket.family {
         Family::Unix => list.text("network.transport", "unix"),
         Family::Inet | Family::Inet6 => list.text("network.transport", "tcp"),
         Family::Unknown | Family::Other => {}
     }
-    list.end("network.peer.address", "network.peer.port", socket.peer);
-    list.end("network.local.address", "network.local.port", socket.local);
+    list.end("network.peer.address", "network.peer.port", texts.peer.as_ref());
+    list.end("network.local.address", "network.local.port", texts.local.as_ref());
     if kind == Kind::Server {
         let forwarded = exchange.request.as_ref().and_then(forwarded_for);
-        match (forwarded, socket.peer) {
-            (Some(client), _) => list.text("client.address", client),
-            (None, peer) => list.end("client.address", "client.port", peer),
+        match forwarded {
+            Some(client) => list.text("client.address", client),
+            None => list.end("client.address", "client.port", texts.peer.as_ref()),
         }
     }
 }
@@ -216,10 +246,10 @@ fn known_method(request: &Request) -> Option<&'static str> {
     METHODS.into_iter().find(|method| method.as_bytes() == request.method.as_ref())
 }
 
-fn header(request: &Request, name: &[u8]) -> Option<String> {
+fn header<'a>(request: &'a Request, name: &[u8]) -> Option<Cow<'a, str>> {
     request.headers.iter().find(|(key, _)| key.as_ref() == name).map(|(_, value)| lossy(value))
 }
 
-fn lossy(bytes: &Bytes) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+fn lossy(bytes: &Bytes) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }

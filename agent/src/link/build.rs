@@ -4,6 +4,7 @@
 use super::{
     attributes,
     node::{Node, Trace},
+    texts::Texts,
     timing,
 };
 use crate::{
@@ -18,6 +19,7 @@ pub(super) struct Parts<'a> {
     pub(super) node: &'a Node,
     pub(super) exchange: &'a Exchange,
     pub(super) socket: &'a Socket,
+    pub(super) texts: &'a mut Texts,
     pub(super) trace: &'a Trace,
     pub(super) end_ns: u64,
     pub(super) parent: Option<(SpanId, Link)>,
@@ -26,16 +28,16 @@ pub(super) struct Parts<'a> {
 }
 
 /// Makes the span. `clock_offset_ns` turns boot-time into Unix time.
-pub(super) fn span(parts: &Parts<'_>, clock_offset_ns: u64) -> Span {
-    let Parts { node, exchange, socket, trace, end_ns, parent, asides } = parts;
+pub(super) fn span(parts: Parts<'_>, clock_offset_ns: u64) -> Span {
+    let Parts { node, exchange, socket, texts, trace, end_ns, parent, asides } = parts;
     let error = attributes::error_type(node.kind, exchange);
-    let mut list = attributes::http(node.kind, exchange, socket);
+    let mut list = attributes::http(node.kind, exchange, socket, texts);
     if let Some(error) = &error {
         list.push(("error.type".into(), Value::Text(error.clone())));
     }
-    for (name, ns) in timing::splits(node.kind, exchange, socket, &node.calls) {
+    timing::splits(node.kind, exchange, socket, &node.calls, |name, ns| {
         list.push((name.into(), Value::Int(ns.cast_signed())));
-    }
+    });
     let link = parent.map(|(_, link)| link);
     if node.given_up {
         list.push(("netspan.link.given_up".into(), Value::Bool(true)));
@@ -45,7 +47,7 @@ pub(super) fn span(parts: &Parts<'_>, clock_offset_ns: u64) -> Span {
         span_id: node.span_id,
         parent: parent.map(|(id, _)| id),
         parent_is_remote: link.is_some_and(|link| link.method == Method::Header),
-        trace_state: trace.state.to_string(),
+        trace_state: trace.state.as_deref().unwrap_or_default().to_owned(),
         kind: node.kind,
         name: attributes::name(exchange),
         start_ns: node.start_ns.saturating_add(clock_offset_ns),

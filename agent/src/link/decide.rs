@@ -144,7 +144,7 @@ impl Linker {
         let whole = |id: &u64| self.conns.get(id).is_some_and(|conn| conn.socket.from_beginning());
         let both_whole = whole(&key.conn) && whole(&client_conn);
         let Some(conn) = self.conns.get(&client_conn) else { return Mirror::None };
-        let mut found = Vec::new();
+        let (mut found, mut found_count) = (None, 0);
         let mut open = None;
         let mut contradicted = false;
         // A stream has the same number at both ends; else the ordinal may differ, and exchanges end in their order.
@@ -158,7 +158,7 @@ impl Linker {
                 break;
             }
             match same_request(node, server, both_whole) {
-                Same::Yes => found.push(client),
+                Same::Yes => (found, found_count) = (Some(client), found_count + 1),
                 Same::Open => open = Some(client),
                 Same::Contradiction => contradicted = true,
                 Same::No => {}
@@ -167,13 +167,15 @@ impl Linker {
         self.counts.contradicted += u64::from(contradicted);
         // Calls on one connection return in their order, but for threads that write to it at once: what came later tells
         // that nothing is missing.
-        let later =
-            conn.exchanges.iter().filter_map(|ordinal| self.nodes.get(&Key { conn: client_conn, ordinal: *ordinal }));
-        let is_passed = contradicted || later.into_iter().any(|client| client.start_ns > server.start_ns);
-        match (&found[..], open) {
-            ([client], _) => Mirror::Found(*client),
-            ([], Some(client)) => Mirror::Open(client),
-            ([], None) if !is_passed => Mirror::Missing,
+        let is_passed = || {
+            let mut known = conn.exchanges.iter().rev().map(|ordinal| Key { conn: client_conn, ordinal: *ordinal });
+            let is_later = |client| self.nodes.get(&client).is_some_and(|client| client.start_ns > server.start_ns);
+            contradicted || known.any(is_later)
+        };
+        match (found.filter(|_| found_count == 1), open) {
+            (Some(client), _) => Mirror::Found(client),
+            (None, Some(client)) if found_count == 0 => Mirror::Open(client),
+            (None, None) if found_count == 0 && !is_passed() => Mirror::Missing,
             _ => Mirror::None,
         }
     }
@@ -234,7 +236,7 @@ impl Node {
     /// Where it hangs if nothing is known but its headers.
     pub(super) fn by_header(&self) -> Decision {
         match &self.context {
-            Some(context) => Decision { parent: Parent::Remote(context.clone()), aside: None },
+            Some(_) => Decision { parent: Parent::Remote, aside: None },
             None => Decision::root(),
         }
     }

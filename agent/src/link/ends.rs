@@ -70,9 +70,12 @@ impl Linker {
     pub(super) fn client_conn(&self, server: Key, start_ns: u64) -> Option<u64> {
         let server = &self.conns.get(&server.conn)?.socket;
         // A session mirrors a session: what carries it has the same addresses.
-        let clients: Vec<&Socket> =
-            self.clients_at(server, start_ns).filter(|client| client.tls == server.tls).collect();
-        choose(server, &clients)
+        let mut clients = self.clients_at(server, start_ns).filter(|client| client.tls == server.tls);
+        let first = clients.next()?;
+        match clients.next() {
+            None => choose(server, &[first]),
+            Some(second) => choose(server, &[first, second].into_iter().chain(clients).collect::<Vec<_>>()),
+        }
     }
 
     /// Whether a session's client is on this host, of which only the socket is known so far: its first call may not have
@@ -110,13 +113,12 @@ fn choose(server: &Socket, clients: &[&Socket]) -> Option<u64> {
     let at_home = youngest(&|client| client.netns != 0 && client.netns == server.netns);
     let is_loopback = server.peer.is_some_and(|peer| peer.ip().is_loopback());
     let unclear = |client: &Socket| client.netns == 0 || server.netns == 0;
-    let mut abroad: Vec<u32> = clients.iter().map(|client| client.netns).filter(|netns| *netns != 0).collect();
-    abroad.sort_unstable();
-    abroad.dedup();
+    let mut abroad = clients.iter().map(|client| client.netns).filter(|netns| *netns != 0);
+    let is_one_place = abroad.next().is_none_or(|first| abroad.all(|netns| netns == first));
     match at_home {
         Some(client) => Some(client),
         None if is_loopback => youngest(&unclear),
-        None if abroad.len() > 1 => None,
+        None if !is_one_place => None,
         None => youngest(&|_| true),
     }
 }

@@ -25,9 +25,11 @@ mod live;
 mod node;
 pub mod offline;
 mod process;
+mod requests;
 mod resolve;
 mod rpc;
 mod target;
+mod texts;
 mod timing;
 mod tls;
 mod turn;
@@ -46,14 +48,14 @@ pub use live::{
 };
 use node::Node;
 use process::Process;
-pub use process::{
-    DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, SERVERS_MAX, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE,
-};
+pub use process::{DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE};
+pub use requests::SERVERS_MAX;
 use rustc_hash::FxHashMap;
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
+use texts::Texts;
 pub use timing::{end_ns, start_ns};
 use turn::Did;
 pub use turn::{DOUBTS_SHARE, STEPS_MAX, TRUST_MIN, TURN_CONFIDENCE};
@@ -163,6 +165,7 @@ impl Counts {
 /// What the linker keeps of a connection.
 struct Conn {
     socket: Arc<Socket>,
+    texts: Texts,
     closed_ns: Option<u64>,
     /// Its exchanges that are still known, oldest first.
     exchanges: VecDeque<u64>,
@@ -244,12 +247,14 @@ impl Linker {
         let is_first = !self.conns.contains_key(&socket.id);
         let conn = self.conns.entry(socket.id).or_insert_with(|| Conn {
             socket: Arc::clone(socket),
+            texts: Texts::default(),
             closed_ns: None,
             exchanges: VecDeque::new(),
         });
         let is_new_client = socket.role == Role::Client
             && socket.syn_ns != 0
             && (conn.socket.syn_ns == 0 || (is_first && conn.exchanges.is_empty()));
+        conn.texts.learn(socket);
         conn.socket = Arc::clone(socket);
         self.ends.learn(socket);
         if is_new_client {
@@ -423,7 +428,7 @@ impl Linker {
         self.step(node.tgid, node.start_ns, node.tid, did);
         let process = self.processes.entry(node.tgid).or_default();
         match node.kind {
-            Kind::Server => process.received(&node, self.now_ns),
+            Kind::Server => process.received(&node),
             Kind::Client => process.called(&node),
         }
         if let Some(conn) = self.conns.get_mut(&key.conn) {

@@ -27,7 +27,7 @@ pub(super) struct Node {
     pub(super) resource: Arc<Resource>,
     /// The whole exchange, from its end until the span is let go.
     pub(super) exchange: Option<Box<Exchange>>,
-    pub(super) context: Option<Context>,
+    pub(super) context: Option<Box<Context>>,
     /// Hash of method and target, kept longer than the exchange.
     pub(super) line: Option<u64>,
     /// Where the request begins on its connection, likewise.
@@ -58,8 +58,8 @@ pub(super) struct Node {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trace {
     pub(super) id: TraceId,
-    /// `tracestate`, handed down from the node whose headers carried it.
-    pub(super) state: Arc<str>,
+    /// `tracestate`, handed down from the node whose headers carried it, if there was any.
+    pub(super) state: Option<Arc<str>>,
 }
 
 /// Where a node hangs.
@@ -74,8 +74,8 @@ pub(super) struct Decision {
 pub(super) enum Parent {
     /// None: it begins a trace.
     Root,
-    /// The caller that its headers name.
-    Remote(Context),
+    /// The caller that its headers name ([`Node::context`]).
+    Remote,
     /// Another node.
     Local(Key, Link),
 }
@@ -85,7 +85,7 @@ impl Decision {
     pub(super) fn needs(&self) -> impl Iterator<Item = Key> {
         let parent = match self.parent {
             Parent::Local(key, _) => Some(key),
-            Parent::Root | Parent::Remote(_) => None,
+            Parent::Root | Parent::Remote => None,
         };
         parent.into_iter().chain(self.aside.map(|(key, _)| key))
     }
@@ -123,7 +123,7 @@ impl Node {
 
     pub(super) fn finish(&mut self, exchange: Box<Exchange>, at_ns: u64) {
         self.end_ns = Some(timing::end_ns(&exchange, at_ns).max(self.start_ns));
-        self.context = exchange.request.as_ref().and_then(|request| Context::of(&request.headers));
+        self.context = exchange.request.as_ref().and_then(|request| Context::of(&request.headers)).map(Box::new);
         self.line = exchange.request.as_ref().map(|request| {
             let mut hasher = DefaultHasher::new();
             (&request.method, &request.target).hash(&mut hasher);
@@ -163,8 +163,11 @@ impl Node {
     /// The trace that it has as a root, or as the child of the caller that its headers name.
     pub(super) fn top_trace(&self) -> Trace {
         match &self.context {
-            Some(context) => Trace { id: context.trace_id, state: context.state.as_str().into() },
-            None => Trace { id: self.own_trace, state: "".into() },
+            Some(context) => {
+                let state = (!context.state.is_empty()).then(|| context.state.as_str().into());
+                Trace { id: context.trace_id, state }
+            }
+            None => Trace { id: self.own_trace, state: None },
         }
     }
 }

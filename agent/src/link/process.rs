@@ -17,6 +17,7 @@ use super::{
     Key,
     live::Gathered,
     node::Node,
+    requests::{Held, Requests},
     turn::{TURN_CONFIDENCE, Turns},
 };
 use crate::{conn::SocketEnd, protocol::Exchange, span::Method};
@@ -36,15 +37,13 @@ pub const DESTINATIONS_MAX: usize = 64;
 /// open. A runtime that moves tasks passes one such test by chance (about every second time at worst), so not all of
 /// them.
 pub const STEADY_MIN: u32 = 5;
-/// Requests of one process that are remembered for calls that are still undecided.
-pub const SERVERS_MAX: usize = 4096;
 /// How long after lost events of a process nothing is concluded from what was not seen, in nanoseconds.
 const LOSS_SHADOW_NS: u64 = 1_000_000_000;
 
 /// What is known of the requests that a process has been handling.
 #[derive(Debug, Default)]
 pub(super) struct Process {
-    requests: Vec<Held>,
+    requests: Requests,
     /// Calls that are not decided yet, by their start.
     calls: BTreeSet<(u64, Key)>,
     habits: Habits,
@@ -55,10 +54,6 @@ pub(super) struct Process {
     pub(super) turns: Turns,
     /// What may be inferred from.
     pub(super) gathered: Gathered,
-    /// Requests that ended before this time may have been forgotten.
-    forgotten_ns: u64,
-    /// Length of `requests` at which those that no call can belong to any more are dropped.
-    prune_at: usize,
 }
 
 #[derive(Debug, Default)]
@@ -84,22 +79,6 @@ impl Habits {
     }
 }
 
-/// A request that the process holds, or held.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    key: Key,
-    tid: u32,
-    start_ns: u64,
-    /// When it was answered, once it is.
-    end_ns: Option<u64>,
-}
-
-impl Held {
-    fn is_open_at(&self, ns: u64) -> bool {
-        self.start_ns <= ns && self.end_ns.is_none_or(|end_ns| ns < end_ns)
-    }
-}
-
 /// What the evidence says of a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Cause {
@@ -114,24 +93,23 @@ pub(super) enum Cause {
 }
 
 impl Process {
-    /// A request was read. Everything before `seen_ns` has been seen.
-    pub(super) fn received(&mut self, server: &Node, seen_ns: u64) {
-        let held = Held { key: server.key, tid: server.tid, start_ns: server.start_ns, end_ns: None };
-        self.requests.push(held);
+    /// A request was read.
+    pub(super) fn received(&mut self, server: &Node) {
+        self.requests.received(server);
         self.gathered.received(server.key, server.start_ns, server.tid);
-        if self.requests.len() > self.prune_at.max(64) {
-            self.prune(seen_ns);
-        }
     }
 
     /// A request is over.
     pub(super) fn answered(&mut self, server: &Node) {
-        if let Some(held) = self.requests.iter_mut().rev().find(|held| held.key == server.key) {
-            held.end_ns = server.end_ns;
-        }
+        self.requests.answered(server);
         if let Some(end_ns) = server.end_ns {
             self.gathered.answered(server.key, end_ns, || server.route(&()));
         }
+    }
+
+    /// Everything before the end of a request has been seen, or is not waited for any more.
+    pub(super) fn due(&mut self, server: &Node) {
+        self.requests.due(server, self.calls.first().map(|(start_ns, _)| *start_ns));
     }
 
     /// A call was begun.
@@ -154,6 +132,7 @@ impl Process {
     /// The process runs another program.
     pub(super) fn forget_habits(&mut self, at_ns: u64) {
         self.habits = Habits::default();
+        self.requests.forget_threads();
         self.turns.forget(at_ns);
         self.gathered.forget();
         self.destinations.clear();
@@ -163,12 +142,8 @@ impl Process {
     pub(super) fn observe_request(&mut self, server: &Node) {
         let (Some(exchange), Some(end_ns)) = (whole(server), server.end_ns) else { return };
         self.habits.moves |= !on_one_thread(exchange);
-        let shares_its_thread = |held: &Held| {
-            let overlaps = held.start_ns < end_ns && held.end_ns.is_none_or(|end_ns| end_ns > server.start_ns);
-            held.key.conn != server.key.conn && held.tid == server.tid && overlaps
-        };
-        // Once known, it stays: many requests need not be gone through again.
-        self.habits.event_loop = self.habits.event_loop || self.requests.iter().any(shares_its_thread);
+        // Once known, it stays.
+        self.habits.event_loop = self.habits.event_loop || self.requests.shares_its_thread(server, end_ns);
     }
 
     /// Learns the same from a finished call.
@@ -178,9 +153,8 @@ impl Process {
             self.habits.moves = true;
             return;
         }
-        let open = || self.requests.iter().filter(|held| held.is_open_at(client.start_ns));
-        let (here, all) = (open().filter(|held| held.tid == client.tid).count(), open().count());
-        if here == 1 && all > 1 {
+        let open = self.requests.open_at(client.start_ns, client.tid, None);
+        if open.here_count == 1 && open.count > 1 {
             self.habits.steady = self.habits.steady.saturating_add(1);
         }
     }
@@ -190,27 +164,27 @@ impl Process {
     pub(super) fn cause(&mut self, client: &Node, to: Option<SocketEnd>, seen_ns: u64) -> Cause {
         let from = client.start_ns;
         let turn = self.turns.told(&client.key);
-        if from < self.forgotten_ns || from >= seen_ns {
+        if from < self.requests.forgotten_ns || from >= seen_ns {
             return Cause::Unknown;
         }
-        let open: Vec<&Held> = self.requests.iter().filter(|held| held.is_open_at(from)).collect();
-        let is_explained = Self::explains(&mut self.destinations, to, open.is_empty());
+        let open = self.requests.open_at(from, client.tid, turn.request);
+        let is_explained = Self::explains(&mut self.destinations, to, open.count == 0);
         // A call that nobody answered ends when its connection does, and its request need not wait for that.
         let gave_up = client.exchange.as_ref().is_some_and(|exchange| exchange.incomplete.is_some());
         let contains = |held: &Held| match (held.end_ns, client.end_ns) {
             (Some(end_ns), Some(call_end_ns)) => call_end_ns <= end_ns,
             _ => true,
         };
-        if self.habits.trusts_threads(open.len() == 1 && is_explained) {
-            let mut same_thread = open.iter().filter(|held| held.tid == client.tid);
-            if let (Some(held), None) = (same_thread.next(), same_thread.next()) {
-                let fits = contains(held) || gave_up;
-                return if fits { Cause::Request(held.key, Method::Thread, 1.0) } else { Cause::Contradiction };
-            }
+        if self.habits.trusts_threads(open.count == 1 && is_explained)
+            && let (Some(held), 1) = (open.here, open.here_count)
+        {
+            let fits = contains(&held) || gave_up;
+            return if fits { Cause::Request(held.key, Method::Thread, 1.0) } else { Cause::Contradiction };
         }
-        match open[..] {
-            [only]
-                if contains(only)
+        match open.any {
+            Some(only)
+                if open.count == 1
+                    && contains(&only)
                     && !self.lost_before(from)
                     && client.end_ns.is_some_and(|end_ns| end_ns < seen_ns) =>
             {
@@ -218,12 +192,11 @@ impl Process {
                 Cause::Request(only.key, Method::Exclusive, confidence)
             }
             _ if turn.is_sure && !self.lost_before(from) => {
-                let held = open.iter().find(|held| Some(held.key) == turn.request);
-                let Some(held) = held.filter(|held| contains(held) || gave_up) else { return Cause::Unknown };
+                let Some(held) = open.named.filter(|held| contains(held) || gave_up) else { return Cause::Unknown };
                 let confidence = if is_explained { TURN_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };
                 Cause::Request(held.key, Method::Turn, confidence)
             }
-            [_, _, ..] if is_explained && whole(client).is_some() && !self.lost_before(from) => Cause::Ask,
+            _ if open.count > 1 && is_explained && whole(client).is_some() && !self.lost_before(from) => Cause::Ask,
             _ => Cause::Unknown,
         }
     }
@@ -248,28 +221,7 @@ impl Process {
 
     /// Whether nothing would be missed if it were forgotten.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.is_empty()
-            && self.turns.is_idle()
-            && self.gathered.is_idle()
-            && self.requests.iter().all(|held| held.end_ns.is_some())
-    }
-
-    /// Drops requests that ended before every undecided call, those still to be heard of included; past the bound, the
-    /// oldest ones that ended. Open ones stay: they are bounded by the linker.
-    fn prune(&mut self, seen_ns: u64) {
-        let horizon = self.calls.first().map_or(seen_ns, |(start_ns, _)| seen_ns.min(*start_ns));
-        self.requests.retain(|held| held.end_ns.is_none_or(|end_ns| end_ns >= horizon));
-        let mut excess = self.requests.len().saturating_sub(SERVERS_MAX);
-        let forgotten_ns = &mut self.forgotten_ns;
-        self.requests.retain(|held| match held.end_ns {
-            Some(end_ns) if excess > 0 => {
-                excess -= 1;
-                *forgotten_ns = end_ns.max(*forgotten_ns);
-                false
-            }
-            _ => true,
-        });
-        self.prune_at = (2 * self.requests.len()).min(SERVERS_MAX.max(self.requests.len() + 64));
+        self.calls.is_empty() && self.turns.is_idle() && self.gathered.is_idle() && self.requests.are_answered()
     }
 }
 

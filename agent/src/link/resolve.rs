@@ -71,7 +71,10 @@ impl Linker {
         node.observed = true;
         let Some(process) = self.processes.get_mut(&node.tgid) else { return };
         match node.kind {
-            Kind::Server => process.observe_request(node),
+            Kind::Server => {
+                process.observe_request(node);
+                process.due(node);
+            }
             Kind::Client => process.observe_call(node),
         }
     }
@@ -175,7 +178,7 @@ impl Linker {
     fn trace_of(&self, node: &Node, decision: &Decision) -> Trace {
         let above = match &decision.parent {
             Parent::Local(parent, _) => self.nodes.get(parent).and_then(|parent| parent.trace.clone()),
-            Parent::Root | Parent::Remote(_) => None,
+            Parent::Root | Parent::Remote => None,
         };
         above.unwrap_or_else(|| node.top_trace())
     }
@@ -186,6 +189,12 @@ impl Linker {
         self.deadlines.remove(&(deadline(&node), key));
         self.emit_node(&mut node, decision);
         node.gone = true;
+        if !node.observed
+            && node.kind == Kind::Server
+            && let Some(process) = self.processes.get_mut(&node.tgid)
+        {
+            process.due(&node);
+        }
         let is_asked = || self.processes.get(&node.tgid).is_some_and(|process| process.gathered.is_on());
         let gone = match node.kind {
             _ if !node.is_whole => &mut self.broken,
@@ -210,7 +219,7 @@ impl Linker {
         else {
             return;
         };
-        let Some(conn) = self.conns.get(&node.key.conn) else {
+        let Some(conn) = self.conns.get_mut(&node.key.conn) else {
             self.counts.refused += 1;
             return;
         };
@@ -221,9 +230,10 @@ impl Linker {
         }
         let parent = match &decision.parent {
             Parent::Root => None,
-            Parent::Remote(context) => {
-                Some((context.trace_id, context.span_id, Link { method: Method::Header, confidence: 1.0 }))
-            }
+            Parent::Remote => node
+                .context
+                .as_ref()
+                .map(|context| (context.trace_id, context.span_id, Link { method: Method::Header, confidence: 1.0 })),
             Parent::Local(parent, link) => ids(parent).map(|(trace, span)| (trace, span, *link)),
         };
         // A trace that was fixed before all was known stays; a parent in another trace is then only told of.
@@ -236,7 +246,7 @@ impl Linker {
         });
         if let Some(context) = &node.context
             && context.trace_id != trace.id
-            && !matches!(decision.parent, Parent::Remote(_))
+            && decision.parent != Parent::Remote
         {
             asides.push((context.trace_id, context.span_id, None));
         }
@@ -246,10 +256,11 @@ impl Linker {
         }
         self.counts.spans += 1;
         let span = build::span(
-            &Parts {
+            Parts {
                 node,
                 exchange: &exchange,
                 socket: &conn.socket,
+                texts: &mut conn.texts,
                 trace: &trace,
                 end_ns,
                 parent: parent.map(|(_, span, link)| (span, link)),

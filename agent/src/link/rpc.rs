@@ -1,9 +1,9 @@
 //! What a span says of a call of gRPC, by the semantic conventions (schema 1.44), beyond its HTTP.
 
-use super::attributes::{List, Text};
+use super::attributes::List;
 use crate::{
     protocol::{Exchange, http2},
-    span::{Kind, Value},
+    span::{Kind, Text, Value},
 };
 
 /// Status codes that are a server's fault: UNKNOWN, `DEADLINE_EXCEEDED`, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and

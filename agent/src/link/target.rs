@@ -19,14 +19,28 @@ pub(super) struct Target<'a> {
 
 impl<'a> Target<'a> {
     pub(super) fn of(request: &'a Request) -> Self {
-        let target = String::from_utf8_lossy(&request.target);
-        // The extended CONNECT of HTTP/2 has a path (RFC 8441, section 4).
-        if request.method.as_ref() == b"CONNECT" && !target.starts_with('/') {
-            return Self { scheme: None, authority: target, path: "".into(), query: None };
+        let host = || {
+            let host = request.headers.iter().find(|(name, _)| name.as_ref() == b"host");
+            host.map_or("".into(), |(_, value)| String::from_utf8_lossy(value))
+        };
+        let is_connect = request.method.as_ref() == b"CONNECT";
+        match String::from_utf8_lossy(&request.target) {
+            Cow::Borrowed(target) => Self::apart(target, is_connect, host),
+            Cow::Owned(target) => {
+                let Target { scheme, authority, path, query } = Target::apart(&target, is_connect, || "".into());
+                let owned = |part: Cow<'_, str>| Cow::Owned(part.into_owned());
+                let authority =
+                    if authority.is_empty() && !is_authority(&target, is_connect) { host() } else { owned(authority) };
+                Self { scheme: scheme.map(owned), authority, path: owned(path), query: query.map(owned) }
+            }
         }
-        let host = request.headers.iter().find(|(name, _)| name.as_ref() == b"host");
-        let host = host.map_or("".into(), |(_, value)| String::from_utf8_lossy(value));
-        let (scheme, authority, rest) = match absolute(&target) {
+    }
+
+    fn apart(target: &'a str, is_connect: bool, host: impl FnOnce() -> Cow<'a, str>) -> Self {
+        if is_authority(target, is_connect) {
+            return Self { scheme: None, authority: target.into(), path: "".into(), query: None };
+        }
+        let (scheme, authority, rest) = match absolute(target) {
             Some((scheme, authority, rest)) => (Some(scheme), authority, rest),
             None => (None, 0..0, 0),
         };
@@ -34,10 +48,10 @@ impl<'a> Target<'a> {
         let query = target[cut..].strip_prefix('?').map(|query| query.split('#').next().unwrap_or_default());
         let path = if scheme.is_some() && cut == rest { "/" } else { &target[rest..cut] };
         Self {
-            scheme: scheme.map(|end| target[..end].to_owned().into()),
-            authority: if authority.is_empty() { host } else { target[authority].to_owned().into() },
-            path: path.to_owned().into(),
-            query: query.map(|query| query.to_owned().into()),
+            scheme: scheme.map(|end| target[..end].into()),
+            authority: if authority.is_empty() { host() } else { target[authority].into() },
+            path: path.into(),
+            query: query.map(Into::into),
         }
     }
 
@@ -53,6 +67,11 @@ impl<'a> Target<'a> {
         };
         (Some(host).filter(|host| !host.is_empty()), port.and_then(|port| port.parse().ok()))
     }
+}
+
+/// Whether a target is an authority. The extended CONNECT of HTTP/2 has a path (RFC 8441, section 4).
+fn is_authority(target: &str, is_connect: bool) -> bool {
+    is_connect && !target.starts_with('/')
 }
 
 /// End of the scheme, range of the authority, and beginning of what follows, of an absolute-form target.

@@ -58,6 +58,13 @@ pub(super) enum Did {
     Closed(u64),
 }
 
+impl Did {
+    /// Whether only a process that makes calls does this.
+    const fn is_call(self) -> bool {
+        matches!(self, Self::Connected(_) | Self::Sent(_))
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Step {
     at_ns: u64,
@@ -107,6 +114,8 @@ pub(super) struct Guess {
 pub(super) struct Turns {
     /// The process makes calls. What it does before the first one tells nothing: a server that calls nobody costs nothing.
     is_on: bool,
+    /// It may be: there is a call among the steps.
+    may_be_on: bool,
     steps: Vec<Step>,
     requests: FxHashMap<Key, Open>,
     /// Open requests by their serials.
@@ -136,6 +145,7 @@ impl Turns {
         if self.steps.len() >= STEPS_MAX {
             self.forget(at_ns);
         }
+        self.may_be_on |= did.is_call();
         self.steps.push(Step { at_ns, tid, did });
         self.steps.len() == 1
     }
@@ -144,11 +154,15 @@ impl Turns {
     pub(super) fn forget(&mut self, at_ns: u64) {
         let told = std::mem::take(&mut self.told);
         let watched_until_ns = at_ns.saturating_add(WATCHED_NS);
-        *self = Self { is_on: self.is_on, told, watched_until_ns, ..Self::default() };
+        *self = Self { is_on: self.is_on, may_be_on: self.is_on, told, watched_until_ns, ..Self::default() };
     }
 
     /// Goes through the steps before a time; all of them are known. Says whether any are left.
     pub(super) fn advance(&mut self, now_ns: u64) -> bool {
+        if !self.may_be_on {
+            self.steps.retain(|step| step.at_ns >= now_ns);
+            return !self.steps.is_empty();
+        }
         let mut steps = std::mem::take(&mut self.steps);
         // Steps of one time stay in the order in which they were told.
         steps.sort_by_key(|step| step.at_ns);
@@ -177,7 +191,7 @@ impl Turns {
 
     fn take(&mut self, Step { at_ns, tid, did }: Step) {
         if !self.is_on {
-            if !matches!(did, Did::Connected(_) | Did::Sent(_)) {
+            if !did.is_call() {
                 return;
             }
             self.is_on = true;

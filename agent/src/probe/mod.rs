@@ -174,10 +174,11 @@ pub struct Probes {
     pub hooks: Vec<Hook>,
     /// Why a preferred family does not run.
     pub fallbacks: Vec<(Family, String)>,
-    ebpf: Ebpf,
-    /// Those that are attached as libraries of TLS are found, or why they can't be loaded, until that begins.
+    /// Those that are attached as libraries of TLS are found, or why they can't be loaded, until that begins. They are
+    /// loaded with the maps' descriptors, and so end before the maps do.
     tls_programs: Option<Result<tls::Programs, String>>,
     tls: Option<tls::Watch>,
+    ebpf: Ebpf,
     /// Keeps what aya does not.
     _defined: Option<DefinedProbes>,
 }

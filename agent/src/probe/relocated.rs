@@ -2,7 +2,7 @@
 //! attached to many places at one time.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
 };
 
@@ -32,10 +32,27 @@ pub struct As {
     pub attach_to: u32,
 }
 
-impl Relocated {
-    /// Puts in the maps' descriptors and the functions that are called, as aya did. At least one program must be loaded, and
-    /// no map be taken yet.
+/// What aya loaded of the object: enough to go on without it, on another thread.
+pub struct Loaded {
+    /// The maps' descriptors, which are open as long as aya's maps are.
+    maps: HashMap<String, i32>,
+    btf: Option<OwnedFd>,
+}
+
+impl Loaded {
+    /// At least one program must be loaded, and no map be taken yet.
     pub fn of(ebpf: &Ebpf) -> Result<Self, String> {
+        let maps = ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), data(map)?.fd().as_fd().as_raw_fd())));
+        let loaded = ebpf.programs().find_map(|(_, program)| program.info().ok()).ok_or("no program is loaded")?;
+        let btf = loaded.btf_id().map(bpf::btf_by_id).transpose().map_err(|e| format!("its types: {e}"))?;
+        Ok(Self { maps: maps.collect(), btf })
+    }
+}
+
+impl Relocated {
+    /// Puts in the maps' descriptors and the functions that are called, as aya did. It takes some 15 ms.
+    pub fn of(loaded: Loaded) -> Result<Self, String> {
+        let Loaded { maps: descriptors, btf } = loaded;
         let mut object = Object::parse(OBJECT).map_err(|e| e.to_string())?;
         let features = aya::features();
         if let Some(features) = features.btf() {
@@ -43,15 +60,10 @@ impl Relocated {
         }
         let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
         let maps = std::mem::take(&mut object.maps);
-        let descriptors = maps.iter().filter_map(|(name, map)| {
-            let descriptor = data(ebpf.map(name)?)?.fd().as_fd().as_raw_fd();
-            Some((name.as_str(), descriptor, map))
-        });
+        let descriptors = maps.iter().filter_map(|(name, map)| Some((name.as_str(), *descriptors.get(name)?, map)));
         object.relocate_maps(descriptors, &sections).map_err(|e| e.to_string())?;
         object.relocate_calls(&sections).map_err(|e| e.to_string())?;
         object.sanitize_functions(features);
-        let loaded = ebpf.programs().find_map(|(_, program)| program.info().ok()).ok_or("no program is loaded")?;
-        let btf = loaded.btf_id().map(bpf::btf_by_id).transpose().map_err(|e| format!("its types: {e}"))?;
         Ok(Self { object, btf })
     }
 
@@ -124,7 +136,7 @@ mod tests {
     #[ignore = "loads programs: needs root; prints the stack of each program's functions"]
     fn stacks_by_hand() {
         let ebpf = crate::probe::syscall::load(&crate::probe::LoadOptions::default(), &mut |_| {}).expect("it loads").0;
-        let relocated = super::Relocated::of(&ebpf).expect("relocated");
+        let relocated = super::Relocated::of(super::Loaded::of(&ebpf).expect("loaded")).expect("relocated");
         for (name, kind) in [
             ("sys_exit", 5),
             ("enter_close", 5),

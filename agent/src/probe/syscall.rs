@@ -1,8 +1,8 @@
 //! The family `syscall`: its hooks, and how they are loaded.
 
-use std::path::Path;
+use std::{path::Path, thread};
 
-use aya::{Ebpf, EbpfLoader, maps::Array};
+use aya::{Ebpf, EbpfLoader, maps::Array, programs::Program};
 use netspan_ebpf::syscall;
 
 use super::{
@@ -12,8 +12,8 @@ use super::{
     object::OBJECT,
     permission,
     preemption::Model,
-    raw_tracepoint, tracefs,
-    tracepoint::{self, attach, require},
+    raw_tracepoint, reason, tracefs,
+    tracepoint::{attach, require},
 };
 
 /// A system call: its name as the tracepoints have it, its number, which of [`syscall`] it is, need.
@@ -104,12 +104,14 @@ pub fn load(options: &LoadOptions, begun: Begun<'_>) -> Result<(Ebpf, Vec<Hook>)
     }
     let mut ebpf = loader.load(OBJECT).map_err(permission)?;
     let mut hooks = Vec::new();
-    for &(program, category, event, need) in EVENTS {
+    for (index, &(program, category, event, need)) in EVENTS.iter().enumerate() {
         let hook = attach(&mut ebpf, &tracefs, program, category, event, need);
         require(&hook, need)?;
         hooks.push(hook);
+        if index == 0 {
+            begun(&ebpf);
+        }
     }
-    begun(&ebpf);
     hooks.push(arrival(&mut ebpf, &tracefs));
     if let Err(why) = every(&mut ebpf, &tracefs, &mut hooks) {
         log::debug!("the tracepoints of all calls don't work here ({why}): single ones are used");
@@ -151,9 +153,7 @@ fn every(ebpf: &mut Ebpf, tracefs: &Path, hooks: &mut Vec<Hook>) -> Result<(), S
         numbers.set(index, which, 0).map_err(|e| format!("SYSCALLS: {e}"))?;
     }
     if Model::of_kernel().skips_raw_tracepoints() {
-        for (name, _) in PERF {
-            tracepoint::load(ebpf, name)?;
-        }
+        load_together(ebpf, &PERF.map(|(name, _)| name))?;
         for (name, event) in PERF {
             let hook = attach(ebpf, tracefs, name, "raw_syscalls", event, Must);
             if let HookState::Failed(why) = hook.state {
@@ -163,13 +163,29 @@ fn every(ebpf: &mut Ebpf, tracefs: &Path, hooks: &mut Vec<Hook>) -> Result<(), S
         }
         return Ok(());
     }
-    for (name, _) in RAW {
-        raw_tracepoint::load(ebpf, name)?;
-    }
+    load_together(ebpf, &RAW.map(|(name, _)| name))?;
     for (name, event) in RAW {
         hooks.push(raw_tracepoint::attach(ebpf, name, event)?);
     }
     Ok(())
+}
+
+/// Loads programs side by side: these two are half of what the start takes.
+fn load_together(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), String> {
+    let programs: Vec<&mut Program> =
+        ebpf.programs_mut().filter(|(name, _)| names.contains(name)).map(|(_, program)| program).collect();
+    if programs.len() != names.len() {
+        return Err("not in the object".into());
+    }
+    thread::scope(|scope| {
+        let load = |program: &mut Program| match program {
+            Program::RawTracePoint(program) => program.load().map_err(|e| reason(&e)),
+            Program::TracePoint(program) => program.load().map_err(|e| reason(&e)),
+            other => Err(format!("it is of type {:?}", other.prog_type())),
+        };
+        let threads: Vec<_> = programs.into_iter().map(|program| scope.spawn(move || load(program))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("it can't be loaded".into())))
+    })
 }
 
 /// Attaches to the arrival of data, where the kernel tells it.

@@ -35,7 +35,7 @@ pub fn attach(ebpf: &mut Ebpf, tracefs: &Path, name: &'static str, category: &st
 }
 
 /// Loads a program, if it is not.
-pub fn load<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut TracePoint, String> {
+fn load<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut TracePoint, String> {
     let program: &mut TracePoint =
         ebpf.program_mut(name).ok_or("not in the object")?.try_into().map_err(|e| reason(&e))?;
     if program.fd().is_err() {

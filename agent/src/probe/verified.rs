@@ -9,7 +9,7 @@ use aya_obj::btf::BtfKind;
 
 use super::{
     Hook, HookState, bpf,
-    relocated::{As, Relocated},
+    relocated::{As, Loaded, Relocated},
 };
 
 /// Bytes of the verifier's log. The statistics are some lines, but the kernel (seen: 6.18) wants room for what it writes
@@ -46,7 +46,7 @@ struct Again<'a> {
 
 impl<'a> Again<'a> {
     fn of(ebpf: &'a Ebpf) -> Result<Self, String> {
-        Ok(Self { ebpf, object: Relocated::of(ebpf)?, types: OnceCell::new() })
+        Ok(Self { ebpf, object: Relocated::of(Loaded::of(ebpf)?)?, types: OnceCell::new() })
     }
 
     /// Loads the program of a hook as it was loaded before, and gives what the log says.

@@ -6,8 +6,10 @@ pub mod json;
 pub mod redact;
 #[cfg(test)]
 pub(crate) mod sample;
+mod text;
 
 use std::{borrow::Cow, sync::Arc};
+pub use text::Text;
 
 /// Trace id; never all zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,7 +41,7 @@ pub enum Status {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// Text.
-    Text(Cow<'static, str>),
+    Text(Text),
     /// Integer.
     Int(i64),
     /// Number.

@@ -74,28 +74,37 @@ impl Cache {
         Self { known, uses: VecDeque::new(), versions, now: 0, capacity, counts: Counts::default() }
     }
 
-    /// What is known of a file, else what `analyse` says of it, which is remembered. What failed to be read is not.
-    pub fn get_or(&mut self, key: FileKey, analyse: impl FnOnce() -> Result<Vec<Analysis>, Refusal>) -> Outcome {
+    /// What is known of a file.
+    pub fn get(&mut self, key: FileKey) -> Option<Outcome> {
+        let (outcome, used) = self.known.get_mut(&key)?;
         self.now += 1;
-        if let Some((outcome, used)) = self.known.get_mut(&key) {
-            self.counts.hits += 1;
-            *used = self.now;
-            let outcome = Arc::clone(outcome);
-            self.used(key);
-            return outcome;
-        }
+        self.counts.hits += 1;
+        *used = self.now;
+        let outcome = Arc::clone(outcome);
+        self.used(key);
+        Some(outcome)
+    }
+
+    /// What was found in a file, which is remembered. What failed to be read is not.
+    pub fn insert(&mut self, key: FileKey, found: Result<Vec<Analysis>, Refusal>) -> Outcome {
+        self.now += 1;
         self.counts.misses += 1;
-        let outcome = Arc::new(analyse());
+        let outcome = Arc::new(found);
         self.counts.refused += u64::from(outcome.is_err());
         if matches!(*outcome, Err(Refusal::Unreadable(_))) {
             return outcome;
         }
-        if self.known.len() >= self.capacity {
+        if self.known.len() >= self.capacity && !self.known.contains_key(&key) {
             self.evict();
         }
         self.known.insert(key, (Arc::clone(&outcome), self.now));
         self.used(key);
         outcome
+    }
+
+    /// What is known of a file, else what `analyse` says of it.
+    pub fn get_or(&mut self, key: FileKey, analyse: impl FnOnce() -> Result<Vec<Analysis>, Refusal>) -> Outcome {
+        self.get(key).unwrap_or_else(|| self.insert(key, analyse()))
     }
 
     /// The version of a file's library as `search` finds it, which is remembered.

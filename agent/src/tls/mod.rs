@@ -26,7 +26,7 @@ mod tests;
 
 pub use analysis::{Analysis, Hook, How, Library, Moment};
 pub use function::Function;
-pub use image::{FILE_MAX, READ_MAX, SEARCH_MAX, SECTIONS_MAX, STRINGS_MAX, SYMBOLS_MAX, Source};
+pub use image::{FILE_MAX, NAMES_MAX, READ_MAX, SEARCH_MAX, SECTIONS_MAX, STRINGS_MAX, SYMBOLS_MAX, Source};
 pub use refusal::Refusal;
 
 use evidence::Evidence;

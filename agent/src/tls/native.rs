@@ -17,6 +17,14 @@ const NAMES_MAX: u64 = 1 << 20;
 /// A function that only `BoringSSL` has.
 const CUSTOM_VERIFY: &str = "SSL_CTX_set_custom_verify";
 
+/// What is in the names of all symbols that matter: of those of Go and C here, of rustls' there.
+const NEEDLES: [&[u8]; 5] = [b"SSL_", b"BIO_write", b"gnutls_", b"crypto/tls.", GO_TEXT];
+/// What is in the names of versions.
+const OPENSSL_VERSION: &[u8] = b"OPENSSL_";
+const GNUTLS_VERSION: &[u8] = b"GNUTLS_";
+/// Where Go's code begins.
+const GO_TEXT: &[u8] = b"runtime.text";
+
 /// A function that a symbol names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Located {
@@ -55,15 +63,16 @@ impl Symbols {
             symbols.is_complete = true;
             // A library's own names are few.
             let names = image.dynamic_names(NAMES_MAX);
-            symbols.openssl_version = names.and_then(|names| evidence::newest(&names, b"OPENSSL_"));
+            symbols.openssl_version = names.and_then(|names| evidence::newest(&names, OPENSSL_VERSION));
             return Ok(symbols);
         }
-        let names = image.symbols(Table::Dynamic, |symbol| symbols.take(&symbol, How::DynamicSymbols))?;
-        if let Some(names) = names {
-            symbols.openssl_version = evidence::newest(&names, b"OPENSSL_");
-            symbols.gnutls_version = evidence::newest(&names, b"GNUTLS_");
-        }
-        image.symbols(Table::Full, |symbol| symbols.take(&symbol, How::SymbolTable))?;
+        let needles: Vec<&[u8]> = NEEDLES.into_iter().chain(rustls::NEEDLES).collect();
+        let with_versions = [needles.as_slice(), &[OPENSSL_VERSION, GNUTLS_VERSION]].concat();
+        let take = |symbol: Symbol<'_>| symbols.take(&symbol, How::DynamicSymbols);
+        let names = image.symbols(Table::Dynamic, &with_versions, take)?;
+        symbols.openssl_version = evidence::newest(names.text(), OPENSSL_VERSION);
+        symbols.gnutls_version = evidence::newest(names.text(), GNUTLS_VERSION);
+        image.symbols(Table::Full, &needles, |symbol| symbols.take(&symbol, How::SymbolTable))?;
         Ok(symbols)
     }
 
@@ -81,7 +90,7 @@ impl Symbols {
 
     fn take(&mut self, symbol: &Symbol<'_>, how: How) {
         match (symbol.name, symbol.kind) {
-            (b"runtime.text", _) => self.go_text = Some(symbol.address),
+            (GO_TEXT, _) => self.go_text = Some(symbol.address),
             (name, Kind::Function) if name == CUSTOM_VERIFY.as_bytes() => self.is_boringssl = true,
             _ => {}
         }
@@ -137,4 +146,19 @@ fn analysis(image: &Image<'_>, library: Library, located: &[Located], version: O
     let is_dynamic = located.iter().any(|located| located.how == How::DynamicSymbols);
     let how = if is_dynamic { How::DynamicSymbols } else { How::SymbolTable };
     (!hooks.is_empty()).then_some(Analysis { library, version, how, hooks })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CUSTOM_VERIFY, Function, NEEDLES};
+
+    #[test]
+    fn each_functions_name_has_one_of_the_needles_in_it() {
+        // Those of rustls are tested where they are.
+        let names = Function::ALL.iter().map(|function| function.name()).filter(|name| !name.starts_with("rustls "));
+        for name in names.chain([CUSTOM_VERIFY]) {
+            let has = |needle: &[u8]| memchr::memmem::find(name.as_bytes(), needle).is_some();
+            assert!(NEEDLES.into_iter().any(has), "{name}");
+        }
+    }
 }

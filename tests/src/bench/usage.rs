@@ -1,7 +1,10 @@
 //! What a process used, from `/proc`.
 #![forbid(unsafe_code)]
 
-use std::{fs, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use rustix::param::clock_ticks_per_second;
@@ -13,6 +16,21 @@ pub fn cpu(pid: u32) -> Result<Duration> {
     // utime and stime are the fields 14 and 15 of the file; the name is the second, and what precedes is cut off.
     let ticks: u64 = fields.iter().skip(11).take(2).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
     Ok(Duration::from_millis(ticks * 1000 / clock_ticks_per_second()))
+}
+
+/// The same, as soon as the process is at rest: for half a second it used less than a tenth of that. A process that is
+/// not at rest within ten seconds is looked at as it is.
+pub fn at_rest(pid: u32) -> Result<Duration> {
+    let (pause, until) = (Duration::from_millis(500), Instant::now() + Duration::from_secs(10));
+    let mut used = cpu(pid)?;
+    loop {
+        thread::sleep(pause);
+        let now = cpu(pid)?;
+        if now.saturating_sub(used) < pause / 10 || Instant::now() > until {
+            return Ok(now);
+        }
+        used = now;
+    }
 }
 
 /// A line of `/proc/<pid>/status` that is in kB, as bytes.

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     encode,
-    wire::{Wire, varint_len},
+    wire::{Wire, field_len},
 };
 use crate::span::{Attribute, Resource, Span};
 
@@ -51,6 +51,8 @@ pub struct Batcher {
     opened: Option<Instant>,
     closed: u64,
     scratch: Vec<u8>,
+    /// A closed batch's largest buffer, for the next batch: one that grew from nothing would be copied several times.
+    spare: Vec<u8>,
 }
 
 /// One process's spans.
@@ -78,6 +80,7 @@ impl Batcher {
             opened: None,
             closed: 0,
             scratch: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
@@ -129,8 +132,12 @@ impl Batcher {
     pub fn close(&mut self) -> Option<Batch> {
         let opened = self.opened.take()?;
         let mut body = Vec::with_capacity(self.bytes);
-        for group in self.groups.drain(..) {
+        for mut group in self.groups.drain(..) {
             group.write(&mut body);
+            if group.spans.capacity() > self.spare.capacity() {
+                group.spans.clear();
+                self.spare = group.spans;
+            }
         }
         debug_assert!(body.len() <= self.bytes, "the size of a batch is never underestimated");
         self.places.clear();
@@ -155,13 +162,14 @@ impl Batcher {
     }
 
     fn add(&mut self, place: usize, fresh: Option<Group>, encoded: &[u8], now: Instant) {
-        if let Some(group) = fresh {
+        if let Some(mut group) = fresh {
+            group.spans = std::mem::take(&mut self.spare);
             self.bytes += group.overhead();
             self.places.insert(Arc::as_ptr(&group.resource).addr(), place);
             self.groups.push(group);
         }
         Wire(&mut self.groups[place].spans).bytes(2, encoded);
-        self.bytes += 1 + varint_len(encoded.len() as u64) + encoded.len();
+        self.bytes += field_len(encoded.len());
         self.spans += 1;
         self.opened.get_or_insert(now);
     }
@@ -174,17 +182,20 @@ impl Group {
         self.encoded_resource.len() + scope + encode::SCHEMA_URL.len() + 8 * FRAME
     }
 
-    /// Appends the group as a `resource_spans` field.
+    /// Appends the group as a `resource_spans` field. Lengths are known before: the spans are copied once.
     fn write(&self, out: &mut Vec<u8>) {
-        Wire(out).message(1, |resource_spans| {
-            resource_spans.bytes(1, &self.encoded_resource);
-            resource_spans.message(2, |scope_spans| {
-                scope_spans.message(1, encode::scope);
-                scope_spans.0.extend_from_slice(&self.spans);
-                scope_spans.bytes(3, encode::SCHEMA_URL.as_bytes());
-            });
-            resource_spans.bytes(3, encode::SCHEMA_URL.as_bytes());
-        });
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        Wire(&mut before).message(1, encode::scope);
+        Wire(&mut after).bytes(3, encode::SCHEMA_URL.as_bytes());
+        let scope_spans = before.len() + self.spans.len() + after.len();
+        let resource_spans = field_len(self.encoded_resource.len()) + field_len(scope_spans) + after.len();
+        let mut wire = Wire(out);
+        wire.begin(1, resource_spans);
+        wire.bytes(1, &self.encoded_resource);
+        wire.begin(2, scope_spans);
+        for part in [&before, &self.spans, &after, &after] {
+            wire.0.extend_from_slice(part);
+        }
     }
 }
 

@@ -38,9 +38,14 @@ impl Wire<'_> {
 
     /// Bytes, text, or a message that is written already.
     pub fn bytes(&mut self, field: u32, value: &[u8]) {
-        self.key(field, LENGTH);
-        put_varint(self.0, value.len() as u64);
+        self.begin(field, value.len());
         self.0.extend_from_slice(value);
+    }
+
+    /// The beginning of a message of `length` bytes, which the caller appends.
+    pub fn begin(&mut self, field: u32, length: usize) {
+        self.key(field, LENGTH);
+        put_varint(self.0, length as u64);
     }
 
     /// A message whose fields `body` writes.
@@ -65,8 +70,13 @@ impl Wire<'_> {
 }
 
 /// Bytes that `value` takes as a varint: 1 to 10.
-pub const fn varint_len(value: u64) -> usize {
+const fn varint_len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+/// Bytes that a field takes whose value is `length` bytes, and whose number is below 16.
+pub const fn field_len(length: usize) -> usize {
+    1 + varint_len(length as u64) + length
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {

@@ -50,6 +50,12 @@ fn is_needed(function: Function, analysis: &Analysis) -> bool {
     !analysis.hooks.iter().any(|hook| hook.function == by)
 }
 
+/// The places that `wants` picks and that are needed.
+fn picked(analysis: &Analysis, wants: impl Fn(Function) -> bool) -> impl Iterator<Item = &Hook> {
+    let is_picked = move |hook: &&Hook| wants(hook.function) && is_needed(hook.function, analysis);
+    analysis.hooks.iter().filter(is_picked)
+}
+
 /// The program for a place, if there is one.
 fn program(function: Function, moment: Moment) -> Option<&'static str> {
     use Function as F;
@@ -90,8 +96,17 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
 
 /// All programs that a library may need.
 pub fn programs() -> impl Iterator<Item = &'static str> {
-    let of = |function: &'static Function| function.moments().iter().filter_map(|moment| program(*function, *moment));
-    Function::ALL.iter().flat_map(of)
+    Function::ALL.iter().flat_map(programs_of)
+}
+
+/// Those that OpenSSL may need.
+pub fn programs_of_openssl() -> impl Iterator<Item = &'static str> {
+    let is_of = |function: &&Function| ["SSL_", "BIO_"].iter().any(|begin| function.name().starts_with(begin));
+    Function::ALL.iter().filter(is_of).flat_map(programs_of)
+}
+
+fn programs_of(function: &'static Function) -> impl Iterator<Item = &'static str> {
+    function.moments().iter().filter_map(|moment| program(*function, *moment))
 }
 
 /// Attaches and detaches.
@@ -106,7 +121,15 @@ impl Attacher {
         Ok(Self { programs, detacher: Detacher::start()? })
     }
 
-    /// Attaches to the places of an analysis that `wants` picks, for one process or for all.
+    /// Whether all programs are loaded, or can't be, for the places that `wants` picks. Those that are not are asked for.
+    pub fn is_ready(&self, analysis: &Analysis, wants: impl Fn(Function) -> bool) -> bool {
+        let needed = picked(analysis, wants).filter_map(|hook| program(hook.function, hook.moment));
+        // All of them: each is asked for.
+        needed.fold(true, |ready, name| self.programs.get(name).is_some() && ready)
+    }
+
+    /// Attaches to the places of an analysis that `wants` picks, for one process or for all. What is not loaded is not
+    /// attached: see [`is_ready`](Self::is_ready).
     pub fn attach(
         &self,
         analysis: &Analysis,
@@ -116,11 +139,8 @@ impl Attacher {
         attached: &mut Attached,
     ) {
         // Returns first: an entry whose return is not hooked would be noted for nothing.
-        let (entries, returns): (Vec<&Hook>, Vec<&Hook>) = analysis
-            .hooks
-            .iter()
-            .filter(|hook| wants(hook.function) && is_needed(hook.function, analysis))
-            .partition(|hook| hook.moment == Moment::Entry);
+        let (entries, returns): (Vec<&Hook>, Vec<&Hook>) =
+            picked(analysis, wants).partition(|hook| hook.moment == Moment::Entry);
         for hooks in [returns, entries] {
             let mut groups: BTreeMap<(&'static str, bool), Vec<Hook>> = BTreeMap::new();
             for hook in hooks {
@@ -141,6 +161,11 @@ impl Attacher {
         }
     }
 
+    /// Loads the programs, too, that nothing needed yet.
+    pub fn load_rest(&self) {
+        self.programs.load_rest();
+    }
+
     /// Detaches soon.
     pub fn detach(&self, attached: impl IntoIterator<Item = Attached>) {
         self.detacher.detach(attached.into_iter().flat_map(|attached| attached.links).collect());
@@ -149,7 +174,7 @@ impl Attacher {
     /// Attaches one program.
     fn group(&self, name: &str, at_return: bool, hooks: Vec<Hook>, path: &Path, pid: Option<u32>) -> Attached {
         let mut attached = Attached::default();
-        let program = match self.programs.get(name) {
+        let program = match self.programs.get(name).unwrap_or(Err("it is not loaded yet")) {
             Ok(program) => program,
             Err(why) => {
                 attached.failed.extend(hooks.iter().map(|hook| (hook.function, why.to_owned())));

@@ -46,14 +46,15 @@ impl Found {
 
 /// The libraries of a process where nothing is hooked, because of `why`. `cache` is for files of more than one process.
 pub fn unattached(pid: u32, why: &str, cache: &mut Cache) -> Vec<Found> {
-    libraries(pid, cache, |cache, key, file| cache.get_or(key, || analyse(file)), |_, _| Err(why.to_owned()))
+    libraries(pid, cache, |cache, key, file| Ok(cache.get_or(key, || analyse(file))), |_, _| Err(why.to_owned()))
 }
 
-/// The libraries of a process. `analyse` says what a file holds, `state` what became of the hooks of a library in it.
+/// The libraries of a process. `outcome` says what a file holds, or why that is not known; `state` what became of the hooks
+/// of a library in it.
 pub(super) fn libraries(
     pid: u32,
     cache: &mut Cache,
-    mut analyse: impl FnMut(&mut Cache, FileKey, &File) -> Outcome,
+    outcome: impl Fn(&mut Cache, FileKey, &File) -> Result<Outcome, &'static str>,
     state: impl Fn(FileKey, &Analysis) -> Result<usize, String>,
 ) -> Vec<Found> {
     let mut found = Vec::new();
@@ -61,8 +62,8 @@ pub(super) fn libraries(
         let path = &mapped.path;
         let opened = File::open(mapped.open_path(pid)).and_then(|file| Ok((FileKey::of(&file.metadata()?), file)));
         match opened {
-            Ok((key, file)) => match &*analyse(cache, key, &file) {
-                Ok(analyses) => {
+            Ok((key, file)) => match outcome(cache, key, &file).as_deref() {
+                Ok(Ok(analyses)) => {
                     for analysis in analyses.iter().filter(|analysis| !is_cipher_alone(analysis)) {
                         let version = match (&analysis.version, analysis.library) {
                             (None, Library::OpenSsl) => cache.version_or(key, || openssl_version(&file)),
@@ -71,8 +72,9 @@ pub(super) fn libraries(
                         found.push(Found::analysed(path, analysis, version, state(key, analysis)));
                     }
                 }
-                Err(Refusal::NoTls | Refusal::NotElf) => {}
-                Err(refusal) => found.push(Found::refused(path, refusal)),
+                Ok(Err(Refusal::NoTls | Refusal::NotElf)) => {}
+                Ok(Err(refusal)) => found.push(Found::refused(path, refusal)),
+                Err(why) => found.push(Found::unknown(path, why)),
             },
             // Whether there is TLS in a program that can't be opened, nobody knows.
             Err(_) if mapped.reason == Reason::Executable => {}

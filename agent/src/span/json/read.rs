@@ -151,7 +151,7 @@ impl From<Scalar> for Value {
             Scalar::Bool(truth) => Self::Bool(truth),
             Scalar::Int(number) => Self::Int(number),
             Scalar::Float(number) => Self::Float(number),
-            Scalar::Text(text) => Self::Text(Cow::Owned(text)),
+            Scalar::Text(text) => Self::Text(text.into()),
             Scalar::List(texts) => Self::List(texts),
         }
     }

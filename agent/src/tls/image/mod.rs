@@ -2,6 +2,7 @@
 //! trusts no number in the file.
 
 mod lookup;
+mod names;
 mod scan;
 mod source;
 mod symbols;
@@ -19,6 +20,7 @@ use object::{
 use super::Refusal;
 use source::Cursor;
 
+pub use names::NAMES_MAX;
 pub use scan::SEARCH_MAX;
 pub use source::Source;
 pub use symbols::{STRINGS_MAX, SYMBOLS_MAX};

@@ -1,8 +1,8 @@
-//! A file's symbol tables, read a piece at a time.
+//! A file's symbol tables, read a piece at a time: the names first, then the symbols that have one of those wanted.
 
 use object::elf;
 
-use super::{Image, Refusal, Section};
+use super::{Image, Refusal, Section, names::Names};
 
 /// Symbols of one table that are read at most.
 pub const SYMBOLS_MAX: u64 = 8 << 20;
@@ -11,7 +11,7 @@ pub const STRINGS_MAX: u64 = 256 << 20;
 /// Bytes of a symbol (`Elf64_Sym`).
 pub(super) const SYMBOL: usize = 24;
 /// Symbols that are read at once.
-const PIECE: u64 = 1 << 15;
+const PIECE: u64 = 1 << 13;
 
 /// Which table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,32 +41,43 @@ pub(in crate::tls) struct Symbol<'n> {
 }
 
 impl Image<'_> {
-    /// Calls `each` for the symbols of a table. `Ok(None)` if there is no such table, else its names.
+    /// Calls `each` for the symbols of a table whose names have one of the needles in them. Gives those names, whether
+    /// they are symbols' of this file or not; none where there is no such table.
     pub(in crate::tls) fn symbols(
         &self,
         table: Table,
+        needles: &[&[u8]],
         mut each: impl FnMut(Symbol<'_>),
-    ) -> Result<Option<Vec<u8>>, Refusal> {
+    ) -> Result<Names, Refusal> {
         let kind = if table == Table::Dynamic { elf::SHT_DYNSYM } else { elf::SHT_SYMTAB };
-        let Some(section) = self.sections.iter().find(|section| section.kind == kind) else { return Ok(None) };
+        let Some(section) = self.sections.iter().find(|section| section.kind == kind) else {
+            return Ok(Names::default());
+        };
         let names = self.sections.get(section.link as usize).ok_or(Refusal::Damaged("a symbol table without names"))?;
         if names.size > STRINGS_MAX || section.size / SYMBOL as u64 > SYMBOLS_MAX {
             return Err(Refusal::TooLarge("its symbol table"));
         }
-        let names = self.read(names.offset, names.size)?;
-        self.each_symbol(section, &names, &mut each)?;
-        Ok(Some(names))
+        let names = Names::search(self, names, needles)?;
+        if !names.is_empty() {
+            self.each_symbol(section, &names, &mut each)?;
+        }
+        Ok(names)
     }
 
-    fn each_symbol(&self, section: &Section, names: &[u8], each: &mut impl FnMut(Symbol<'_>)) -> Result<(), Refusal> {
+    fn each_symbol(&self, section: &Section, names: &Names, each: &mut impl FnMut(Symbol<'_>)) -> Result<(), Refusal> {
         let mut at = 0;
         while at < section.size {
             let size = (PIECE * SYMBOL as u64).min(section.size - at);
             let offset = section.offset.checked_add(at).ok_or(Refusal::Damaged("a symbol table beyond its end"))?;
             let piece = self.read(offset, size)?;
             for raw in piece.as_chunks::<SYMBOL>().0 {
-                if let Some(symbol) = symbol(raw, names) {
-                    each(symbol);
+                // The name first: nearly all are none that is looked for.
+                let [n0, n1, n2, n3, ..] = *raw;
+                if let Some(name) = names.of(u64::from(u32::from_le_bytes([n0, n1, n2, n3])))
+                    && let Some(entry) = Entry::of(raw)
+                {
+                    let end = memchr::memchr(b'@', name).unwrap_or(name.len());
+                    each(entry.named(name.get(..end).unwrap_or_default()));
                 }
             }
             at += size;
@@ -104,11 +115,4 @@ impl Entry {
         let Self { name: _, kind, address, size } = self;
         Symbol { name, kind, address, size }
     }
-}
-
-fn symbol<'n>(raw: &[u8; SYMBOL], names: &'n [u8]) -> Option<Symbol<'n>> {
-    let entry = Entry::of(raw)?;
-    let name = names.get(usize::try_from(entry.name).ok()?..)?;
-    let name = name.get(..memchr::memchr2(0, b'@', name)?)?;
-    Some(entry.named(name))
 }

@@ -111,7 +111,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<'_, F> {
         let list = self.list(&RESOURCE)?;
         let of_the_agent = |key: &str| key.starts_with("service.") || key.starts_with("process.");
         let given = list.into_iter().filter(|(_, _, key, _)| !of_the_agent(key));
-        let given = given.map(|(_, _, key, value)| (Cow::Owned(key), Value::Text(Cow::Owned(value))));
+        let given = given.map(|(_, _, key, value)| (Cow::Owned(key), Value::Text(value.into())));
         let own = [
             ("telemetry.sdk.name", env!("CARGO_PKG_NAME")),
             ("telemetry.sdk.language", "rust"),
