@@ -13,10 +13,11 @@ use super::{Shared, answer};
 /// A file: its path, its type, its bytes.
 type File = (&'static str, &'static str, &'static [u8]);
 
-const FILES: [File; 4] = [
+const FILES: [File; 5] = [
     ("/", "text/html; charset=utf-8", include_bytes!("../../web/dist/index.html")),
     ("/assets/app.js", "text/javascript; charset=utf-8", include_bytes!("../../web/dist/assets/app.js")),
     ("/assets/app.css", "text/css; charset=utf-8", include_bytes!("../../web/dist/assets/app.css")),
+    ("/third-party.txt", "text/plain; charset=utf-8", include_bytes!("../../web/dist/third-party.txt")),
     ("/icon.svg", "image/svg+xml", include_bytes!("../../web/dist/icon.svg")),
 ];
 

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     capture::count::Account,
     control::{FilterPlan, FilterRules},
-    host::{Identities as _, ProcRoot, Processes},
+    host::{ProcRoot, Processes},
     link,
     live::{Live, Tap, boot_ns, clock_offset_ns},
     pipeline,

@@ -34,14 +34,16 @@ export class Rolling {
   private skew = 0;
 
   add(span: Span): void {
+    this.total++;
     this.fresh.push(span);
+    // A page that is not shown takes nothing, for as long as it is not shown.
+    if (this.fresh.length > 2 * KEPT) this.fresh.splice(0, KEPT);
   }
 
   /** Takes what came since the last time; returns whether there was any. */
   take(): boolean {
     if (this.fresh.length === 0) return false;
     const fresh = this.fresh.splice(0);
-    this.total += fresh.length;
     for (const span of fresh) {
       const point = { ms: millis(span.end_ns), ns: durationNs(span), isError: span.status === "ERROR", service: span.service };
       this.points.push(point);

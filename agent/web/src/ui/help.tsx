@@ -31,7 +31,7 @@ export function Help({ onClose }: { onClose: () => void }) {
         {list(KEYS)}
         <h2>Words of the filter</h2>
         {list(WORDS)}
-        <p class="dim">The address holds what you see: copy it to share a view.</p>
+        <p class="dim">The address holds what you see: copy it to share a view. <a href="/third-party.txt">Licence of what is built in</a></p>
       </div>
     </div>
   );

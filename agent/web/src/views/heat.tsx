@@ -88,9 +88,16 @@ export function Heat({ data, spans, onPoint }: { data: HeatData; spans: Span[]; 
         context.strokeStyle = themed(name);
         context.lineWidth = 1.5;
         context.beginPath();
+        let isOn = false;
         data.columns.forEach((column, at) => {
           const ns = column[which];
-          if (ns !== null && ns !== undefined && column[0] > 0) context.lineTo((x(at) + x(at + 1)) / 2, y(scale.row(ns)));
+          // Where nothing was, no line tells of it.
+          if (ns === null || column[0] === 0) return void (isOn = false);
+          const middle = (x(at) + x(at + 1)) / 2;
+          if (isOn) context.lineTo(middle, y(scale.row(ns)));
+          else context.moveTo(middle - 1, y(scale.row(ns)));
+          context.lineTo(middle, y(scale.row(ns)));
+          isOn = true;
         });
         context.stroke();
         context.lineWidth = 1;

@@ -14,6 +14,8 @@ import { useKeys } from "../ui/keys";
 import { Table } from "../ui/table";
 
 const AGAIN_MS = 2000;
+/** The picture need not move as often as the list. */
+const PAINT_MS = 50;
 /** Spans of the last minute to begin with. */
 const BEFORE = 500;
 const NONE = { rate: 0, errors: 0, p50: null, p99: null };
@@ -63,7 +65,7 @@ export function Live({ state }: { state: State }) {
       }
     };
     void follow();
-    let figured = 0;
+    let [figured, painted] = [0, 0];
     let next = requestAnimationFrame(function tick(now) {
       next = requestAnimationFrame(tick);
       const hasNew = rolling.current.take();
@@ -75,7 +77,10 @@ export function Live({ state }: { state: State }) {
         figured = now;
         setFigures(rolling.current.figures());
       }
-      setFrame(now);
+      if (now - painted > PAINT_MS) {
+        painted = now;
+        setFrame(now);
+      }
     });
     return () => {
       stop.abort();

@@ -55,10 +55,12 @@ const RULE: Record<string, Word> = { service: "service", peer: "peer", status: "
 
 /** Narrows the filter to a group. */
 function narrow(by: string, name: string) {
+  // Spans that lack it, or what found no place among the groups.
+  if (/^\((none|other)\)$/.test(name)) return;
   if (by === "process") return addRule("pid", name.slice(name.lastIndexOf(":") + 1));
   if (by !== "path") return addRule(RULE[by]!, name);
-  const path = name.split(" ")[1];
-  if (path) addRule("path", path.replace("/...", "/*"));
+  const path = name.slice(name.indexOf(" ") + 1);
+  if (path.startsWith("/")) addRule("path", path.replace("/...", "/*"));
   else addRule("name", name);
 }
 
