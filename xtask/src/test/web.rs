@@ -24,8 +24,8 @@ pub fn run(root: &Path) -> Result<Count> {
     let web = root.join("agent/web");
     command::run(npm(&web).args(["ci", "--no-audit", "--no-fund"]))?;
     let mut count = is_up_to_date(&web)?;
-    build::binaries(root, Profile::Dev, &["netspan"])?;
-    command::run(build::cargo(root).args(["build", "--package", "netspan", "--example", "fill"]))?;
+    // Both at once: one after the other, the library would be built twice, as examples may use more.
+    command::run(build::cargo(root).args(["build", "--package", "netspan", "--bins", "--example", "fill"]))?;
     let directory = build::directory(root, Profile::Dev);
     let mut tests = npm(&web);
     tests
