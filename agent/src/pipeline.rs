@@ -14,15 +14,18 @@ use crate::{
     conn::{self, Closed, Report, Table},
     control::FilterRules,
     host::{Identities, Identity},
-    link::{self, Linker},
+    link::{self, Linker, Tally, Why},
     protocol::{Exchange, Notice},
     span::{Span, redact::Redaction},
 };
 use netspan_ebpf::{ConnEvent, ProcessEvent, kind};
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 /// Connections that are over and wait to be taken, at most; more are counted only.
 pub const CLOSED_MAX: usize = 16_384;
+
+/// Processes whose links are told of, at most.
+pub const LINKS_MAX: usize = 1000;
 
 /// What a pipeline is told once.
 #[derive(Clone, Debug)]
@@ -184,6 +187,13 @@ impl<I: Identities> Pipeline<I> {
         &mut self.identities
     }
 
+    /// What became of the spans of each process, by its id: those with the most spans first, at most [`LINKS_MAX`].
+    pub fn links(&self) -> Vec<(u32, Tally)> {
+        let mut tallies: Vec<(u32, &Tally)> = self.linker.tallies().collect();
+        tallies.sort_by_key(|(pid, tally)| (Reverse(tally.calls.spans() + tally.requests.spans()), *pid));
+        tallies.into_iter().take(LINKS_MAX).map(|(pid, tally)| (pid, tally.clone())).collect()
+    }
+
     /// Adds the counters of every stage to an account.
     pub fn account(&mut self, account: &mut Account) {
         #[rustfmt::skip]
@@ -226,7 +236,9 @@ impl<I: Identities> Pipeline<I> {
             ],
         );
         account.add("http2", self.table.http2_counts().named());
-        account.add("link", self.linker.counts().named());
+        let links = self.linker.counts();
+        account.add("link", links.named());
+        account.add("unlinked", Why::ALL.map(|why| (why.name(), links.unlinked[why as usize])));
         // A replay has none of its own: the account of the recorded run has them.
         let counted = self.identities.counted();
         if !counted.is_empty() {

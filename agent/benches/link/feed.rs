@@ -140,8 +140,7 @@ impl Feed {
     }
 
     fn received(&mut self, conn: u64, at_ns: u64, tid: u32) {
-        let tgid = self.ends[&conn].tgid;
-        self.told.push((at_ns, Told::Received { conn, tgid, tid }));
+        self.told.push((at_ns, Told::Received { conn, tgid: self.ends[&conn].tgid, tid }));
     }
 
     /// A request moves: a call that returns at `at_ns`.

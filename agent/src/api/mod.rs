@@ -11,6 +11,7 @@ mod feed;
 mod guard;
 mod health;
 mod jaeger;
+mod links;
 mod live;
 mod metrics;
 mod params;
@@ -33,6 +34,7 @@ use self::metrics::Metrics;
 use crate::{
     capture::count::Account,
     export::{Sink, SinkStats},
+    link::Tally,
     span::Span,
     store::{self, Reader},
 };
@@ -70,11 +72,12 @@ pub enum StartError {
 /// Tells what is seen and what not and why, as `netspan doctor --json` does. It takes a while.
 pub type Doctor = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
 
-/// What the agent tells of itself, for `/v1/health` and `/metrics`.
+/// What the agent tells of itself, for `/v1/health`, `/v1/links`, `/v1/doctor` and `/metrics`.
 #[derive(Default)]
 pub struct Told {
     account: Mutex<Account>,
     sinks: Mutex<Vec<SinkStats>>,
+    links: Mutex<Vec<(u32, Tally)>>,
     doctor: OnceLock<Doctor>,
 }
 
@@ -87,6 +90,11 @@ impl Told {
     /// Who tells what is seen; of several the first one counts.
     pub fn doctor(&self, doctor: Doctor) {
         let _ = self.doctor.set(doctor);
+    }
+
+    /// What became of the spans of each process, by its id.
+    pub fn links(&self, links: Vec<(u32, Tally)>) {
+        *lock(&self.links) = links;
     }
 
     /// What became of the spans given to the sinks.

@@ -11,7 +11,7 @@ use hyper_util::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{Shared, answer, guard::Guard, health, jaeger, live, metrics, shapes, ui, v1, zipkin};
+use super::{Shared, answer, guard::Guard, health, jaeger, links, live, metrics, shapes, ui, v1, zipkin};
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -101,6 +101,7 @@ fn routes(state: Shared) -> Router {
         .route("/v1/services", get(v1::services))
         .route("/v1/stat", get(v1::stat))
         .route("/v1/map", get(v1::map))
+        .route("/v1/links", get(links::links))
         .route("/v1/heat", get(shapes::heat))
         .route("/v1/paths", get(shapes::paths))
         .route("/v1/health", get(health::health))

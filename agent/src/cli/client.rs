@@ -18,24 +18,32 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Bytes of an answer at most.
 const ANSWER_MAX: usize = 256 << 20;
 
-/// Which agent is asked.
+/// Which agent is asked, and how its answer is shown.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Agent")]
 pub struct AgentFlags {
+    #[command(flatten)]
+    agent: Agent,
+    /// Print the agent's answer as it is
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which agent is asked.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Agent")]
+pub struct Agent {
     /// Ask the agent that listens here
     #[arg(long, value_name = "URL", env = "NETSPAN_AGENT", default_value = "http://127.0.0.1:4410")]
     agent: String,
     /// The agent's token
     #[arg(long, value_name = "TOKEN", env = "NETSPAN_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// Print the agent's answer as it is
-    #[arg(long)]
-    pub json: bool,
 }
 
-impl AgentFlags {
-    /// The answer to `path` with these words.
-    pub fn get(&self, path: &str, words: &[(&str, String)]) -> anyhow::Result<Bytes> {
+impl Agent {
+    /// The answer to `path` with these words, which may take so long.
+    pub fn get(&self, path: &str, words: &[(&str, String)], patience: Duration) -> anyhow::Result<Bytes> {
         let base = self.agent.trim_end_matches('/');
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
         if !base.starts_with("http://") {
@@ -58,7 +66,7 @@ impl AgentFlags {
                 let body = body.map_err(|error| anyhow::anyhow!("{base}: the answer broke off: {error}"))?;
                 anyhow::Ok((status, body.to_bytes()))
             };
-            tokio::time::timeout(PATIENCE, answer).await.with_context(|| format!("{base} does not answer"))?
+            tokio::time::timeout(patience, answer).await.with_context(|| format!("{base} does not answer"))?
         })?;
         if status != StatusCode::OK {
             let why =
@@ -66,6 +74,13 @@ impl AgentFlags {
             bail!("{base} refuses: {}", why.unwrap_or_else(|| status.to_string()));
         }
         Ok(body)
+    }
+}
+
+impl AgentFlags {
+    /// The answer to `path` with these words.
+    pub fn get(&self, path: &str, words: &[(&str, String)]) -> anyhow::Result<Bytes> {
+        self.agent.get(path, words, PATIENCE)
     }
 
     /// The answer as JSON; nothing if it was printed, because that was asked for.

@@ -1,5 +1,7 @@
-//! `netspan doctor`: what this host lets the agent see, and what not and why. It captures nothing.
+//! `netspan doctor`: what this host lets the agent see, and what not and why; and what a running agent made of it. It captures
+//! nothing.
 
+mod links;
 mod live;
 mod tls;
 
@@ -14,6 +16,7 @@ use serde_json::{Value, json};
 
 pub use self::live::doctor as live;
 use super::{
+    client::Agent,
     flags::{CaptureFlags, CommonFlags, FilterFlags, NameFlags},
     session::{admission, load},
 };
@@ -29,6 +32,9 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Whose links are told.
+    #[command(flatten)]
+    pub agent: Agent,
     /// Flags of every command.
     #[command(flatten)]
     pub common: CommonFlags,
@@ -60,7 +66,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Examined { process, tls }
     });
     let processes = examined.collect();
-    let report = Report { kernel, probes: probes.as_ref(), processes };
+    let report = Report { kernel, probes: probes.as_ref(), processes, links: links::Links::ask(&args.agent) };
     let mut out = io::stdout().lock();
     let written = if args.json {
         serde_json::to_writer_pretty(&mut out, &report.json()).map_err(io::Error::from).and_then(|()| writeln!(out))
@@ -83,6 +89,7 @@ struct Report<'a> {
     kernel: Kernel,
     probes: Result<&'a Probes, &'a anyhow::Error>,
     processes: Vec<Examined>,
+    links: links::Links,
 }
 
 /// A process, and the TLS libraries in it.
@@ -94,8 +101,15 @@ struct Examined {
 impl Report<'_> {
     fn json(&self) -> Value {
         let family = self.family();
-        let processes: Vec<Value> = self.processes.iter().map(|process| process_json(family, process)).collect();
-        report_json(&kernel_json(&self.kernel), &capture_json(self.probes), &processes)
+        let process = |examined: &Examined| {
+            let mut json = process_json(family, examined);
+            json["links"] = self.links.of(examined.process.identity.pid).cloned().into();
+            json
+        };
+        let processes: Vec<Value> = self.processes.iter().map(process).collect();
+        let mut json = report_json(&kernel_json(&self.kernel), &capture_json(self.probes), &processes);
+        json["links_unknown"] = self.links.error().into();
+        json
     }
 
     fn family(&self) -> Option<Family> {
@@ -242,6 +256,12 @@ impl fmt::Display for Report<'_> {
             for found in tls {
                 writeln!(f, "  {:>7}  TLS: {}", "", tls::Line(found))?;
             }
+            if let Some(links) = self.links.of(process.identity.pid) {
+                writeln!(f, "  {:>7}  links: {}", "", links::Line(links))?;
+            }
+        }
+        if let Some(why) = self.links.error() {
+            writeln!(f, "\nlinks: not known, because only a running agent makes them: {why}")?;
         }
         Ok(())
     }

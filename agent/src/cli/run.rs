@@ -14,6 +14,7 @@ use crate::{
     api,
     capture::count::Account,
     export::{Fanout, otlp},
+    link::Tally,
     live::Tap,
     span::Span,
     store,
@@ -131,6 +132,12 @@ impl Consumer for Run {
         if let Some(told) = &self.told {
             told.account(account);
             told.sinks(self.fanout.stats().collect());
+        }
+    }
+
+    fn links(&mut self, links: Vec<(u32, Tally)>) {
+        if let Some(told) = &self.told {
+            told.links(links);
         }
     }
 }

@@ -49,6 +49,9 @@ pub trait Consumer: Tap {
     /// The account of the run so far.
     fn account(&mut self, _account: Account) {}
 
+    /// What became of the spans of each process so far, by its id; told together with the account.
+    fn links(&mut self, _links: Vec<(u32, link::Tally)>) {}
+
     /// A turn is over.
     fn turned(&mut self, _processes: &mut Processes) -> anyhow::Result<()> {
         Ok(())
@@ -176,6 +179,7 @@ impl Session {
             if consumer.wants_account() && told.is_none_or(|told| told.elapsed() >= ACCOUNT) {
                 told = Some(Instant::now());
                 consumer.account(self.live.account());
+                consumer.links(self.live.pipeline().links());
             }
             let spans = self.live.turn(consumer).context("the rings can't be waited for")?;
             if !spans.is_empty() && !consumer.spans(spans) {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     conn::{Family, Socket},
     protocol::{Exchange, Incomplete, Request, Version, http2},
-    span::{Attribute, Kind, Text, Value, redact::ALLOWED},
+    span::{Attribute, Kind, Text, Value, redact::is_listed},
 };
 use bytes::Bytes;
 use std::{
@@ -115,11 +115,10 @@ pub(super) fn http(kind: Kind, exchange: &Exchange, socket: &Socket, texts: &mut
 /// The headers that were asked for: what is kept of a head beyond the allow-list. Repeated ones make one list.
 fn captured(list: &mut List, prefix: &str, headers: Option<&Vec<(Bytes, Bytes)>>) {
     for (name, value) in headers.into_iter().flatten() {
-        let name = String::from_utf8_lossy(name);
-        if ALLOWED.contains(&name.as_ref()) {
+        if is_listed(name) {
             continue;
         }
-        let name = format!("{prefix}{name}");
+        let name = format!("{prefix}{}", lossy(name));
         match list.0.iter_mut().find(|(key, _)| *key == name) {
             Some((_, Value::List(values))) => values.push(lossy(value).into_owned()),
             _ => list.0.push((name.into(), Value::List(vec![lossy(value).into_owned()]))),

@@ -2,9 +2,11 @@
 //! `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is better than a wrong one.
 
 use super::{
-    ADDRESS_WAIT_NS, CALL_WAIT_NS, DEFAULT_MIN_CONFIDENCE, Key, Linker, RIPE_NS,
+    ADDRESS_WAIT_NS, CALL_WAIT_NS, DEFAULT_MIN_CONFIDENCE, Key, Linker, RIPE_NS, UNEXPLAINED_CONFIDENCE,
+    live::Found,
     node::{Decision, Node, Parent},
     process::Cause,
+    tally::Why,
 };
 use crate::span::{Kind, Link, Method};
 
@@ -68,21 +70,26 @@ impl Linker {
     fn decide_client(&mut self, key: Key, now_or_never: bool) -> Verdict {
         let Some(node) = self.nodes.get(&key) else { return Verdict::Decided(Decision::root()) };
         let to = self.conns.get(&key.conn).and_then(|conn| conn.socket.ends).map(|(_, peer)| peer);
-        let cause =
-            self.processes.get_mut(&node.tgid).map_or(Cause::Unknown, |process| process.cause(node, to, self.now_ns));
+        let cause = self
+            .processes
+            .get_mut(&node.tgid)
+            .map_or(Cause::Unknown(Why::Late), |process| process.cause(node, to, self.now_ns));
         let by_header = node.by_header();
         let is_alone = node.context.is_none();
         if let Some(process) = self.processes.get_mut(&node.tgid) {
             match cause {
                 Cause::Ask if is_alone && !now_or_never => {
                     let (tgid, end_ns) = (node.tgid, node.end_ns.unwrap_or(node.start_ns));
-                    if process.gathered.ask(key, node.as_call(&to)) {
+                    let asked = process.gathered.ask(key, node.as_call(&to));
+                    if asked.is_ok() {
                         if !process.gathered.is_scheduled {
                             process.gathered.is_scheduled = true;
                             self.rounds.insert((end_ns.saturating_add(RIPE_NS), tgid));
                         }
                         return Verdict::Round;
                     }
+                    let why = asked.err().unwrap_or(Why::Late);
+                    return Verdict::Decided(by_header.because(why));
                 }
                 Cause::Request(request, _, confidence) if process.gathered.is_on() => {
                     let request = Some(request).filter(|_| confidence >= DEFAULT_MIN_CONFIDENCE);
@@ -93,10 +100,11 @@ impl Linker {
         }
         let (request, link) = match cause {
             Cause::Request(request, method, confidence) => (request, Link { method, confidence }),
-            Cause::Unknown | Cause::Ask => return Verdict::Decided(by_header),
+            Cause::Unknown(why) => return Verdict::Decided(by_header.because(why)),
+            Cause::Ask => return Verdict::Decided(by_header.because(Why::Late)),
             Cause::Contradiction => {
                 self.counts.contradicted += 1;
-                return Verdict::Decided(by_header);
+                return Verdict::Decided(by_header.because(Why::Contradicted));
             }
         };
         let above = self.nodes.get(&request);
@@ -115,18 +123,22 @@ impl Linker {
         if handed_through {
             self.counts.unsure += 1;
         }
-        Verdict::Decided(Decision { aside: Some((request, link)), ..by_header })
+        let why = if link.confidence > UNEXPLAINED_CONFIDENCE { Why::Unsure } else { Why::Destination };
+        Verdict::Decided(Decision { aside: Some((request, link)), ..by_header.because(why) })
     }
 
     /// A round of inference found this out of a call that waits.
-    pub(super) fn found(&self, key: Key, found: Option<(Key, f64)>) -> Option<Decision> {
-        let node = self.nodes.get(&key).filter(|node| node.decision.is_none())?;
-        let by_header = node.by_header();
-        let Some((request, confidence)) = found else { return Some(by_header) };
+    pub(super) fn found(&self, Found { call, request, why }: Found) -> Option<Decision> {
+        let node = self.nodes.get(&call).filter(|node| node.decision.is_none())?;
+        let by_header = node.by_header().because(why);
+        let Some((request, confidence)) = request else { return Some(by_header) };
         let link = Link { method: Method::Inferred, confidence };
         let is_within =
             self.nodes.get(&request).is_some_and(|above| above.end_ns.is_none_or(|end_ns| node.end_ns <= Some(end_ns)));
-        if !is_within || confidence < ASIDE_MIN {
+        if !is_within {
+            return Some(by_header.because(Why::Outlived));
+        }
+        if confidence < ASIDE_MIN {
             return Some(by_header);
         }
         if confidence >= self.options.min_confidence {
@@ -224,11 +236,11 @@ fn same_request(client: &Node, server: &Node, both_whole: bool) -> Same {
 
 impl Decision {
     pub(super) fn root() -> Self {
-        Self { parent: Parent::Root, aside: None }
+        Self { parent: Parent::Root, aside: None, why: Why::NoRequest }
     }
 
     fn local(key: Key, link: Link) -> Self {
-        Self { parent: Parent::Local(key, link), aside: None }
+        Self { parent: Parent::Local(key, link), ..Self::root() }
     }
 }
 
@@ -236,7 +248,7 @@ impl Node {
     /// Where it hangs if nothing is known but its headers.
     pub(super) fn by_header(&self) -> Decision {
         match &self.context {
-            Some(_) => Decision { parent: Parent::Remote, aside: None },
+            Some(_) => Decision { parent: Parent::Remote, ..Decision::root() },
             None => Decision::root(),
         }
     }

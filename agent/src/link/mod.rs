@@ -28,6 +28,7 @@ mod process;
 mod requests;
 mod resolve;
 mod rpc;
+mod tally;
 mod target;
 mod texts;
 mod timing;
@@ -55,6 +56,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
+pub use tally::{Linked, Tally, Why};
 use texts::Texts;
 pub use timing::{end_ns, start_ns};
 use turn::Did;
@@ -117,6 +119,8 @@ pub struct Counts {
     pub linked: [u64; 6],
     /// Spans that stayed roots.
     pub roots: u64,
+    /// Calls among them, by the reason's place in [`Why::ALL`].
+    pub unlinked: [u64; Why::ALL.len()],
     /// Links not made because they were below the asked confidence.
     pub unsure: u64,
     /// Links not made because other evidence contradicts an exact method.
@@ -230,6 +234,12 @@ impl Linker {
     /// What happened so far.
     pub const fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// What became of the spans of each process that has any, by its id; at most [`PROCESSES_MAX`] and those that are at work.
+    pub fn tallies(&self) -> impl Iterator<Item = (u32, &Tally)> {
+        let with_spans = |(_, tally): &(u32, &Tally)| tally.resource.is_some();
+        self.processes.iter().map(|(tgid, process)| (*tgid, &process.tally)).filter(with_spans)
     }
 
     /// Exchanges that are kept: open ones, waiting ones, and ones remembered for their children.

@@ -1,6 +1,6 @@
 //! An exchange while it is on its way to becoming a span.
 
-use super::{Context, Ids, Key, infer, live, timing};
+use super::{Context, Ids, Key, infer, live, tally::Why, timing};
 use crate::{
     protocol::{Exchange, Stamp},
     span::{Kind, Link, Resource, SpanId, TraceId},
@@ -68,6 +68,8 @@ pub(super) struct Decision {
     pub(super) parent: Parent,
     /// Another node that it is related to, without being its child.
     pub(super) aside: Option<(Key, Link)>,
+    /// Why it has no parent, if it is a call and has none.
+    pub(super) why: Why,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +83,11 @@ pub(super) enum Parent {
 }
 
 impl Decision {
+    /// The same, with the reason why there is no parent.
+    pub(super) fn because(self, why: Why) -> Self {
+        Self { why, ..self }
+    }
+
     /// The nodes whose trace must be known before this one's span can be let go.
     pub(super) fn needs(&self) -> impl Iterator<Item = Key> {
         let parent = match self.parent {

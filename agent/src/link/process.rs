@@ -18,6 +18,7 @@ use super::{
     live::Gathered,
     node::Node,
     requests::{Held, Requests},
+    tally::{Tally, Why},
     turn::{TURN_CONFIDENCE, Turns},
 };
 use crate::{conn::SocketEnd, protocol::Exchange, span::Method};
@@ -54,6 +55,10 @@ pub(super) struct Process {
     pub(super) turns: Turns,
     /// What may be inferred from.
     pub(super) gathered: Gathered,
+    /// What became of its spans.
+    pub(super) tally: Tally,
+    /// It made a call since it was first seen.
+    pub(super) makes_calls: bool,
 }
 
 #[derive(Debug, Default)]
@@ -84,8 +89,8 @@ impl Habits {
 pub(super) enum Cause {
     /// The request that it was made for, and how sure that is.
     Request(Key, Method, f64),
-    /// Nothing can be said.
-    Unknown,
+    /// Nothing can be said, for this reason.
+    Unknown(Why),
     /// Nothing but by statistics: several requests were open.
     Ask,
     /// A method that should be exact names a request that was over before the call was.
@@ -114,6 +119,7 @@ impl Process {
 
     /// A call was begun.
     pub(super) fn called(&mut self, client: &Node) {
+        self.makes_calls = true;
         self.calls.insert((client.start_ns, client.key));
     }
 
@@ -165,7 +171,7 @@ impl Process {
         let from = client.start_ns;
         let turn = self.turns.told(&client.key);
         if from < self.requests.forgotten_ns || from >= seen_ns {
-            return Cause::Unknown;
+            return Cause::Unknown(Why::Late);
         }
         let open = self.requests.open_at(from, client.tid, turn.request);
         let is_explained = Self::explains(&mut self.destinations, to, open.count == 0);
@@ -192,12 +198,18 @@ impl Process {
                 Cause::Request(only.key, Method::Exclusive, confidence)
             }
             _ if turn.is_sure && !self.lost_before(from) => {
-                let Some(held) = open.named.filter(|held| contains(held) || gave_up) else { return Cause::Unknown };
+                let Some(held) = open.named.filter(|held| contains(held) || gave_up) else {
+                    return Cause::Unknown(Why::Outlived);
+                };
                 let confidence = if is_explained { TURN_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };
                 Cause::Request(held.key, Method::Turn, confidence)
             }
-            _ if open.count > 1 && is_explained && whole(client).is_some() && !self.lost_before(from) => Cause::Ask,
-            _ => Cause::Unknown,
+            None => Cause::Unknown(Why::NoRequest),
+            _ if self.lost_before(from) => Cause::Unknown(Why::Lost),
+            _ if open.count == 1 => Cause::Unknown(Why::Outlived),
+            _ if !is_explained => Cause::Unknown(Why::Destination),
+            _ if whole(client).is_none() => Cause::Unknown(Why::Incomplete),
+            _ => Cause::Ask,
         }
     }
 

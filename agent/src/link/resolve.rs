@@ -6,6 +6,7 @@ use super::{
     build::{self, Parts},
     decide::Verdict,
     node::{Decision, Node, Parent, Trace},
+    tally::Why,
 };
 use crate::span::{Kind, Link, Method, SpanId, TraceId};
 use std::sync::Arc;
@@ -47,8 +48,9 @@ impl Linker {
         }
         self.work.spend(round.work);
         self.counts.unsolved += round.unsolved;
-        for (key, found) in round.found {
-            let Some(decision) = self.found(key, found) else { continue };
+        for found in round.found {
+            let key = found.call;
+            let Some(decision) = self.found(found) else { continue };
             self.counts.unsure += u64::from(decision.aside.is_some());
             self.set_decision(key, decision);
             self.go_on(key);
@@ -189,16 +191,19 @@ impl Linker {
         self.deadlines.remove(&(deadline(&node), key));
         self.emit_node(&mut node, decision);
         node.gone = true;
-        if !node.observed
-            && node.kind == Kind::Server
-            && let Some(process) = self.processes.get_mut(&node.tgid)
-        {
+        let mut process = self.processes.get_mut(&node.tgid).filter(|_| node.kind == Kind::Server);
+        if let Some(process) = process.as_mut().filter(|_| !node.observed) {
             process.due(&node);
         }
-        let is_asked = || self.processes.get(&node.tgid).is_some_and(|process| process.gathered.is_on());
+        if process.as_ref().is_some_and(|process| !process.makes_calls) {
+            // Nobody will ask for it: a server that calls nobody has no children.
+            self.forget(key);
+            return;
+        }
+        let is_asked = process.is_some_and(|process| process.gathered.is_on());
         let gone = match node.kind {
             _ if !node.is_whole => &mut self.broken,
-            Kind::Server if is_asked() => &mut self.asked,
+            Kind::Server if is_asked => &mut self.asked,
             _ => &mut self.gone,
         };
         gone.push_back((self.now_ns.max(node.end_ns.unwrap_or(0)), key));
@@ -253,6 +258,14 @@ impl Linker {
         match parent {
             Some((_, _, link)) => self.counts.linked[link.method as usize] += 1,
             None => self.counts.roots += 1,
+        }
+        let is_apart = matches!(decision.parent, Parent::Local(..));
+        let why = if is_apart { Why::Late } else { decision.why };
+        if parent.is_none() && node.kind == Kind::Client {
+            self.counts.unlinked[why as usize] += 1;
+        }
+        if let Some(process) = self.processes.get_mut(&node.tgid) {
+            process.tally.count(node, parent.map(|(_, _, link)| link.method), why);
         }
         self.counts.spans += 1;
         let span = build::span(

@@ -22,7 +22,7 @@ pub const UPROBE_MULTI: u32 = 48;
 
 const PROG_LOAD: libc::c_long = 5;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
-const BTF_GET_FD_BY_ID: libc::c_long = 19;
+const BTF_LOAD: libc::c_long = 18;
 const LINK_CREATE: libc::c_long = 28;
 /// `BPF_LOG_STATS`
 const LOG_STATS: u32 = 4;
@@ -157,13 +157,28 @@ pub fn attach_uprobes(
     unsafe { new_descriptor(LINK_CREATE, &mut attributes) }
 }
 
-/// The types of that number, which a program's information names.
-pub fn btf_by_id(id: u32) -> io::Result<OwnedFd> {
-    /// `union bpf_attr`: the number, `next_id`, `open_flags`.
+/// Loads types (the bytes of a `.BTF` section), which takes no more than `CAP_BPF`.
+pub fn load_btf(bytes: &[u8]) -> io::Result<OwnedFd> {
+    /// `union bpf_attr` for `BPF_BTF_LOAD`.
     #[repr(C)]
-    struct Attributes([u32; 3]);
-    // SAFETY: the attributes point to nothing.
-    unsafe { new_descriptor(BTF_GET_FD_BY_ID, &mut Attributes([id, 0, 0])) }
+    struct Attributes {
+        bytes: u64,
+        log: u64,
+        size: u32,
+        log_size: u32,
+        log_level: u32,
+        padding: u32,
+    }
+    let mut attributes = Attributes {
+        bytes: bytes.as_ptr().addr() as u64,
+        log: 0,
+        size: bytes.len() as u32,
+        log_size: 0,
+        log_level: 0,
+        padding: 0,
+    };
+    // SAFETY: the bytes outlive the call and are as many as is said; they are only read.
+    unsafe { new_descriptor(BTF_LOAD, &mut attributes) }
 }
 
 /// `struct bpf_prog_info` as far as what is read here; what lies before it is not looked at.

@@ -17,7 +17,7 @@ use super::{bpf, object::OBJECT};
 /// The programs, with the maps of an object that aya loaded.
 pub struct Relocated {
     object: Object,
-    /// The programs' types, as aya loaded them.
+    /// The programs' types. aya has loaded them, too, but keeps the descriptor, and only `CAP_SYS_ADMIN` may ask for another.
     btf: Option<OwnedFd>,
 }
 
@@ -36,28 +36,28 @@ pub struct As {
 pub struct Loaded {
     /// The maps' descriptors, which are open as long as aya's maps are.
     maps: HashMap<String, i32>,
-    btf: Option<OwnedFd>,
 }
 
 impl Loaded {
-    /// At least one program must be loaded, and no map be taken yet.
-    pub fn of(ebpf: &Ebpf) -> Result<Self, String> {
+    /// No map may be taken yet.
+    pub fn of(ebpf: &Ebpf) -> Self {
         let maps = ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), data(map)?.fd().as_fd().as_raw_fd())));
-        let loaded = ebpf.programs().find_map(|(_, program)| program.info().ok()).ok_or("no program is loaded")?;
-        let btf = loaded.btf_id().map(bpf::btf_by_id).transpose().map_err(|e| format!("its types: {e}"))?;
-        Ok(Self { maps: maps.collect(), btf })
+        Self { maps: maps.collect() }
     }
 }
 
 impl Relocated {
     /// Puts in the maps' descriptors and the functions that are called, as aya did. It takes some 15 ms.
     pub fn of(loaded: Loaded) -> Result<Self, String> {
-        let Loaded { maps: descriptors, btf } = loaded;
+        let Loaded { maps: descriptors } = loaded;
         let mut object = Object::parse(OBJECT).map_err(|e| e.to_string())?;
         let features = aya::features();
-        if let Some(features) = features.btf() {
-            object.fixup_and_sanitize_btf(features).map_err(|e| e.to_string())?;
-        }
+        let types = match features.btf() {
+            Some(features) => object.fixup_and_sanitize_btf(features).map_err(|e| e.to_string())?,
+            None => None,
+        };
+        let btf = types.map(|types| bpf::load_btf(&types.to_bytes())).transpose();
+        let btf = btf.map_err(|e| format!("its types: {e}"))?;
         let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
         let maps = std::mem::take(&mut object.maps);
         let descriptors = maps.iter().filter_map(|(name, map)| Some((name.as_str(), *descriptors.get(name)?, map)));
@@ -136,7 +136,7 @@ mod tests {
     #[ignore = "loads programs: needs root; prints the stack of each program's functions"]
     fn stacks_by_hand() {
         let ebpf = crate::probe::syscall::load(&crate::probe::LoadOptions::default(), &mut |_| {}).expect("it loads").0;
-        let relocated = super::Relocated::of(super::Loaded::of(&ebpf).expect("loaded")).expect("relocated");
+        let relocated = super::Relocated::of(super::Loaded::of(&ebpf)).expect("relocated");
         for (name, kind) in [
             ("sys_exit", 5),
             ("enter_close", 5),

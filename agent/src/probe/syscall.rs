@@ -1,6 +1,6 @@
 //! The family `syscall`: its hooks, and how they are loaded.
 
-use std::{path::Path, thread};
+use std::{collections::HashMap, path::Path, thread};
 
 use aya::{Ebpf, EbpfLoader, maps::Array, programs::Program};
 use netspan_ebpf::syscall;
@@ -104,16 +104,17 @@ pub fn load(options: &LoadOptions, begun: Begun<'_>) -> Result<(Ebpf, Vec<Hook>)
     }
     let mut ebpf = loader.load(OBJECT).map_err(permission)?;
     let mut hooks = Vec::new();
-    for (index, &(program, category, event, need)) in EVENTS.iter().enumerate() {
-        let hook = attach(&mut ebpf, &tracefs, program, category, event, need);
-        require(&hook, need)?;
-        hooks.push(hook);
-        if index == 0 {
-            begun(&ebpf);
-        }
-    }
+    let (first, others) = EVENTS.split_at(1);
+    attach_events(&mut ebpf, &tracefs, first, &mut hooks)?;
+    begun(&ebpf);
+    let every_call = if Model::of_kernel().skips_raw_tracepoints() { PERF } else { RAW };
+    let names: Vec<&str> = others.iter().map(|event| event.0).chain(every_call.map(|(name, _)| name)).collect();
+    let mut outcomes = load_together(&mut ebpf, &names);
+    // What failed is tried again, and required where it must be.
+    attach_events(&mut ebpf, &tracefs, others, &mut hooks)?;
     hooks.push(arrival(&mut ebpf, &tracefs));
-    if let Err(why) = every(&mut ebpf, &tracefs, &mut hooks) {
+    let outcomes = every_call.map(|(name, _)| outcomes.remove(name).unwrap_or_else(|| Err("not in the object".into())));
+    if let Err(why) = every(&mut ebpf, &tracefs, every_call, outcomes, &mut hooks) {
         log::debug!("the tracepoints of all calls don't work here ({why}): single ones are used");
         hooks.push(Hook {
             program: "raw_sys_enter",
@@ -140,9 +141,30 @@ const RAW: [(&str, &str); 2] = [("raw_sys_exit", "sys_exit"), ("raw_sys_enter", 
 /// The same by perf.
 const PERF: [(&str, &str); 2] = [("perf_sys_exit", "sys_exit"), ("perf_sys_enter", "sys_enter")];
 
-/// Attaches the two hooks that all system calls pass. Both are loaded before one is attached: half of them would be worse
-/// than none.
-fn every(ebpf: &mut Ebpf, tracefs: &Path, hooks: &mut Vec<Hook>) -> Result<(), String> {
+/// Attaches what runs besides the system calls.
+fn attach_events(
+    ebpf: &mut Ebpf,
+    tracefs: &Path,
+    events: &[(&'static str, &str, &str, Need)],
+    hooks: &mut Vec<Hook>,
+) -> Result<(), ProbeError> {
+    for &(program, category, event, need) in events {
+        let hook = attach(ebpf, tracefs, program, category, event, need);
+        require(&hook, need)?;
+        hooks.push(hook);
+    }
+    Ok(())
+}
+
+/// Attaches the two hooks that all system calls pass, as [`PERF`] or [`RAW`] has them. Both must be loaded before one is
+/// attached: half of them would be worse than none.
+fn every(
+    ebpf: &mut Ebpf,
+    tracefs: &Path,
+    every_call: [(&'static str, &str); 2],
+    outcomes: [Result<(), String>; 2],
+    hooks: &mut Vec<Hook>,
+) -> Result<(), String> {
     if cfg!(not(target_arch = "x86_64")) {
         return Err("the registers are known on x86-64 only".into());
     }
@@ -152,39 +174,35 @@ fn every(ebpf: &mut Ebpf, tracefs: &Path, hooks: &mut Vec<Hook>) -> Result<(), S
         let index = u32::try_from(number).map_err(|e| e.to_string())?;
         numbers.set(index, which, 0).map_err(|e| format!("SYSCALLS: {e}"))?;
     }
-    if Model::of_kernel().skips_raw_tracepoints() {
-        load_together(ebpf, &PERF.map(|(name, _)| name))?;
-        for (name, event) in PERF {
-            let hook = attach(ebpf, tracefs, name, "raw_syscalls", event, Must);
-            if let HookState::Failed(why) = hook.state {
-                return Err(why);
-            }
-            hooks.push(hook);
+    outcomes.into_iter().collect::<Result<(), _>>()?;
+    for (name, event) in every_call {
+        if every_call == RAW {
+            hooks.push(raw_tracepoint::attach(ebpf, name, event)?);
+            continue;
         }
-        return Ok(());
-    }
-    load_together(ebpf, &RAW.map(|(name, _)| name))?;
-    for (name, event) in RAW {
-        hooks.push(raw_tracepoint::attach(ebpf, name, event)?);
+        let hook = attach(ebpf, tracefs, name, "raw_syscalls", event, Must);
+        if let HookState::Failed(why) = hook.state {
+            return Err(why);
+        }
+        hooks.push(hook);
     }
     Ok(())
 }
 
-/// Loads programs side by side: these two are half of what the start takes.
-fn load_together(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), String> {
-    let programs: Vec<&mut Program> =
-        ebpf.programs_mut().filter(|(name, _)| names.contains(name)).map(|(_, program)| program).collect();
-    if programs.len() != names.len() {
-        return Err("not in the object".into());
-    }
+/// Loads programs side by side, since the verifier takes more time for them than all else takes at the start. Those that
+/// are not in the object are left out.
+fn load_together(ebpf: &mut Ebpf, names: &[&str]) -> HashMap<String, Result<(), String>> {
+    let programs = ebpf.programs_mut().filter(|(name, _)| names.contains(name));
+    let load = |program: &mut Program| match program {
+        Program::RawTracePoint(program) => program.load().map_err(|e| reason(&e)),
+        Program::TracePoint(program) => program.load().map_err(|e| reason(&e)),
+        other => Err(format!("it is of type {:?}", other.prog_type())),
+    };
     thread::scope(|scope| {
-        let load = |program: &mut Program| match program {
-            Program::RawTracePoint(program) => program.load().map_err(|e| reason(&e)),
-            Program::TracePoint(program) => program.load().map_err(|e| reason(&e)),
-            other => Err(format!("it is of type {:?}", other.prog_type())),
-        };
-        let threads: Vec<_> = programs.into_iter().map(|program| scope.spawn(move || load(program))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("it can't be loaded".into())))
+        let threads: Vec<_> =
+            programs.map(|(name, program)| (name.to_owned(), scope.spawn(move || load(program)))).collect();
+        let died = |_| Err("it can't be loaded".into());
+        threads.into_iter().map(|(name, thread)| (name, thread.join().unwrap_or_else(died))).collect()
     })
 }
 

@@ -46,7 +46,7 @@ struct Again<'a> {
 
 impl<'a> Again<'a> {
     fn of(ebpf: &'a Ebpf) -> Result<Self, String> {
-        Ok(Self { ebpf, object: Relocated::of(Loaded::of(ebpf)?)?, types: OnceCell::new() })
+        Ok(Self { ebpf, object: Relocated::of(Loaded::of(ebpf))?, types: OnceCell::new() })
     }
 
     /// Loads the program of a hook as it was loaded before, and gives what the log says.

@@ -97,8 +97,7 @@ impl Redaction {
     /// The name in lower case if the header may be kept. Allocates nothing.
     pub fn allowed(&self, name: &[u8]) -> Option<Bytes> {
         let first = name.first()?.to_ascii_lowercase();
-        let listed = name.len() < 64 && LENGTHS[first as usize] >> name.len() & 1 != 0;
-        if !listed && self.extra.is_empty() {
+        if !may_be_listed(first, name.len()) && self.extra.is_empty() {
             return None;
         }
         let mut lower = [0; NAME_MAX];
@@ -110,6 +109,16 @@ impl Redaction {
         }
         self.extra.iter().find(|extra| extra[..] == *lower).cloned()
     }
+}
+
+/// Whether a header (in lower case) is on the allow-list, without being asked for.
+pub fn is_listed(name: &[u8]) -> bool {
+    name.first().is_some_and(|first| may_be_listed(*first, name.len())) && known(name).is_some()
+}
+
+/// Whether a name that begins with this letter (in lower case) and is so long may be on the allow-list.
+const fn may_be_listed(first: u8, len: usize) -> bool {
+    len < 64 && LENGTHS[first as usize] >> len & 1 != 0
 }
 
 /// Whether the value of this header (in lower case) is a URL, and is masked as a target.
@@ -233,6 +242,7 @@ mod tests {
     fn known_names_are_found_in_any_case() {
         let redaction = Redaction::default();
         for name in ALLOWED {
+            assert!(is_listed(name.as_bytes()) && !is_listed(&name.as_bytes()[1..]), "{name}");
             assert_eq!(redaction.allowed(name.to_ascii_uppercase().as_bytes()).unwrap(), name.as_bytes());
             assert!(!is_secret(name), "{name}");
         }

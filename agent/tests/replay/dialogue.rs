@@ -305,6 +305,11 @@ impl Play {
 
     /// The spans of the play, with the watermark close behind the events.
     pub fn run(&self, min_confidence: f64) -> Vec<Arc<Span>> {
+        self.finished(min_confidence).take()
+    }
+
+    /// The pipeline at the end of the play, with the watermark close behind the events.
+    pub fn finished(&self, min_confidence: f64) -> Pipeline<Cast> {
         let mut pipeline = self.pipeline(min_confidence);
         for record in &self.events {
             let time_ns = Event::decode(record).expect("an event").head().time_ns;
@@ -313,7 +318,7 @@ impl Play {
         }
         pipeline.advance(self.now + 1);
         pipeline.finish();
-        pipeline.take()
+        pipeline
     }
 }
 

@@ -5,7 +5,10 @@ use crate::{
     dialogue::{End, Play},
     golden::attribute,
 };
-use netspan::span::{Kind, Method, Span};
+use netspan::{
+    link::Why,
+    span::{Kind, Method, Span},
+};
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -110,5 +113,33 @@ fn a_loop_that_calls_after_a_while_is_linked_by_statistics_and_rarely_wrongly() 
         let (calls, right, wrong) = score(&spans, Method::Inferred);
         assert!(wrong * 100 <= right, "{slots}: {wrong} of {right} are wrong");
         assert!(right * 10 >= calls, "{slots}: {right} of {calls}");
+    }
+}
+
+#[test]
+fn every_call_without_a_parent_is_told_with_the_reason() {
+    let mut alone = Play::new();
+    let app = alone.process(20, "app");
+    let back = alone.connect(app);
+    alone.ask(back, 20, "/health");
+    alone.learn(back, 20);
+    let table: [(Play, &[Why]); 3] = [
+        (alone, &[Why::NoRequest]),
+        (play(16, 200, 3_000_000, 11), &[Why::Learning]),
+        (play(64, 6000, 3_000_000, 11), &[Why::Learning, Why::Work, Why::Crowded]),
+    ];
+    for (play, expected) in table {
+        let mut pipeline = play.finished(0.95);
+        let spans = pipeline.take();
+        let calls = spans.iter().filter(|span| span.kind == Kind::Client).count() as u64;
+        let [(20, tally)] = &pipeline.links()[..] else { panic!("one process") };
+        assert_eq!((tally.calls.spans(), tally.requests.spans()), (calls, spans.len() as u64 - calls));
+        assert_eq!(tally.why.iter().sum::<u64>(), tally.calls.roots);
+        let roots = spans.iter().filter(|span| span.parent.is_none() && span.kind == Kind::Client).count() as u64;
+        assert_eq!(tally.calls.roots, roots);
+        let reasons = tally.reasons();
+        let main: u64 = reasons.iter().filter(|(why, _)| expected.contains(why)).map(|(_, count)| count).sum();
+        assert!(main * 10 >= roots * 9, "{reasons:?}");
+        assert_eq!(tally.resource.as_ref().unwrap().service, "app");
     }
 }

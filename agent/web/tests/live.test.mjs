@@ -89,6 +89,7 @@ test("health: what is seen and what not, losses, own cost", async () => {
   await visit(page, agent, "/health");
   await page.locator('[aria-label="processes"] .row').first().waitFor();
   assert.match(await page.locator('[aria-label="processes"] .row', { hasText: "node" }).first().innerText(), /\d/);
+  assert.match((await column(page, "calls linked", "processes")).join("\n"), /[\d.]+ % of \d/);
   const tiles = await page.locator(".tiles").innerText();
   assert.match(tiles, /events lost\n[\d.<]+ %\n\S+( k| M)? of [1-9]/);
   assert.match(tiles, /own memory\n[\d.]+ MiB/);

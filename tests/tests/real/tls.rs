@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use netspan_tests::{
     agent::{Agent, Report},
     certificate::Certificate,
-    ports,
+    paths, ports,
     process::{Address, Process},
     python,
     scenario::{LAST_SPAN, nothing_lost},
@@ -103,6 +103,28 @@ fn mode_is_seen_exactly(mode: &str) -> Result<()> {
 #[test]
 fn a_plain_server_is_seen_exactly() -> Result<()> {
     mode_is_seen_exactly("plain")
+}
+
+/// What the README names is all that it needs.
+#[test]
+fn an_agent_with_three_capabilities_sees_it_exactly() -> Result<()> {
+    let _machine = crate::alone();
+    let scope = Scope::new()?;
+    let server = Https::start(&scope, "plain", None)?;
+    let agent = Agent::command()?;
+    let mut command = Command::new(paths::tool("setpriv", "util-linux")?);
+    for (name, value) in agent.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.arg("--bounding-set=-all,+bpf,+perfmon,+sys_ptrace").arg("--").arg(agent.get_program());
+    command.args(["watch", "--json", "--cgroup"]).arg(scope.name()?);
+    let agent = Agent::start(command)?;
+    let asked = server.ask(&scope, 4)?;
+    agent.await_spans(asked.len(), LAST_SPAN);
+    are_exact(&asked, &agent.stop()?)
 }
 
 #[test]

@@ -172,7 +172,7 @@ mod tests {
             if let Some(done) = analysts.done() {
                 return done.key;
             }
-            let minute = Duration::from_secs(60).try_into().expect("it is short");
+            let minute = Duration::from_mins(1).try_into().expect("it is short");
             let rung = poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&minute)).expect("it can be waited for");
             assert_eq!(rung, 1, "no file is done");
             rustix::io::read(bell, &mut [0_u8; 8]).expect("it was rung");

@@ -96,17 +96,17 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
 
 /// All programs that a library may need.
 pub fn programs() -> impl Iterator<Item = &'static str> {
-    Function::ALL.iter().flat_map(programs_of)
+    Function::ALL.iter().copied().flat_map(programs_of)
 }
 
 /// Those that OpenSSL may need.
 pub fn programs_of_openssl() -> impl Iterator<Item = &'static str> {
-    let is_of = |function: &&Function| ["SSL_", "BIO_"].iter().any(|begin| function.name().starts_with(begin));
-    Function::ALL.iter().filter(is_of).flat_map(programs_of)
+    let is_of = |function: &Function| ["SSL_", "BIO_"].iter().any(|begin| function.name().starts_with(begin));
+    Function::ALL.iter().copied().filter(is_of).flat_map(programs_of)
 }
 
-fn programs_of(function: &'static Function) -> impl Iterator<Item = &'static str> {
-    function.moments().iter().filter_map(|moment| program(*function, *moment))
+fn programs_of(function: Function) -> impl Iterator<Item = &'static str> {
+    function.moments().iter().filter_map(move |moment| program(function, *moment))
 }
 
 /// Attaches and detaches.
@@ -124,8 +124,8 @@ impl Attacher {
     /// Whether all programs are loaded, or can't be, for the places that `wants` picks. Those that are not are asked for.
     pub fn is_ready(&self, analysis: &Analysis, wants: impl Fn(Function) -> bool) -> bool {
         let needed = picked(analysis, wants).filter_map(|hook| program(hook.function, hook.moment));
-        // All of them: each is asked for.
-        needed.fold(true, |ready, name| self.programs.get(name).is_some() && ready)
+        // Each is asked for, whether one before it is missing or not.
+        needed.filter(|name| self.programs.get(name).is_none()).count() == 0
     }
 
     /// Attaches to the places of an analysis that `wants` picks, for one process or for all. What is not loaded is not

@@ -124,7 +124,7 @@ impl Programs {
         let way = Way::find().map_err(|e| format!("uprobes can't be attached: {e}"))?;
         let kind = As { kind: bpf::KPROBE, attach_type: way.attach_type(), attach_to: 0 };
         let loaded = attach::programs().map(|name| (name, OnceLock::new())).collect();
-        let object = Loaded::of(ebpf)?;
+        let object = Loaded::of(ebpf);
         let shared = Arc::new(Shared { loaded, orders: Mutex::new(Orders::new()), news: Condvar::new() });
         let this = Arc::clone(&shared);
         let load = move || {
@@ -137,8 +137,8 @@ impl Programs {
             drop(object);
             memory::give_back();
         };
-        let loader = thread::Builder::new().name("netspan-load".into()).spawn(load);
-        Ok(Self { way, shared, loader: Some(loader.map_err(|e| format!("programs can't be loaded: {e}"))?) })
+        let thread = thread::Builder::new().name("netspan-load".into()).spawn(load);
+        Ok(Self { way, shared, loader: Some(thread.map_err(|e| format!("programs can't be loaded: {e}"))?) })
     }
 
     /// How they are attached.

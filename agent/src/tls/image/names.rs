@@ -45,7 +45,9 @@ impl Names {
                 piece.truncate(end + 1);
             }
             hits.clear();
-            finders.iter().for_each(|finder| find(finder, &piece, &mut hits));
+            for finder in &finders {
+                find(finder, &piece, &mut hits);
+            }
             hits.sort_unstable();
             hits.dedup();
             for &(begin, end) in &hits {

@@ -1,5 +1,5 @@
 // Health: what the agent sees and what it does not see, what it lost and why, and what it costs.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useData } from "../api";
 import { bytes, count, digits, duration, share } from "../model/format";
 import { Notice, Panel, Service } from "../ui/bits";
@@ -31,6 +31,18 @@ interface Seen {
   not_seen: string[];
 }
 
+interface Links {
+  pid: number;
+  calls: { spans: number; linked: Record<string, number>; roots: number; reasons: Record<string, number> };
+}
+
+/** Why calls have no parent, as `/v1/links` has it. */
+const REASONS: Record<string, string> = {
+  no_request: "no request was open", outlived: "it went on after its request was answered", destination: "called without requests, too", incomplete: "not answered as a whole",
+  learning: "the program is not known yet", crowded: "too many requests were open", work: "too much to infer", unsure: "no request is sure enough", lost: "events were lost",
+  contradicted: "evidence contradicts itself", late: "decided before all was known",
+};
+
 interface DoctorData {
   kernel: { release: string; machine: string; lockdown: string | null; btf: boolean; kprobes: boolean; preemption: string; host_pid_namespace: boolean; missing_capabilities: string[] };
   capture: { family?: string; fallbacks?: { family: string; reason: string }[]; hooks?: Hook[]; error?: string };
@@ -49,6 +61,7 @@ export function Health({ round }: { round: number }) {
   }, []);
   const health = useData<HealthData>("/v1/health", tick);
   const doctor = useData<DoctorData>("/v1/doctor", round);
+  const links = useData<{ processes: Links[] }>("/v1/links", tick);
   const cpu = useCpu(health.data);
   const { data } = health;
   const seen = doctor.data;
@@ -72,7 +85,7 @@ export function Health({ round }: { round: number }) {
         </Panel>
         <Panel title="Losses and what was left alone, by reason">{data && <Losses data={data} />}</Panel>
       </div>
-      <Panel title="Processes, and what of them is not seen" class="processes-panel"><Processes processes={seen?.processes ?? []} isLoading={doctor.isLoading} /></Panel>
+      <Panel title="Processes: what of them is not seen, and how many of their calls are linked" class="processes-panel"><Processes processes={seen?.processes ?? []} links={links.data?.processes ?? []} isLoading={doctor.isLoading} /></Panel>
     </div>
   );
 }
@@ -153,7 +166,31 @@ const columns: Column<Seen>[] = [
   { key: "blind", label: "not seen, and why", width: "minmax(200px, 4fr)", by: (one) => one.not_seen.length, title: (one) => one.not_seen.join("\n"), cell: (one) => <span class={one.not_seen.length ? "warn" : "dim"}>{one.not_seen.join("; ") || "all is seen"}</span> },
 ];
 
-function Processes({ processes, isLoading }: { processes: Seen[]; isLoading: boolean }) {
+/** Calls that have a parent, and why the others have none. */
+function linkColumn(links: Links[]): Column<Seen> {
+  const known = new Map(links.map((one) => [one.pid, one.calls]));
+  const part = (one: Seen) => {
+    const calls = known.get(one.pid);
+    return calls?.spans ? 1 - calls.roots / calls.spans : -1;
+  };
+  const listed = (counts: Record<string, number>, name: (key: string) => string) => Object.entries(counts).filter(([, value]) => value > 0).map(([key, value]) => `${name(key)}: ${count(value)}`);
+  return {
+    key: "links", label: "calls linked", width: "minmax(120px, 1.5fr)", by: part,
+    title: (one) => {
+      const calls = known.get(one.pid);
+      return calls ? [...listed(calls.linked, (key) => key), ...listed(calls.reasons, (key) => `without a parent, ${REASONS[key] ?? key}`)].join("\n") : "no calls";
+    },
+    cell: (one) => {
+      const calls = known.get(one.pid);
+      if (!calls?.spans) return <span class="dim">no calls</span>;
+      const [why] = Object.entries(calls.reasons).sort((a, b) => b[1] - a[1])[0] ?? [""];
+      return <>{share(part(one))} <span class="dim">of {count(calls.spans)}{calls.roots > 0 && `, else ${REASONS[why] ?? why}`}</span></>;
+    },
+  };
+}
+
+function Processes({ processes, links, isLoading }: { processes: Seen[]; links: Links[]; isLoading: boolean }) {
   const [sort, setSort] = useState("-blind");
-  return <Table label="processes" columns={columns} rows={processes} id={(one) => String(one.pid)} sort={sort} onSort={setSort} onOpen={() => {}} tone={(one) => (one.not_seen.length ? "warn" : "")} empty={isLoading ? "the processes are being looked at" : "no process with sockets that the filters let pass"} />;
+  const all = useMemo(() => [...columns.slice(0, -1), linkColumn(links), columns.at(-1)!], [links]);
+  return <Table label="processes" columns={all} rows={processes} id={(one) => String(one.pid)} sort={sort} onSort={setSort} onOpen={() => {}} tone={(one) => (one.not_seen.length ? "warn" : "")} empty={isLoading ? "the processes are being looked at" : "no process with sockets that the filters let pass"} />;
 }

@@ -1,0 +1,66 @@
+use super::*;
+use rustc_hash::FxHashMap;
+
+fn key(conn: u64, ordinal: u64) -> Key {
+    Key { conn, ordinal }
+}
+
+/// Requests that overlap, each with a call that begins 100 to 110 µs after it; `round` is called now and then.
+fn play(gathered: &mut Gathered, requests: u64, mut each: impl FnMut(&mut Gathered, u64)) {
+    for n in 0..requests {
+        let start_ns = n * 1_000_000;
+        let call_ns = start_ns + 100_000 + n * 7919 % 10_000;
+        gathered.received(key(n, 0), start_ns, 1);
+        let call = Call { start_ns: call_ns, end_ns: call_ns + 2_000_000, route: 1, ..Call::default() };
+        let _ = gathered.ask(key(n, 1), call);
+        gathered.answered(key(n, 0), call_ns + 2_050_000, || 1);
+        each(gathered, call_ns + 2_050_000);
+    }
+}
+
+#[test]
+fn calls_get_their_requests_once_the_model_is_learned_and_none_waits_longer_than_is_said() {
+    let (mut gathered, mut counts) = (Gathered::default(), infer::Counts::default());
+    let (mut found, mut next_ns, mut asked_ns) = (Vec::new(), 0, FxHashMap::default());
+    play(&mut gathered, 4000, |gathered, now_ns| {
+        let call = gathered.calls.back().map(|made| made.key);
+        asked_ns.extend(call.map(|call| (call, now_ns - 50_000)));
+        if now_ns >= next_ns {
+            let round = gathered.round(next_ns, u64::MAX, &mut counts);
+            for one in round.found {
+                assert!(next_ns <= asked_ns[&one.call] + WAIT_MAX_NS);
+                found.push(one);
+            }
+            next_ns += ROUND_NS;
+        }
+    });
+    let parents: Vec<bool> =
+        found.iter().filter_map(|one| one.request.map(|(request, _)| request.conn == one.call.conn)).collect();
+    // The first 1400 calls are those that the model is learned from, and that are made meanwhile.
+    assert!(parents.len() > 1500, "{} of {}", parents.len(), found.len());
+    assert!(parents.iter().filter(|right| !**right).count() * 100 <= parents.len());
+}
+
+#[test]
+fn what_would_be_too_much_work_is_given_up_and_counted() {
+    let (mut gathered, mut counts) = (Gathered::default(), infer::Counts::default());
+    let mut unsolved = 0;
+    play(&mut gathered, 3000, |gathered, now_ns| {
+        if gathered.waiting >= 200 {
+            let round = gathered.round(now_ns, 10, &mut counts);
+            unsolved += round.unsolved;
+            let is_told = |one: &Found| one.request.is_some() || matches!(one.why, Why::Work | Why::Learning);
+            assert!(round.found.iter().all(is_told));
+        }
+    });
+    // Those before the model was learned are not among them.
+    assert!(unsolved > 500, "{unsolved}");
+}
+
+#[test]
+fn what_is_kept_is_bounded() {
+    let mut gathered = Gathered::default();
+    play(&mut gathered, 3 * REMEMBERED_MAX as u64, |_, _| {});
+    assert!(gathered.calls.len() <= REMEMBERED_MAX && gathered.requests.len() <= REMEMBERED_MAX);
+    assert!(gathered.waiting <= WAITING_MAX);
+}
