@@ -15,7 +15,7 @@ use crate::{progress::note, toolchain};
 
 /// Installs everything.
 pub fn all(root: &Path) -> Result<()> {
-    ensure(root, &[Need::Probes, Need::Tests, Need::Lab, Need::Machines])?;
+    ensure(root, &[Need::Probes, Need::Tests, Need::Lab, Need::Web, Need::Machines])?;
     note("everything is there");
     Ok(())
 }

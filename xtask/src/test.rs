@@ -2,6 +2,7 @@
 
 mod count;
 mod suite;
+mod web;
 
 use std::{path::Path, time::Instant};
 

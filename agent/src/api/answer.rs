@@ -80,7 +80,8 @@ pub fn harden(headers: &mut HeaderMap) {
         (header::CACHE_CONTROL, "no-store"),
         (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        // What an answer says for itself stays.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
 }
 

@@ -38,12 +38,14 @@ impl Guard {
                 return Err((StatusCode::FORBIDDEN, "pages of another Origin are not answered"));
             }
         }
-        if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        // The UI's own files hold no data, and a link to a view may be followed from anywhere.
+        let is_public = super::ui::has(uri.path());
+        if !is_public && headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
             return Err((StatusCode::FORBIDDEN, "pages of another site are not answered"));
         }
         match &self.token {
             // Whether the agent lives is no secret, and who asks has no token as a rule.
-            Some(_) if uri.path() == "/healthz" => Ok(()),
+            Some(_) if is_public || uri.path() == "/healthz" => Ok(()),
             Some(token) if !carries(headers, token) => {
                 Err((StatusCode::UNAUTHORIZED, "the token is missing or wrong: send it as Authorization: Bearer ..."))
             }
@@ -121,12 +123,18 @@ mod tests {
         ] {
             assert_eq!(check(None, "/", &[("host", "localhost:4410"), ("origin", origin)]), expected, "{origin}");
         }
-        assert_eq!(check(None, "/", &[("host", "localhost"), ("sec-fetch-site", "cross-site")]), 403);
-        assert_eq!(check(None, "/", &[("host", "localhost"), ("sec-fetch-site", "same-origin")]), 200);
+        assert_eq!(check(None, "/v1/spans", &[("host", "localhost"), ("sec-fetch-site", "cross-site")]), 403);
+        assert_eq!(check(None, "/v1/spans", &[("host", "localhost"), ("sec-fetch-site", "same-origin")]), 200);
+        // A link to a view of the UI may be followed from elsewhere; under another name it is still refused.
+        for path in ["/", "/assets/app.js"] {
+            assert_eq!(check(None, path, &[("host", "localhost"), ("sec-fetch-site", "cross-site")]), 200, "{path}");
+            assert_eq!(check(None, path, &[("host", "evil.example"), ("sec-fetch-site", "cross-site")]), 403, "{path}");
+            assert_eq!(check(None, path, &[("host", "localhost"), ("origin", "http://evil.example")]), 403, "{path}");
+        }
     }
 
     #[test]
-    fn where_a_token_is_asked_for_nothing_but_the_sign_of_life_goes_without() {
+    fn where_a_token_is_asked_for_no_data_goes_without() {
         let host = ("host", "node-1:4410");
         for (authorization, expected) in [
             ("Bearer secret", 200),
@@ -140,6 +148,11 @@ mod tests {
         }
         assert_eq!(check(Some("secret"), "/v1/spans", &[host]), 401);
         assert_eq!(check(Some("secret"), "/v1/spans?token=secret", &[host]), 401);
-        assert_eq!(check(Some("secret"), "/healthz", &[host]), 200);
+        for path in ["/v1/live", "/v1/doctor", "/metrics", "/assets/other.js", "//", "/assets/../v1/spans"] {
+            assert_eq!(check(Some("secret"), path, &[host]), 401, "{path}");
+        }
+        for path in ["/healthz", "/", "/assets/app.css"] {
+            assert_eq!(check(Some("secret"), path, &[host]), 200, "{path}");
+        }
     }
 }

@@ -9,19 +9,22 @@
 mod answer;
 mod feed;
 mod guard;
+mod health;
 mod jaeger;
 mod links;
 mod live;
 mod metrics;
 mod params;
 mod server;
+mod shapes;
+mod ui;
 mod v1;
 mod zipkin;
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     thread::JoinHandle,
 };
 
@@ -66,18 +69,27 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-/// What the agent tells of itself, for `/v1/health`, `/v1/links` and `/metrics`.
-#[derive(Debug, Default)]
+/// Tells what is seen and what not and why, as `netspan doctor --json` does. It takes a while.
+pub type Doctor = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// What the agent tells of itself, for `/v1/health`, `/v1/links`, `/v1/doctor` and `/metrics`.
+#[derive(Default)]
 pub struct Told {
     account: Mutex<Account>,
     sinks: Mutex<Vec<SinkStats>>,
     links: Mutex<Vec<(u32, Tally)>>,
+    doctor: OnceLock<Doctor>,
 }
 
 impl Told {
     /// The account of the run so far.
     pub fn account(&self, account: Account) {
         *lock(&self.account) = account;
+    }
+
+    /// Who tells what is seen; of several the first one counts.
+    pub fn doctor(&self, doctor: Doctor) {
+        let _ = self.doctor.set(doctor);
     }
 
     /// What became of the spans of each process, by its id.
@@ -88,6 +100,12 @@ impl Told {
     /// What became of the spans given to the sinks.
     pub fn sinks(&self, sinks: Vec<SinkStats>) {
         *lock(&self.sinks) = sinks;
+    }
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Told").finish_non_exhaustive()
     }
 }
 

@@ -41,7 +41,7 @@ impl Params {
                     params.query.from_ns = Some(unix_ns().saturating_sub(last_ns));
                 }
                 "limit" => params.limit = Some(number(&word, &text)?),
-                "group-by" | "metric" | "format" => params.rest.push((word, text)),
+                "group-by" | "metric" | "format" | "columns" => params.rest.push((word, text)),
                 _ => {
                     let set = params.query.filter.set(&word, &text);
                     set.map_err(|error| Failure::bad(format!("{word}={text}: {error}")))?;

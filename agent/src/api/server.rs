@@ -11,7 +11,7 @@ use hyper_util::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{Shared, answer, guard::Guard, jaeger, links, live, metrics, v1, zipkin};
+use super::{Shared, answer, guard::Guard, health, jaeger, links, live, metrics, shapes, ui, v1, zipkin};
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -102,7 +102,10 @@ fn routes(state: Shared) -> Router {
         .route("/v1/stat", get(v1::stat))
         .route("/v1/map", get(v1::map))
         .route("/v1/links", get(links::links))
-        .route("/v1/health", get(v1::health))
+        .route("/v1/heat", get(shapes::heat))
+        .route("/v1/paths", get(shapes::paths))
+        .route("/v1/health", get(health::health))
+        .route("/v1/doctor", get(health::doctor))
         .route("/v1/live", get(live::stream))
         .route("/api/services", get(jaeger::services))
         .route("/api/services/{service}/operations", get(jaeger::operations_of))
@@ -119,6 +122,6 @@ fn routes(state: Shared) -> Router {
         .route("/api/v2/dependencies", get(zipkin::dependencies))
         .route("/api/v2/autocompleteKeys", get(zipkin::nothing))
         .route("/api/v2/autocompleteValues", get(zipkin::nothing))
-        .fallback(async || answer::error(StatusCode::NOT_FOUND, "there is nothing here; see /v1/openapi.json"))
+        .fallback(ui::file)
         .with_state(state)
 }

@@ -12,7 +12,6 @@ use serde_json::{Value as Json, json};
 use super::{
     Shared,
     answer::{self, Answer, Failure, ask},
-    lock,
     params::{self, Params},
 };
 use crate::{
@@ -163,7 +162,7 @@ pub(super) async fn stat(State(state): State<Shared>, Pairs(pairs): Words) -> An
     let by = match params.take("group-by") {
         None => GroupBy::Service,
         Some(name) => GroupBy::named(name)
-            .ok_or_else(|| Failure::bad("group-by is one of service, route, peer, status, process"))?,
+            .ok_or_else(|| Failure::bad("group-by is one of service, route, path, peer, status, process"))?,
     };
     let (query, limit) = (params.query.clone(), params.limit.unwrap_or(usize::MAX));
     let groups = ask(&state, move |reader| reader.groups(&query, by)).await?;
@@ -178,12 +177,12 @@ pub(super) async fn stat(State(state): State<Shared>, Pairs(pairs): Words) -> An
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds are exact enough")]
-fn seconds(ns: u64) -> f64 {
+pub(super) fn seconds(ns: u64) -> f64 {
     (ns as f64 / 1e9).max(1e-6)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-fn figures(name: &str, totals: &Totals, seconds: f64) -> Json {
+pub(super) fn figures(name: &str, totals: &Totals, seconds: f64) -> Json {
     let mut figures = json!({
         "name": name,
         "count": totals.count,
@@ -217,25 +216,6 @@ pub(super) async fn map(State(state): State<Shared>, Pairs(pairs): Words) -> Ans
     };
     let edges: Vec<_> = edges.iter().map(edge).collect();
     Ok(answer::json(&json!({ "seconds": seconds, "is_whole": is_whole, "edges": edges })))
-}
-
-/// `GET /v1/health`
-pub(super) async fn health(State(state): State<Shared>) -> Response<Body> {
-    let store = state.store.as_ref().map(|store| (store.stats)());
-    let store = store.map(|stats| stats.named().into_iter().map(|(name, n)| (name.to_owned(), n.into())).collect());
-    let store: Option<serde_json::Map<String, Json>> = store;
-    let sinks: Vec<_> = lock(&state.told.sinks)
-        .iter()
-        .map(|sink| {
-            json!({
-                "name": sink.name, "offered": sink.offered,
-                "dropped_full": sink.dropped_full, "dropped_closed": sink.dropped_closed,
-            })
-        })
-        .collect();
-    let account = lock(&state.told.account).to_json();
-    let version = env!("CARGO_PKG_VERSION");
-    answer::json(&json!({ "version": version, "account": account, "store": store, "sinks": sinks }))
 }
 
 /// Spans of a kind as other tools call them.

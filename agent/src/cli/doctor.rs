@@ -2,6 +2,7 @@
 //! nothing.
 
 mod links;
+mod live;
 mod tls;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+pub use self::live::doctor as live;
 use super::{
     client::Agent,
     flags::{CaptureFlags, CommonFlags, FilterFlags, NameFlags},
@@ -97,63 +99,78 @@ struct Examined {
 }
 
 impl Report<'_> {
-    /// Why what goes through `io_uring` is not seen, if it is not.
-    fn io_uring_spot(&self, process: &Surveyed) -> Option<&'static str> {
-        let is_blind = process.io_urings > 0 && self.probes.is_ok_and(|probes| probes.family == Family::Syscall);
-        is_blind.then_some("io_uring: what goes through it is not seen by the family syscall")
-    }
-
     fn json(&self) -> Value {
-        let Kernel { release, machine, lockdown, btf, kprobes, preemption, host_pids, .. } = &self.kernel;
-        let missing = self.kernel.missing_capabilities();
-        let capture = match self.probes {
-            Ok(probes) => json!({
-                "family": probes.family.name(),
-                "fallbacks": probes.fallbacks.iter().map(|(family, why)| json!({"family": family.name(), "reason": why}))
-                    .collect::<Vec<_>>(),
-                "hooks": probes.hooks.iter().map(hook_json).collect::<Vec<_>>(),
-            }),
-            Err(error) => json!({"error": format!("{error:#}")}),
+        let family = self.family();
+        let process = |examined: &Examined| {
+            let mut json = process_json(family, examined);
+            json["links"] = self.links.of(examined.process.identity.pid).cloned().into();
+            json
         };
-        let processes: Vec<Value> = self.processes.iter().map(|process| self.process_json(process)).collect();
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "kernel": {
-                "release": release,
-                "machine": machine,
-                "lockdown": lockdown,
-                "btf": btf,
-                "kprobes": kprobes,
-                "preemption": preemption,
-                "host_pid_namespace": host_pids,
-                "missing_capabilities": missing,
-            },
-            "capture": capture,
-            "processes": processes,
-            "links_unknown": self.links.error(),
-        })
+        let processes: Vec<Value> = self.processes.iter().map(process).collect();
+        let mut json = report_json(&kernel_json(&self.kernel), &capture_json(self.probes), &processes);
+        json["links_unknown"] = self.links.error().into();
+        json
     }
 
-    fn process_json(&self, Examined { process, tls }: &Examined) -> Value {
-        let Surveyed { identity, sockets, listens, io_urings, foreign_tls: _ } = process;
-        let mut not_seen: Vec<String> = self.io_uring_spot(process).into_iter().map(str::to_owned).collect();
-        not_seen.extend(tls.iter().filter_map(tls::blind_spot));
-        json!({
-            "pid": identity.pid,
-            "service": identity.service,
-            "service_from": identity.service_from,
-            "command": identity.comm,
-            "executable": identity.exe,
-            "container": identity.container,
-            "unit": identity.unit,
-            "sockets": sockets,
-            "listens": listens,
-            "io_urings": io_urings,
-            "tls": tls.iter().map(tls::json).collect::<Vec<_>>(),
-            "not_seen": not_seen,
-            "links": self.links.of(identity.pid),
-        })
+    fn family(&self) -> Option<Family> {
+        self.probes.ok().map(|probes| probes.family)
     }
+}
+
+fn report_json(kernel: &Value, capture: &Value, processes: &[Value]) -> Value {
+    json!({ "version": env!("CARGO_PKG_VERSION"), "kernel": kernel, "capture": capture, "processes": processes })
+}
+
+fn kernel_json(kernel: &Kernel) -> Value {
+    let Kernel { release, machine, lockdown, btf, kprobes, preemption, host_pids, .. } = kernel;
+    json!({
+        "release": release,
+        "machine": machine,
+        "lockdown": lockdown,
+        "btf": btf,
+        "kprobes": kprobes,
+        "preemption": preemption,
+        "host_pid_namespace": host_pids,
+        "missing_capabilities": kernel.missing_capabilities(),
+    })
+}
+
+fn capture_json(probes: Result<&Probes, &anyhow::Error>) -> Value {
+    match probes {
+        Ok(probes) => json!({
+            "family": probes.family.name(),
+            "fallbacks": probes.fallbacks.iter().map(|(family, why)| json!({"family": family.name(), "reason": why}))
+                .collect::<Vec<_>>(),
+            "hooks": probes.hooks.iter().map(hook_json).collect::<Vec<_>>(),
+        }),
+        Err(error) => json!({"error": format!("{error:#}")}),
+    }
+}
+
+/// Why what goes through `io_uring` is not seen, if it is not.
+fn io_uring_spot(family: Option<Family>, process: &Surveyed) -> Option<&'static str> {
+    let is_blind = process.io_urings > 0 && family == Some(Family::Syscall);
+    is_blind.then_some("io_uring: what goes through it is not seen by the family syscall")
+}
+
+fn process_json(family: Option<Family>, Examined { process, tls }: &Examined) -> Value {
+    let Surveyed { identity, sockets, listens, io_urings, foreign_tls: _ } = process;
+    let mut not_seen: Vec<String> = io_uring_spot(family, process).into_iter().map(str::to_owned).collect();
+    not_seen.extend(tls.iter().filter_map(tls::blind_spot));
+    json!({
+        "pid": identity.pid,
+        "service": identity.service,
+        "service_from": identity.service_from,
+        "command": identity.comm,
+        "executable": identity.exe,
+        "container": identity.container,
+        "unit": identity.unit,
+        "sockets": sockets,
+        "listens": listens,
+        "io_urings": io_urings,
+        "tls": tls.iter().map(tls::json).collect::<Vec<_>>(),
+        "not_seen": not_seen,
+    })
 }
 
 fn hook_json(hook: &Hook) -> Value {
@@ -222,7 +239,7 @@ impl fmt::Display for Report<'_> {
         }
         for Examined { process, tls } in &self.processes {
             let listens: Vec<String> = process.listens.iter().map(u16::to_string).collect();
-            let mut spots: Vec<&str> = self.io_uring_spot(process).into_iter().collect();
+            let mut spots: Vec<&str> = io_uring_spot(self.family(), process).into_iter().collect();
             if tls.iter().any(|found| found.state.is_err()) {
                 spots.push("TLS, for the reason below");
             }

@@ -73,6 +73,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let session = Session::start(&options, Origin::new()?, false)?;
     let told = api.as_ref().map(api::Handle::told);
+    if let Some(told) = &told {
+        told.doctor(Box::new(super::doctor::live(&options, session.probes())));
+    }
     let account = session.run(&mut Run { fanout, told }, || Ok(read()?))?;
     let stats = exporter.map(|exporter| exporter.shutdown(PATIENCE));
     drop(api);

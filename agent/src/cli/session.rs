@@ -162,6 +162,11 @@ impl Session {
         Ok(Self { live, root, rules: options.filter.clone(), plan, planned: Instant::now(), signals })
     }
 
+    /// What is attached.
+    pub fn probes(&self) -> &Probes {
+        self.live.probes()
+    }
+
     /// Runs until a signal comes or the consumer has enough. `reload` reads the options anew, for SIGHUP. Returns the
     /// account of the run.
     pub fn run(

@@ -33,6 +33,7 @@ pub struct Args {
 enum By {
     Service,
     Route,
+    Path,
     Peer,
     Status,
     Process,

@@ -38,7 +38,10 @@ use std::{
 };
 
 pub use self::{
-    query::{Edge, Found, Group, GroupBy, Query, QueryError, Reader, SEARCH_MAX, Totals},
+    query::{
+        Edge, Found, Group, GroupBy, HEAT_COLUMNS, HEAT_ROWS, Heat, Node, Paths, Query, QueryError, Reader, SEARCH_MAX,
+        Totals,
+    },
     stats::Stats,
     writer::unix_ns,
 };

@@ -128,6 +128,43 @@ fn a_search_gives_what_the_filter_shows_newest_first() {
 }
 
 #[test]
+fn a_grid_has_every_span_once_and_narrows_as_a_search_does() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = start(config(dir.path())).expect("a thread");
+    let spans = fill(&store, 0..120);
+    for words in [&[][..], &[("service", "shop-1")], &[("status", "5xx"), ("kind", "server")], &[("path", "/nowhere")]]
+    {
+        let query = query(words);
+        let expected = spans.iter().filter(|span| query.filter.shows(span)).count() as u64;
+        let heat = store.reader().heat(&query, 7).expect("an answer");
+        assert_eq!((heat.total.count, heat.columns.len(), heat.cells.len()), (expected, 7, 7 * HEAT_ROWS), "{words:?}");
+        assert_eq!(heat.cells.iter().map(|cell| u64::from(cell.count)).sum::<u64>(), expected);
+        assert_eq!(heat.columns.iter().map(|column| column.count).sum::<u64>(), expected);
+    }
+    let last = spans.iter().map(|span| span.start_ns).max().expect("spans");
+    let heat = store.reader().heat(&Query { from_ns: Some(last), ..Query::default() }, 3).expect("an answer");
+    assert!(heat.from_ns == last && heat.to_ns > last && heat.total.count == 2);
+}
+
+#[test]
+fn ways_are_those_of_whole_traces_though_one_of_their_spans_was_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = start(config(dir.path())).expect("a thread");
+    fill(&store, 0..60);
+    let paths = store.reader().paths(&query(&[("kind", "server"), ("status", "5xx")])).expect("an answer");
+    assert_eq!((paths.traces, paths.spans, paths.is_whole), (6, 12, true));
+    // Each call is one node with both its ends; requests for different items are one kind.
+    let mut ways: Vec<_> = paths
+        .nodes
+        .iter()
+        .map(|node| (node.service.as_str(), node.label.as_str(), node.parent, node.count, node.errors))
+        .collect();
+    ways.sort_unstable();
+    assert_eq!(ways, ["shop-0", "shop-1", "shop-2"].map(|service| (service, "GET /items/*", None, 2, 2)));
+    assert!(store.reader().paths(&query(&[("service", "none")])).expect("an answer").nodes.is_empty());
+}
+
+#[test]
 fn figures_are_right_and_percentiles_within_one_percent() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = start(config(dir.path())).expect("a thread");
@@ -148,6 +185,8 @@ fn figures_are_right_and_percentiles_within_one_percent() {
         let found = all.totals.quantile_ns(f64::from(percent) / 100.0).expect("spans") / 1e6;
         assert!((found - exact).abs() <= 0.01 * exact + 1.0, "p{percent}: {found} for {exact}");
     }
+    let by_path = reader.groups(&servers, GroupBy::Path).expect("an answer");
+    assert_eq!(by_path.iter().map(|group| group.name.as_str()).collect::<Vec<_>>(), ["GET /items/*"]);
     let by_status = reader.groups(&servers, GroupBy::Status).expect("an answer");
     assert_eq!(
         by_status.iter().map(|group| (group.name.as_str(), group.totals.count)).collect::<Vec<_>>(),

@@ -11,6 +11,8 @@ pub enum Need {
     Tests,
     /// The real servers and clients of demo, tests and benchmarks.
     Lab,
+    /// A browser and Node, for the web UI.
+    Web,
     /// Virtual machines.
     Machines,
 }
@@ -22,6 +24,7 @@ impl Need {
             Self::Probes => "the BPF programs",
             Self::Tests => "the tests",
             Self::Lab => "real servers and clients",
+            Self::Web => "the web UI",
             Self::Machines => "virtual machines",
         }
     }
@@ -38,7 +41,7 @@ enum Unless {
     SourceOfCore,
 }
 
-use Need::{Lab, Machines, Probes, Tests};
+use Need::{Lab, Machines, Probes, Tests, Web};
 use Unless::{Never, Runs, SourceOfCore};
 
 /// The packages, by their names in Debian 12.
@@ -65,6 +68,9 @@ const PACKAGES: &[(Need, &str, Unless)] = &[
     // What rotel's receiver, a program with Python inside, is linked with.
     (Lab, "libpython3-dev", Never),
     (Lab, "python3-venv", Runs("python3", &["-c", "import venv, ensurepip"])),
+    (Web, "chromium", Never),
+    (Web, "nodejs", Runs("node", &["--version"])),
+    (Web, "npm", Runs("npm", &["--version"])),
     (Machines, "qemu-system-x86", Never),
     (Machines, "qemu-system-common", Never),
     (Machines, "busybox-static", Never),

@@ -33,6 +33,19 @@ impl Count {
         };
         Some(Self { passed: number("passed")?, failed: number("failed")?, skipped: number("ignored")? })
     }
+
+    /// Reads a line of the closing lines of Node's test runner, such as `ℹ pass 3`: each tells one number.
+    pub fn of_node_line(line: &str) -> Option<Self> {
+        let (name, number) = line.trim_start_matches(['ℹ', '#', ' ']).split_once(' ')?;
+        let number = number.trim().parse().ok()?;
+        let none = Self::default();
+        match name {
+            "pass" => Some(Self { passed: number, ..none }),
+            "fail" | "cancelled" => Some(Self { failed: number, ..none }),
+            "skipped" => Some(Self { skipped: number, ..none }),
+            _ => None,
+        }
+    }
 }
 
 impl AddAssign for Count {
@@ -58,6 +71,19 @@ mod tests {
         let line = "test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
         assert_eq!(Count::of_line(line), Some(Count { passed: 3, failed: 2, skipped: 1 }));
         assert_eq!(Count::of_line("test count::tests::it_works ... ok"), None);
+    }
+
+    #[test]
+    fn the_closing_lines_of_nodes_runner_are_read() {
+        let mut sum = Count::default();
+        for line in
+            ["ℹ tests 9", "ℹ suites 0", "ℹ pass 6", "ℹ fail 1", "ℹ cancelled 1", "ℹ skipped 1", "✔ pass 5 (3ms)"]
+        {
+            if let Some(count) = Count::of_node_line(line) {
+                sum += count;
+            }
+        }
+        assert_eq!(sum, Count { passed: 6, failed: 2, skipped: 1 });
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use super::count::Count;
+use super::{count::Count, web};
 use crate::{
     build::{self, Profile},
     command,
@@ -35,13 +35,15 @@ pub enum Suite {
     Unit,
     /// Real servers and clients on this kernel
     Real,
+    /// The web UI in a browser
+    Web,
     /// The small scenario under the oldest and the newest kernel
     Vm,
 }
 
 impl Suite {
     /// All, the quick ones first.
-    pub const ALL: [Self; 6] = [Self::Fmt, Self::Clippy, Self::ClippyBpf, Self::Unit, Self::Real, Self::Vm];
+    pub const ALL: [Self; 7] = [Self::Fmt, Self::Clippy, Self::ClippyBpf, Self::Unit, Self::Real, Self::Web, Self::Vm];
 
     /// What must be installed.
     pub fn needs(self) -> &'static [Need] {
@@ -50,6 +52,7 @@ impl Suite {
             Self::Clippy | Self::Unit => &[Need::Probes],
             Self::ClippyBpf => &[Need::Probes, Need::Tests],
             Self::Real => &[Need::Probes, Need::Lab],
+            Self::Web => &[Need::Probes, Need::Web],
             Self::Vm => &[Need::Probes, Need::Lab, Need::Machines],
         }
     }
@@ -70,6 +73,7 @@ impl Suite {
                 build::binaries(root, Profile::Dev, &["netspan", "netspan-tests"])?;
                 tests(root, &["--package", "netspan-tests"])
             }
+            Self::Web => web::run(root),
             Self::Vm => {
                 build::binaries(root, Profile::Dev, &["netspan", "netspan-tests"])?;
                 let kernels = KERNELS.iter().map(|version| vm::parse(version)).collect::<Result<_>>()?;

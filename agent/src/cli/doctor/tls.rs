@@ -42,9 +42,14 @@ impl<'a> Examiner<'a> {
             Self::Attached(probes) => probes.tls().map(|watch| watch.report(pid)).unwrap_or_default(),
             Self::Unattached(why, cache) => unattached(pid, why, cache),
         };
-        found.extend(foreign.iter().map(|path| Found::unknown(path, FOREIGN)));
+        found.extend(self::foreign(foreign));
         found
     }
+}
+
+/// Libraries that netspan does not know.
+pub fn foreign(paths: &BTreeSet<PathBuf>) -> impl Iterator<Item = Found> {
+    paths.iter().map(|path| Found::unknown(path, FOREIGN))
 }
 
 /// A library as an object of JSON.

@@ -130,9 +130,12 @@ impl Watch {
     /// The libraries of a process. Until the time that [`start`](Self::start) has is over, it waits for those that are being
     /// analysed.
     pub fn report(&self, pid: u32) -> Vec<Found> {
-        let (sender, receiver) = mpsc::channel();
-        self.order(Order::Report(pid, sender));
-        receiver.recv().unwrap_or_default()
+        self.asker().report(pid)
+    }
+
+    /// Asks for reports from another thread.
+    pub fn asker(&self) -> Asker {
+        Asker { orders: self.orders.clone(), bell: Arc::clone(&self.bell) }
     }
 
     /// What happened so far.
@@ -141,9 +144,29 @@ impl Watch {
     }
 
     fn order(&self, order: Order) {
-        if self.orders.send(order).is_ok() {
-            ring(&self.bell);
-        }
+        send(&self.orders, &self.bell, order);
+    }
+}
+
+fn send(orders: &mpsc::Sender<Order>, bell: &OwnedFd, order: Order) {
+    if orders.send(order).is_ok() {
+        ring(bell);
+    }
+}
+
+/// Asks a [`Watch`] which libraries a process has.
+#[derive(Clone)]
+pub struct Asker {
+    orders: mpsc::Sender<Order>,
+    bell: Arc<OwnedFd>,
+}
+
+impl Asker {
+    /// The libraries of a process; none once the watch has ended.
+    pub fn report(&self, pid: u32) -> Vec<Found> {
+        let (sender, receiver) = mpsc::channel();
+        send(&self.orders, &self.bell, Order::Report(pid, sender));
+        receiver.recv().unwrap_or_default()
     }
 }
 

@@ -19,7 +19,7 @@ mod form;
 mod head;
 mod view;
 
-pub(super) use self::view::{families, rows_of, times};
+pub(super) use self::view::{families, rows_of, times, traces};
 pub use self::{
     build::{Builder, Encoded, Summary},
     form::Form,

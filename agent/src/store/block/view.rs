@@ -106,6 +106,12 @@ pub(in crate::store) fn times(raw: &[u8], rows: usize) -> Result<Vec<u64>, Damag
     starts(raw, rows)
 }
 
+/// The traces of all spans.
+pub(in crate::store) fn traces(raw_ids: &[u8], rows: usize) -> Result<Vec<TraceId>, Damaged> {
+    let ids = Ids::read(raw_ids, rows)?;
+    Ok(ids.trace_of.iter().map(|trace| ids.traces[usize::from(*trace)]).collect())
+}
+
 /// The spans of a block that belong to one of these traces.
 pub(in crate::store) fn rows_of(raw_ids: &[u8], rows: usize, wanted: &[TraceId]) -> Result<Rows, Damaged> {
     let ids = Ids::read(raw_ids, rows)?;

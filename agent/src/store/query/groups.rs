@@ -6,6 +6,7 @@ use sketches_ddsketch::{Config, DDSketch};
 use super::{
     Place, Query,
     columns::{self, Chosen},
+    label,
 };
 use crate::{
     control::Condition,
@@ -32,6 +33,8 @@ pub enum GroupBy {
     Service,
     /// The name, which is the method and the route where one is known.
     Route,
+    /// The name, with the path where no route is known, without what looks like an id.
+    Path,
     /// The other side.
     Peer,
     /// The status code.
@@ -42,9 +45,10 @@ pub enum GroupBy {
 
 impl GroupBy {
     /// All, by name.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("service", Self::Service),
         ("route", Self::Route),
+        ("path", Self::Path),
         ("peer", Self::Peer),
         ("status", Self::Status),
         ("process", Self::Process),
@@ -176,6 +180,7 @@ impl<'a> Groups<'a> {
                 let groups: Vec<_> = head.forms.iter().map(|form| self.place(&form.name)).collect();
                 by_place(form_of, &groups)
             }
+            GroupBy::Path => label::labels(chosen, place, |label| self.place(label))?,
             GroupBy::Status => {
                 let codes = [(None, "http.response.status_code"), (None, "rpc.response.status_code")];
                 self.by_attribute(chosen, &codes, place)?

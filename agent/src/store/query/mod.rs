@@ -4,6 +4,9 @@
 mod columns;
 mod edges;
 mod groups;
+mod heat;
+mod label;
+mod paths;
 mod search;
 
 use std::{
@@ -16,6 +19,8 @@ use std::{
 pub use self::{
     edges::Edge,
     groups::{Group, GroupBy, Totals},
+    heat::{COLUMNS as HEAT_COLUMNS, Heat, ROWS as HEAT_ROWS},
+    paths::{Node, Paths},
 };
 use super::{
     block, bloom,
@@ -160,6 +165,38 @@ impl Reader {
         let mut edges = edges::Edges::new(query);
         self.blocks(query, true, |place| edges.block(place))?;
         Ok(edges.finish())
+    }
+
+    /// Durations over time of all spans that a query asks for, in so many columns. Where the query leaves a time open, the
+    /// grid begins or ends with what is stored.
+    pub fn heat(&self, query: &Query, columns: usize) -> Result<Heat, QueryError> {
+        let (mut first_ns, mut last_ns) = (u64::MAX, 0);
+        if query.from_ns.is_none() || query.to_ns.is_none() {
+            self.blocks(query, false, |place| {
+                first_ns = first_ns.min(place.block.summary.start_min);
+                last_ns = last_ns.max(place.block.summary.start_max);
+                Ok(true)
+            })?;
+        }
+        let to_ns = query.to_ns.unwrap_or(last_ns.saturating_add(1));
+        let heat = Heat::new(query.from_ns.unwrap_or(first_ns.min(to_ns)), to_ns, columns);
+        let mut search = heat::Search::new(query, heat);
+        self.blocks(query, false, |place| search.block(place))?;
+        Ok(search.heat)
+    }
+
+    /// Which ways requests take: the newest traces with a span that a query asks for, each whole, as one tree.
+    pub fn paths(&self, query: &Query) -> Result<Paths, QueryError> {
+        let mut traces = paths::Traces::new(query);
+        self.blocks(query, true, |place| traces.block(place))?;
+        let mut rows = traces.rows();
+        let whole = Query {
+            from_ns: query.from_ns.map(|from| from.saturating_sub(paths::MARGIN_NS)),
+            to_ns: query.to_ns.map(|to| to.saturating_add(paths::MARGIN_NS)),
+            ..Query::default()
+        };
+        self.blocks(&whole, true, |place| rows.block(place))?;
+        Ok(rows.finish())
     }
 
     /// Goes through the blocks that may hold what is asked for until `visit` says that it is enough. `newest_first` puts

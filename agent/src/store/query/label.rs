@@ -1,0 +1,100 @@
+//! What a request is, in a few words: its span's name and, where that has no route, its path with `*` in the place of what looks
+//! like an id. So requests for different items are one kind of request.
+
+use rustc_hash::FxHashMap;
+
+use super::{Place, columns::Chosen, groups::text};
+use crate::store::{
+    block::{Column, Head},
+    partition::PartitionError,
+};
+
+/// Segments of a path that are told; what is below them is not.
+const SEGMENTS_MAX: usize = 6;
+/// Bytes of a segment from which on letters `a` to `f` with digits are taken for an id.
+const HEX_MIN: usize = 8;
+/// Bytes of a segment from which on any letters with digits are taken for an id.
+const MIXED_MIN: usize = 16;
+
+/// For each row what `intern` makes of its label. Each pair of a form and a path is judged once.
+pub(super) fn labels<T: Copy>(
+    chosen: &Chosen,
+    place: Place<'_>,
+    mut intern: impl FnMut(&str) -> T,
+) -> Result<Vec<T>, PartitionError> {
+    let Chosen { head, form_of, .. } = chosen;
+    let mut paths: Vec<Option<(u16, u16)>> = vec![None; head.rows];
+    let mut templates = FxHashMap::<u16, Vec<String>>::default();
+    for key in ["url.path", "url.full"].into_iter().filter_map(|name| head.key(name)) {
+        let column = Column::read(&place.need(Head::part(key))?)?;
+        templates.insert(key, column.values.iter().map(|value| template(&text(value))).collect());
+        let spread = column.spread(key, &head.forms, form_of, |at| (key, at))?;
+        for (path, own) in paths.iter_mut().zip(spread) {
+            *path = path.or(own);
+        }
+    }
+    let mut known = FxHashMap::<(u16, Option<(u16, u16)>), T>::default();
+    let label = |(form, path): (&u16, &Option<(u16, u16)>)| {
+        *known.entry((*form, *path)).or_insert_with(|| {
+            let name = head.forms[usize::from(*form)].name.as_str();
+            let path = path.and_then(|(key, at)| templates.get(&key)?.get(usize::from(at)));
+            match path.filter(|path| !path.is_empty() && !name.contains(' ')) {
+                Some(path) => intern(&format!("{name} {path}")),
+                None => intern(name),
+            }
+        })
+    };
+    Ok(form_of.iter().zip(&paths).map(label).collect())
+}
+
+/// The path of a path or URL, without what differs from item to item.
+fn template(url: &str) -> String {
+    let path = match url.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => url,
+    };
+    let path = path.split(['?', '#']).next().unwrap_or(path);
+    let mut segments: Vec<&str> =
+        path.split('/').take(SEGMENTS_MAX + 2).map(|segment| if is_id(segment) { "*" } else { segment }).collect();
+    if segments.len() > SEGMENTS_MAX + 1 {
+        segments.truncate(SEGMENTS_MAX + 1);
+        segments.push("...");
+    }
+    segments.join("/")
+}
+
+/// Whether a segment looks like something that was counted up or drawn.
+fn is_id(segment: &str) -> bool {
+    let all = |test: fn(&u8) -> bool| segment.bytes().all(|byte| test(&byte));
+    if !segment.bytes().any(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    all(u8::is_ascii_digit)
+        || (segment.len() >= HEX_MIN && all(|byte| byte.is_ascii_hexdigit() || *byte == b'-'))
+        || (segment.len() >= MIXED_MIN && all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_from_item_to_item_is_left_out() {
+        for (url, expected) in [
+            ("/items/17", "/items/*"),
+            ("/v1/items", "/v1/items"),
+            ("/users/3f2a9c0de1b4/carts", "/users/*/carts"),
+            ("/o/6ba7b810-9dad-11d1-80b4-00c04fd430c8", "/o/*"),
+            ("/t/aZ9_-bcdefghijkl0", "/t/*"),
+            ("/facade/deadbeef", "/facade/deadbeef"),
+            ("http://shop:80/items/4?a=b", "/items/*"),
+            ("http://shop", "/"),
+            ("/a?b=/c/5", "/a"),
+            ("/1/2/3/4/5/6/7/8", "/*/*/*/*/*/*/..."),
+            ("", ""),
+            ("*", "*"),
+        ] {
+            assert_eq!(template(url), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+// A span as the API gives it, and what views read from it.
+
+export type Value = string | number | boolean | string[];
+export type Attributes = Record<string, Value>;
+
+export interface SpanLink {
+  trace_id: string;
+  span_id: string;
+  attributes: Attributes;
+}
+
+export interface Span {
+  trace_id: string;
+  span_id: string;
+  parent_span_id: string | null;
+  kind: "SERVER" | "CLIENT";
+  name: string;
+  start_ns: string;
+  end_ns: string;
+  status: "ERROR" | "UNSET";
+  service: string;
+  pid: number;
+  tid: number;
+  incomplete: string | null;
+  link: { method: string; confidence: number } | null;
+  links: SpanLink[];
+  attributes: Attributes;
+  resource: Attributes;
+}
+
+/** Milliseconds since the epoch, exact to some 0.2 µs. */
+export const millis = (ns: string): number => Number(ns.slice(0, -6)) + Number(ns.slice(-6)) / 1e6;
+
+/** Nanoseconds from one moment to another, exact. */
+export const between = (from: string, to: string): number => Number(BigInt(to) - BigInt(from));
+
+export const durationNs = (span: Span): number => between(span.start_ns, span.end_ns);
+
+export const text = (value: Value | undefined): string =>
+  value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value);
+
+export const statusOf = (span: Span): string =>
+  text(span.attributes["http.response.status_code"] ?? span.attributes["rpc.response.status_code"] ?? span.attributes["error.type"]);
+
+/** The path that was asked for; of a client's span that in its URL. */
+export function pathOf(span: Span): string {
+  const path = text(span.attributes["url.path"]);
+  if (path) return path;
+  const url = text(span.attributes["url.full"]);
+  const rest = url.split("://", 2)[1];
+  if (rest === undefined) return url;
+  const slash = rest.indexOf("/");
+  return slash < 0 ? "/" : rest.slice(slash);
+}
+
+export const peerOf = (span: Span): string =>
+  text(span.kind === "CLIENT" ? (span.attributes["server.address"] ?? span.attributes["network.peer.address"]) : (span.attributes["client.address"] ?? span.attributes["network.peer.address"]));
+
+export const processOf = (span: Span): string => `${text(span.resource["process.executable.name"]) || span.service}:${span.pid}`;
+
+/** Method and path, or the name where it says more. */
+export const titleOf = (span: Span): string => (span.name.includes(" ") || !pathOf(span) ? span.name : `${span.name} ${pathOf(span)}`);
+
+/** The parts of a span's time that the kernel told, in the order in which they pass. */
+const PARTS: Record<Span["kind"], [string, string][]> = {
+  SERVER: [
+    ["accept_wait", "wait to be accepted"],
+    ["queue_wait", "in the socket, unread"],
+    ["receive", "reading the request"],
+    ["app", "application"],
+    ["downstream", "waiting for calls"],
+    ["send", "writing the response"],
+  ],
+  CLIENT: [
+    ["connect", "connecting"],
+    ["send", "writing the request"],
+    ["wait", "waiting for the answer"],
+    ["queue_wait", "in the socket, unread"],
+    ["receive", "reading the response"],
+  ],
+};
+
+export interface Part {
+  key: string;
+  label: string;
+  ns: number;
+}
+
+export function parts(span: Span): Part[] {
+  return PARTS[span.kind].flatMap(([key, label]) => {
+    const ns = span.attributes[`netspan.time.${key}`];
+    return typeof ns === "number" ? [{ key, label, ns }] : [];
+  });
+}
+
+/** Why a span is not the whole truth, in words. */
+export const INCOMPLETE: Record<string, string> = {
+  reset: "the connection was reset",
+  closed: "the connection was closed before the end",
+  exited: "the process ended",
+  lost: "events were lost",
+  cut: "more than is looked at",
+  joined_late: "it had begun before the agent saw it",
+  headers_unknown: "headers were compressed by what passed before the agent came",
+};

@@ -1,0 +1,102 @@
+// Live requests of real programs: how they come, stand still and are filtered; and that nothing in the page jumps.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { Agent } from "./agent.mjs";
+import { browse, column, open, visit } from "./page.mjs";
+
+let agent;
+let browser;
+let page;
+
+before(async () => {
+  agent = await Agent.start();
+  await agent.traffic(4, 15);
+  browser = await browse();
+  page = await open(browser);
+});
+after(async () => {
+  await browser?.close();
+  await agent?.stop();
+});
+
+const total = () => page.locator(".live-state").innerText().then((text) => Number.parseInt(text.replace(/ k/, "000"), 10));
+
+test("requests show up as they happen", async () => {
+  await visit(page, agent, "/live");
+  await page.locator(".row").nth(5).waitFor();
+  const before = await total();
+  await page.waitForFunction((before) => Number.parseInt(document.querySelector(".live-state").innerText, 10) > before, before);
+  const shown = (await column(page, "request")).join("\n");
+  assert.match(shown, /GET \/items\/1/);
+  assert.match(shown, /<b%20onclick=alert\(1\)>bold<\/b>/);
+  assert.ok((await column(page, "link")).includes("socket exact"), "both ends are linked");
+  assert.match(await page.locator(".figures").innerText(), /[1-9][\d.]*\/s/);
+});
+
+test("it stands still on request, and goes on", async () => {
+  await page.mouse.move(5, 5);
+  await page.keyboard.press(" ");
+  await page.locator(".live-state", { hasText: "stands still" }).waitFor();
+  const first = await column(page, "time");
+  await page.locator(".live-state", { hasText: /[1-9]\d* new/ }).waitFor();
+  assert.deepEqual(await column(page, "time"), first);
+  await page.keyboard.press("p");
+  await page.waitForFunction((first) => document.querySelector(".row[aria-rowindex='1'] .mono").innerText !== first, first[0]);
+});
+
+test("the filter chooses while they come", async () => {
+  await visit(page, agent, "/live?path=/cart&kind=server");
+  await page.locator(".row").nth(3).waitFor();
+  await page.waitForTimeout(500);
+  assert.deepEqual([...new Set(await column(page, "request"))], ["GET /cart"]);
+  assert.deepEqual([...new Set(await column(page, "kind"))], ["server"]);
+});
+
+test("details of a request, and its trace", async () => {
+  await visit(page, agent, "/live?kind=server");
+  await page.locator(".row").nth(3).waitFor();
+  await page.keyboard.press("j");
+  await page.locator(".details .legend").waitFor();
+  assert.match(await page.locator(".details").innerText(), /application/);
+  await page.getByRole("button", { name: "Open its trace" }).click();
+  await page.locator(".wrow").nth(1).waitFor();
+});
+
+test("nothing jumps, at more than 60 updates a second", async () => {
+  await agent.traffic(16, 5);
+  await visit(page, agent, "/live");
+  await page.locator(".row").nth(10).waitFor();
+  await page.mouse.move(5, 5);
+  const seen = await page.evaluate(async () => {
+    let moved = 0;
+    new PerformanceObserver((list) => list.getEntries().forEach((entry) => (moved += entry.value))).observe({ type: "layout-shift", buffered: false });
+    const count = () => Number.parseFloat(document.querySelector(".live-state").innerText.replace(" k", "e3"));
+    const heads = () => JSON.stringify([...document.querySelectorAll("[role=columnheader], .figures div, .strip, .bar > button")].map((one) => one.getBoundingClientRect()).map(({ x, y, width, height }) => [x, y, width, height]));
+    const [places, from, begun] = [heads(), count(), performance.now()];
+    let frames = 0;
+    while (performance.now() - begun < 3000) {
+      await new Promise(requestAnimationFrame);
+      frames++;
+    }
+    return { moved, isStill: heads() === places, rate: (count() - from) / 3, frames: frames / 3 };
+  });
+  console.log(`    ${seen.rate.toFixed(0)} spans/s at ${seen.frames.toFixed(0)} frames/s, layout shift ${seen.moved}`);
+  assert.ok(seen.rate > 60, `${seen.rate} spans a second are too few for this test`);
+  assert.ok(seen.moved < 0.001 && seen.isStill, JSON.stringify(seen));
+});
+
+test("health: what is seen and what not, losses, own cost", async () => {
+  await visit(page, agent, "/health");
+  await page.locator('[aria-label="processes"] .row').first().waitFor();
+  assert.match(await page.locator('[aria-label="processes"] .row', { hasText: "node" }).first().innerText(), /\d/);
+  assert.match((await column(page, "calls linked", "processes")).join("\n"), /[\d.]+ % of \d/);
+  const tiles = await page.locator(".tiles").innerText();
+  assert.match(tiles, /events lost\n[\d.<]+ %\n\S+( k| M)? of [1-9]/);
+  assert.match(tiles, /own memory\n[\d.]+ MiB/);
+  assert.match(tiles, /own CPU\n[\d.]+ %/);
+  assert.match(await page.locator(".columns").innerText(), /attached of/);
+  await page.locator("summary", { hasText: "counters" }).click();
+  assert.match(await page.locator(".columns").innerText(), /kernel\.ring_full/);
+});
+
+test("nothing went wrong in the page", () => assert.deepEqual(page.wrong, []));
