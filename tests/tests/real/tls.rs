@@ -36,7 +36,7 @@ impl Https {
         let port = ports::free()?;
         let address = Address::local(port);
         let process = Process::start(scope, directory.path(), mode, python::program("python")?, |command| {
-            let program = netspan_tests::paths::apps().join("python/tls.py");
+            let program = paths::apps().join("python/tls.py");
             command.arg(program).args([mode, &port.to_string()]).arg(certificate.chain()).arg(certificate.key());
             if let Some(libraries) = libraries {
                 command.env("LD_LIBRARY_PATH", libraries);
