@@ -5,6 +5,7 @@ mod client;
 pub mod config;
 pub mod doctor;
 pub mod flags;
+pub mod generate;
 pub mod link;
 pub mod map;
 mod output;
@@ -16,6 +17,7 @@ mod session;
 pub mod stat;
 mod summary;
 mod table;
+pub mod top;
 pub mod trace;
 pub mod traces;
 mod usage;
@@ -59,8 +61,14 @@ enum Command {
     Stat(stat::Args),
     /// Show who calls whom, by what a running agent keeps
     Map(map::Args),
+    /// Show on a full screen what goes on, by what a running agent keeps
+    Top(top::Args),
     /// Tell what this host lets netspan see, and what not and why
     Doctor(doctor::Args),
+    /// Print completions for a shell
+    Completions(generate::CompletionsArgs),
+    /// Write the manual pages
+    Man(generate::ManArgs),
 }
 
 /// Runs the command that the arguments of this process name.
@@ -83,7 +91,10 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => trace::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Map(args) => map::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => generate::completions(&args, command()),
+        Command::Man(args) => generate::man(&args, command()),
     };
     result.unwrap_or_else(|error| {
         eprintln!("netspan: {}", one_line(&format!("{error:#}")));
@@ -109,7 +120,7 @@ pub fn prepare(common: &CommonFlags, flags: &[&dyn Flags]) -> Result<Options, Co
 }
 
 /// Commands that ask a running agent. Their flags go to it as they are and are no options of this process.
-const ASKING: [&str; 4] = ["traces", "trace", "stat", "map"];
+const ASKING: [&str; 5] = ["traces", "trace", "stat", "map", "top"];
 
 /// The tree of commands; the help of each option says its variable and its key in the file.
 fn command() -> clap::Command {
@@ -162,6 +173,11 @@ mod tests {
             let name = subcommand.get_name();
             if ASKING.contains(&name) {
                 assert!(has("agent") && has("token") && !has("config"), "{name}");
+                continue;
+            }
+            if ["completions", "man"].contains(&name) {
+                // They are of netspan itself.
+                assert!(!has("config") && !has("pid"), "{name}");
                 continue;
             }
             if name == "link" {

@@ -6,7 +6,7 @@ use crate::{
     span::{Kind, Resource, Span, SpanId, Status, TraceId, Value, sample},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn config(dir: &std::path::Path) -> Config {
     Config { dir: dir.to_owned(), bytes: 64 << 20, age: Duration::from_hours(24) }
