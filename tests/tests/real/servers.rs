@@ -40,7 +40,7 @@ fn spans_are_what_happened(kind: Kind) -> Result<()> {
         ensure!(span.incomplete.is_none(), "an incomplete span: {span:?}");
         ensure!(span.start_ns < span.end_ns, "a span without duration: {span:?}");
     }
-    both_ends_are_linked(&report)?;
+    both_ends_are_linked(&report).with_context(context)?;
     no_secret(&report)?;
     nothing_lost(&report)
 }
