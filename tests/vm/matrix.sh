@@ -1,0 +1,30 @@
+#!/bin/bash
+# HTTP/2, gRPC and TLS between all kinds of servers and clients, in the family `socket`: what `tests/tests/real/seen.rs` and
+# `rpc_seen.rs` do natively in the family `syscall`. `cargo xtask vm --kernel 6.12 --job tests/vm/matrix.sh`; it takes its time.
+set -euo pipefail
+lab=$NETSPAN_BINARIES/netspan-lab
+failed=0
+
+try() {
+    echo "== $*"
+    "$lab" "$@" -- --family socket || { echo "FAILED: $*"; failed=1; }
+}
+
+try web --all
+for pair in "nghttpd nghttp" "go curl" "nginx node" "node curl" "hyper hyper" "hyper reqwest"; do
+    read -r server client <<<"$pair"
+    try web --server "$server" --client "$client" --version h2 --tls --in-flight 100
+done
+for pair in "gunicorn requests" "uvicorn httpx" "nginx gnutls-cli" "hyper aiohttp"; do
+    read -r server client <<<"$pair"
+    try web --server "$server" --client "$client" --version h1 --tls --in-flight 1
+done
+for pair in "grpcio tonic" "tonic grpcio" "grpc-js grpcio"; do
+    read -r server client <<<"$pair"
+    try rpc --server "$server" --client "$client"
+done
+for pair in "tonic tonic" "grpc-js grpc-js" "tonic grpc-js" "grpc-js tonic"; do
+    read -r server client <<<"$pair"
+    try rpc --server "$server" --client "$client" --tls
+done
+exit $failed
