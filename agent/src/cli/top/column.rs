@@ -77,10 +77,14 @@ fn took(row: &Json) -> u64 {
     row["end_ns"].as_u64().unwrap_or(0).saturating_sub(row["start_ns"].as_u64().unwrap_or(0))
 }
 
-/// The name, and the path where the name has none.
+/// The name, and what was asked for where the name does not say it: a server's span has the path, a client's the URL.
 pub fn what(row: &Json) -> String {
-    let (name, path) = (text(&row["name"]), text(&row["attributes"]["url.path"]));
-    if path.is_empty() || name.contains('/') { name } else { format!("{name} {path}") }
+    let (name, attributes) = (text(&row["name"]), &row["attributes"]);
+    let asked = attributes["url.path"].as_str().or_else(|| attributes["url.full"].as_str());
+    match asked {
+        Some(asked) if !name.contains('/') => format!("{name} {asked}"),
+        _ => name,
+    }
 }
 
 /// Time of day, in this host's zone.
@@ -88,4 +92,23 @@ fn clock(row: &Json) -> String {
     let ns = row["start_ns"].as_u64().map_or(0, i128::from);
     let time = jiff::Timestamp::from_nanosecond(ns).unwrap_or_default();
     time.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_is_said_once() {
+        for (name, attribute, expected) in [
+            ("GET", "url.path", "GET /a"),
+            ("GET", "url.full", "GET /a"),
+            ("GET /{id}", "url.path", "GET /{id}"),
+            ("GET", "none", "GET"),
+        ] {
+            assert_eq!(what(&json!({"name": name, "attributes": {attribute: "/a"}})), expected);
+        }
+    }
 }
