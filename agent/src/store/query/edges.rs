@@ -3,10 +3,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{
-    Place, Query, Totals, columns,
-    groups::{GROUPS_MAX, OTHER, text},
-};
+use super::{Place, Query, Totals, columns, groups::text, names::Names};
 use crate::{
     control::Condition,
     span::{Kind, SpanId, Status},
@@ -50,8 +47,7 @@ struct End {
 pub(super) struct Edges<'a> {
     query: &'a Query,
     conditions: Vec<Condition<'a>>,
-    names: Vec<String>,
-    places: FxHashMap<String, u32>,
+    names: Names,
     callers: Vec<End>,
     callees: Vec<End>,
     is_whole: bool,
@@ -60,15 +56,7 @@ pub(super) struct Edges<'a> {
 impl<'a> Edges<'a> {
     pub(super) fn new(query: &'a Query) -> Self {
         let conditions = query.filter.conditions();
-        Self {
-            query,
-            conditions,
-            names: Vec::new(),
-            places: FxHashMap::default(),
-            callers: Vec::new(),
-            callees: Vec::new(),
-            is_whole: true,
-        }
+        Self { query, conditions, names: Names::default(), callers: Vec::new(), callees: Vec::new(), is_whole: true }
     }
 
     pub(super) fn block(&mut self, place: Place<'_>) -> Result<bool, PartitionError> {
@@ -81,7 +69,7 @@ impl<'a> Edges<'a> {
         let durations = block::numbers(&place.need(block::DURATION)?, head.rows)?;
         let starts = block::times(&place.need(block::TIME)?, head.rows)?;
         let families = block::families(&place.need(block::IDS)?, head.rows, &head.forms, form_of)?;
-        let services: Vec<_> = head.processes.iter().map(|(resource, _)| self.name(&resource.service)).collect();
+        let services: Vec<_> = head.processes.iter().map(|(resource, _)| self.names.place(&resource.service)).collect();
         let servers = self.column("server.address", head, form_of, place)?;
         let clients = self.column("client.address", head, form_of, place)?;
         for row in chosen.rows.iter().copied().map(usize::from) {
@@ -103,7 +91,7 @@ impl<'a> Edges<'a> {
 
     /// The edges, those with most calls first, and whether all spans were looked at.
     pub(super) fn finish(mut self) -> (Vec<Edge>, bool) {
-        let unknown = self.name(UNKNOWN);
+        let unknown = self.names.place(UNKNOWN);
         let mut edges = FxHashMap::<(u32, u32, bool, bool), Totals>::default();
         let callees: FxHashMap<SpanId, u32> =
             self.callees.iter().filter_map(|callee| Some((callee.id?, callee.service))).collect();
@@ -119,7 +107,7 @@ impl<'a> Edges<'a> {
             let edge = edges.entry((callee.other.unwrap_or(unknown), callee.service, false, true)).or_default();
             edge.add(callee.start_ns, callee.duration_ns, callee.is_error, 0);
         }
-        let name = |place: u32| self.names[place as usize].clone();
+        let name = |place: u32| self.names.list()[place as usize].clone();
         let edge = |((caller, callee, caller_seen, callee_seen), totals)| Edge {
             caller: name(caller),
             callee: name(callee),
@@ -134,19 +122,6 @@ impl<'a> Edges<'a> {
         (edges, self.is_whole)
     }
 
-    /// The place of a name; with too many, that of [`OTHER`].
-    fn name(&mut self, name: &str) -> u32 {
-        if let Some(place) = self.places.get(name) {
-            return *place;
-        }
-        let name = if self.names.len() < GROUPS_MAX { name } else { OTHER };
-        let names = &mut self.names;
-        *self.places.entry(name.to_owned()).or_insert_with(|| {
-            names.push(name.to_owned());
-            names.len() as u32 - 1
-        })
-    }
-
     /// For each row the name in an attribute.
     fn column(
         &mut self,
@@ -157,7 +132,7 @@ impl<'a> Edges<'a> {
     ) -> Result<Vec<Option<u32>>, PartitionError> {
         let Some(key) = head.key(name) else { return Ok(vec![None; head.rows]) };
         let column = Column::read(&place.need(Head::part(key))?)?;
-        let names: Vec<_> = column.values.iter().map(|value| self.name(&text(value))).collect();
+        let names: Vec<_> = column.values.iter().map(|value| self.names.place(&text(value))).collect();
         Ok(column.spread(key, &head.forms, form_of, |at| names[usize::from(at)])?)
     }
 }

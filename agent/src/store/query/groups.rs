@@ -1,12 +1,12 @@
 //! Figures by group, from sketches that can be merged: percentiles are within 1 % of the true value.
 
-use rustc_hash::FxHashMap;
 use sketches_ddsketch::{Config, DDSketch};
 
 use super::{
     Place, Query,
     columns::{self, Chosen},
     label,
+    names::{Names, OTHER},
 };
 use crate::{
     control::Condition,
@@ -17,10 +17,6 @@ use crate::{
     },
 };
 
-/// Groups that are told apart; what is in further ones goes together under [`OTHER`].
-pub const GROUPS_MAX: usize = 1000;
-/// The group of what found no place.
-pub const OTHER: &str = "(other)";
 /// The group of spans that lack what is grouped by.
 const NONE: &str = "(none)";
 /// Attributes whose sum is the bytes of an exchange.
@@ -53,6 +49,11 @@ impl GroupBy {
         ("status", Self::Status),
         ("process", Self::Process),
     ];
+
+    /// Whether the name of a group is what its spans have in common.
+    pub fn names(group: &str) -> bool {
+        ![NONE, OTHER].contains(&group)
+    }
 
     /// By its name.
     pub fn named(name: &str) -> Option<Self> {
@@ -119,14 +120,15 @@ pub(super) struct Groups<'a> {
     query: &'a Query,
     conditions: Vec<Condition<'a>>,
     by: GroupBy,
-    places: FxHashMap<String, usize>,
-    found: Vec<Group>,
+    names: Names,
+    /// By the names' places.
+    totals: Vec<Totals>,
 }
 
 impl<'a> Groups<'a> {
     pub(super) fn new(query: &'a Query, by: GroupBy) -> Self {
         let conditions = query.filter.conditions();
-        Self { query, conditions, by, places: FxHashMap::default(), found: Vec::new() }
+        Self { query, conditions, by, names: Names::default(), totals: Vec::new() }
     }
 
     pub(super) fn block(&mut self, place: Place<'_>) -> Result<bool, PartitionError> {
@@ -139,27 +141,23 @@ impl<'a> Groups<'a> {
         let is_error: Vec<bool> = head.forms.iter().map(|form| form.status == Status::Error).collect();
         for row in chosen.rows.iter().copied().map(usize::from) {
             let is_error = is_error[usize::from(chosen.form_of[row])];
-            self.found[group_of[row]].totals.add(starts[row], durations[row], is_error, bytes[row]);
+            self.totals[group_of[row]].add(starts[row], durations[row], is_error, bytes[row]);
         }
         Ok(true)
     }
 
-    pub(super) fn finish(mut self) -> Vec<Group> {
-        self.found.retain(|group| group.totals.count > 0);
-        self.found.sort_by(|a, b| b.totals.count.cmp(&a.totals.count).then_with(|| a.name.cmp(&b.name)));
-        self.found
+    pub(super) fn finish(self) -> Vec<Group> {
+        let named = self.names.into_list().into_iter().zip(self.totals);
+        let groups = named.map(|(name, totals)| Group { name, totals });
+        let mut found: Vec<_> = groups.filter(|group| group.totals.count > 0).collect();
+        found.sort_by(|a, b| b.totals.count.cmp(&a.totals.count).then_with(|| a.name.cmp(&b.name)));
+        found
     }
 
     fn place(&mut self, name: &str) -> usize {
-        if let Some(place) = self.places.get(name) {
-            return *place;
-        }
-        let name = if self.found.len() < GROUPS_MAX { name } else { OTHER };
-        let groups = &mut self.found;
-        *self.places.entry(name.to_owned()).or_insert_with(|| {
-            groups.push(Group { name: name.to_owned(), totals: Totals::default() });
-            groups.len() - 1
-        })
+        let place = self.names.place(name) as usize;
+        self.totals.resize_with(self.names.list().len(), Totals::default);
+        place
     }
 
     /// The group of each row.

@@ -6,6 +6,7 @@ mod edges;
 mod groups;
 mod heat;
 mod label;
+mod names;
 mod paths;
 mod search;
 

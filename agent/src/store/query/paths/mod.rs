@@ -10,11 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::tree::Node;
 use self::tree::Tree;
-use super::{
-    Place, Query, columns,
-    groups::{GROUPS_MAX, OTHER},
-    label,
-};
+use super::{Place, Query, columns, label, names::Names};
 use crate::{
     control::Condition,
     span::{Kind, Status, TraceId},
@@ -137,7 +133,7 @@ impl Rows {
 
     pub(super) fn finish(mut self) -> Paths {
         self.found.sort_unstable_by_key(|row| (row.trace, row.start_ns, row.id));
-        let mut tree = Tree::new(&self.names.list);
+        let mut tree = Tree::new(self.names.list());
         let mut traces = 0;
         for trace in self.found.chunk_by(|a, b| a.trace == b.trace) {
             traces += 1;
@@ -145,26 +141,5 @@ impl Rows {
         }
         let is_whole = self.is_whole && tree.is_whole();
         Paths { nodes: tree.finish(), traces, spans: self.found.len(), is_whole }
-    }
-}
-
-/// Names and their places; with too many, further ones are [`OTHER`].
-#[derive(Default)]
-struct Names {
-    list: Vec<String>,
-    places: FxHashMap<String, u32>,
-}
-
-impl Names {
-    fn place(&mut self, name: &str) -> u32 {
-        if let Some(place) = self.places.get(name) {
-            return *place;
-        }
-        let name = if self.list.len() < GROUPS_MAX { name } else { OTHER };
-        let list = &mut self.list;
-        *self.places.entry(name.to_owned()).or_insert_with(|| {
-            list.push(name.to_owned());
-            list.len() as u32 - 1
-        })
     }
 }
