@@ -133,6 +133,11 @@ impl SpanFilter {
         Ok(())
     }
 
+    /// Whether there are rules by this word.
+    pub fn knows(word: &str) -> bool {
+        !matches!(Self::default().set(word, ""), Err(ViewError::Word))
+    }
+
     /// Whether a view shows this span.
     pub fn shows(&self, span: &Span) -> bool {
         self.admits_duration(span.end_ns.saturating_sub(span.start_ns))

@@ -8,6 +8,7 @@ use super::{
     column::{Column, GROUP_COLUMNS, SPAN_COLUMNS},
     filter::Filter,
 };
+use crate::store::GroupBy;
 
 /// Spans that are asked for at a time.
 const SPANS: usize = 500;
@@ -286,6 +287,9 @@ impl App {
             View::Groups => {
                 let name = row["name"].as_str().unwrap_or_default().to_owned();
                 let words = words_of(self.grouping(), &name);
+                if words.is_empty() {
+                    return After::Draw;
+                }
                 self.views.push(View::Spans(name, words));
                 self.fresh()
             }
@@ -317,11 +321,16 @@ fn key(row: &Json) -> &Json {
 fn words_of(grouping: &str, name: &str) -> Vec<(String, String)> {
     let word = |word: &str, value: String| vec![(word.to_owned(), value)];
     match grouping {
+        // What has no such thing, or goes together with others, can't be chosen.
+        _ if !GroupBy::names(name) => Vec::new(),
         "route" => word("name", name.to_owned()),
-        // A method and a path, in which ids are left out.
+        // An executable and an id.
+        "process" => word("pid", name.rsplit(':').next().unwrap_or(name).to_owned()),
+        // A method and a path, in which `*` is an id, and what is deep below is left out.
         "path" => {
             let path = name.split_once(' ').map_or(name, |(_, path)| path);
-            let parts = path.split('/').map(|part| if part.starts_with('{') { "*" } else { part });
+            let is_open = |part: &str| part.starts_with('{') || part == "...";
+            let parts = path.split('/').map(|part| if is_open(part) { "*" } else { part });
             let path = parts.collect::<Vec<_>>().join("/");
             if path.starts_with('/') { word("path", path) } else { word("name", name.to_owned()) }
         }

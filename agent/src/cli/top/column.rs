@@ -72,8 +72,8 @@ fn status(row: &Json) -> Option<u32> {
     row["attributes"]["http.response.status_code"].as_u64().and_then(|status| status.try_into().ok())
 }
 
-/// Nanoseconds.
-fn took(row: &Json) -> u64 {
+/// How long a span took, in nanoseconds.
+pub fn took(row: &Json) -> u64 {
     row["end_ns"].as_u64().unwrap_or(0).saturating_sub(row["start_ns"].as_u64().unwrap_or(0))
 }
 

@@ -1,22 +1,7 @@
 //! What is typed to filter: words as everywhere (`status=5xx`) go to the agent, other text is looked for in the rows.
 
-/// Words that the agent knows (see [`crate::control::view`]).
-const WORDS: [&str; 14] = [
-    "service",
-    "name",
-    "kind",
-    "process",
-    "pid",
-    "container",
-    "port",
-    "peer",
-    "path",
-    "status",
-    "duration",
-    "max_duration",
-    "attribute",
-    "last",
-];
+use crate::control::SpanFilter;
+
 /// The time that is looked at unless another is typed.
 const LAST: &str = "1m";
 /// Characters at most.
@@ -56,7 +41,7 @@ impl Filter {
 
     fn parts(&self) -> impl Iterator<Item = Result<(&str, &str), &str>> {
         self.0.split_whitespace().map(|part| {
-            let pair = part.split_once('=').filter(|(word, _)| WORDS.contains(word));
+            let pair = part.split_once('=').filter(|(word, _)| *word == "last" || SpanFilter::knows(word));
             pair.ok_or(part)
         })
     }

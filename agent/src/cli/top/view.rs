@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     app::{App, GROUPINGS, Keys, View},
-    column::{Column, what},
+    column::{Column, took, what},
 };
 use crate::{
     cli::table::{duration, text},
@@ -122,7 +122,7 @@ fn cell(column: &Column, text: String) -> Cell<'static> {
 
 /// Everything about one span: who, where its time went, how it was linked, and what it carries.
 fn details(span: &Json) -> Vec<Line<'static>> {
-    let took = span["end_ns"].as_u64().unwrap_or(0).saturating_sub(span["start_ns"].as_u64().unwrap_or(0));
+    let took = took(span);
     let nothing = Map::new();
     let attributes = span["attributes"].as_object().unwrap_or(&nothing);
     let mut lines = vec![

@@ -141,6 +141,10 @@ fn a_groups_name_becomes_the_words_that_choose_its_spans() {
         ("path", "HTTP", word("name", "HTTP")),
         ("peer", "", Vec::new()),
         ("status", "503", word("status", "503")),
+        ("path", "GET /items/*/a/b/c/d/...", word("path", "/items/*/a/b/c/d/*")),
+        ("process", "nginx:17", word("pid", "17")),
+        ("peer", "(none)", Vec::new()),
+        ("service", "(other)", Vec::new()),
     ] {
         assert_eq!(words_of(grouping, name), expected, "{grouping} {name}");
     }
