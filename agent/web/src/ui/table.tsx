@@ -1,7 +1,8 @@
 // A table of any length: only the rows in sight are in the page, in places that do not move.
 import type { ComponentChildren } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import { useKeys } from "./keys";
+import { useView } from "./view";
 
 export const ROW = 28;
 const HEAD = 30;
@@ -46,20 +47,9 @@ export function sorted<T>(rows: T[], columns: Column<T>[], sort: string): T[] {
 
 export function Table<T>({ label, columns, rows, id, sort, onSort, onOpen, onSelect, tone, empty }: Props<T>) {
   const body = useRef<HTMLDivElement>(null);
-  const [view, setView] = useState({ top: 0, height: 600 });
+  const view = useView(body);
   const [selected, setSelected] = useState("");
   const ordered = useMemo(() => sorted(rows, columns, sort), [rows, sort, columns]);
-  useEffect(() => {
-    const element = body.current!;
-    const seen = () => setView({ top: element.scrollTop, height: element.clientHeight });
-    const observer = new ResizeObserver(seen);
-    observer.observe(element);
-    element.addEventListener("scroll", seen, { passive: true });
-    return () => {
-      observer.disconnect();
-      element.removeEventListener("scroll", seen);
-    };
-  }, []);
 
   const select = (place: number) => {
     const row = ordered[Math.max(0, Math.min(ordered.length - 1, place))];

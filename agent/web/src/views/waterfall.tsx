@@ -6,6 +6,7 @@ import { parts, titleOf } from "../model/span";
 import type { Node, Tree } from "../model/tree";
 import { Incomplete, LinkBadge, Service } from "../ui/bits";
 import { Canvas, FONT, at } from "../ui/canvas";
+import { useView } from "../ui/view";
 
 const ROW = 26;
 const HEAD = 24;
@@ -28,18 +29,7 @@ interface Props {
 export function Waterfall(props: Props) {
   const { tree, rows, zoom, onZoom, selected } = props;
   const body = useRef<HTMLDivElement>(null);
-  const [view, setView] = useState({ top: 0, height: 600 });
-  useEffect(() => {
-    const element = body.current!;
-    const seen = () => setView({ top: element.scrollTop, height: element.clientHeight });
-    const observer = new ResizeObserver(seen);
-    observer.observe(element);
-    element.addEventListener("scroll", seen, { passive: true });
-    return () => {
-      observer.disconnect();
-      element.removeEventListener("scroll", seen);
-    };
-  }, []);
+  const view = useView(body);
   useEffect(() => {
     const place = rows.findIndex((node) => node.span.span_id === selected);
     const element = body.current!;
