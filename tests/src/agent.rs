@@ -6,6 +6,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Read},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread::{self, JoinHandle},
@@ -95,7 +96,17 @@ impl Agent {
 
     /// The agent's binary, without arguments, and without the variables that would configure it.
     pub fn command() -> Result<Command> {
-        let mut command = Command::new(paths::agent()?);
+        Ok(Self::unconfigured(Command::new(paths::agent()?)))
+    }
+
+    /// The same of a binary that `setpriv` starts, with these options of its own.
+    pub fn command_by_setpriv(binary: &Path, privileges: &[&str]) -> Result<Command> {
+        let mut command = Command::new(paths::tool("setpriv", "util-linux")?);
+        command.args(privileges).arg("--").arg(binary);
+        Ok(Self::unconfigured(command))
+    }
+
+    fn unconfigured(mut command: Command) -> Command {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("OTEL_") || (text.starts_with("NETSPAN_") && text != paths::AGENT_VARIABLE) {
@@ -104,7 +115,7 @@ impl Agent {
         }
         // A test's agent keeps nothing on the host, and agents side by side want no address each.
         command.env("NETSPAN_STORE_OFF", "true").env("NETSPAN_LISTEN", "none");
-        Ok(command)
+        command
     }
 
     /// Starts the agent and waits until it is ready. Its standard output is read; see [`Report::spans`].

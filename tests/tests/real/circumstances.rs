@@ -61,8 +61,8 @@ fn by_setpriv(directory: &Path, privileges: &[&str], arguments: &[&str]) -> Resu
     let copy = directory.join("netspan");
     fs::copy(paths::agent()?, &copy)?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
-    let mut command = Command::new(paths::tool("setpriv", "util-linux")?);
-    command.args(privileges).arg("--").arg(copy).args(arguments).current_dir(directory);
+    let mut command = Agent::command_by_setpriv(&copy, privileges)?;
+    command.args(arguments).current_dir(directory);
     Ok(command)
 }
 

@@ -111,15 +111,8 @@ fn an_agent_with_three_capabilities_sees_it_exactly() -> Result<()> {
     let _machine = crate::alone();
     let scope = Scope::new()?;
     let server = Https::start(&scope, "plain", None)?;
-    let agent = Agent::command()?;
-    let mut command = Command::new(paths::tool("setpriv", "util-linux")?);
-    for (name, value) in agent.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.arg("--bounding-set=-all,+bpf,+perfmon,+sys_ptrace").arg("--").arg(agent.get_program());
+    let three = "--bounding-set=-all,+bpf,+perfmon,+sys_ptrace";
+    let mut command = Agent::command_by_setpriv(&paths::agent()?, &[three])?;
     command.args(["watch", "--json", "--cgroup"]).arg(scope.name()?);
     let agent = Agent::start(command)?;
     let asked = server.ask(&scope, 4)?;
