@@ -50,12 +50,12 @@ pub type Answer = Result<Response<Body>, Failure>;
 
 /// A response of JSON.
 pub fn json(value: &Json) -> Response<Body> {
-    body("application/json", value.to_string().into())
+    body("application/json", value.to_string())
 }
 
 /// A response.
-pub fn body(kind: &'static str, bytes: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(bytes));
+pub fn body(kind: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

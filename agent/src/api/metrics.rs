@@ -197,7 +197,7 @@ pub(super) async fn page(State(state): State<Shared>) -> Response<Body> {
             sample(&mut out, "netspan_counter", &format!("stage=\"store\",name=\"{name}\""), number);
         }
     }
-    answer::body("text/plain; version=0.0.4; charset=utf-8", out.into_bytes())
+    answer::body("text/plain; version=0.0.4; charset=utf-8", out)
 }
 
 #[cfg(test)]

@@ -3,12 +3,11 @@
 
 use axum::{
     body::Body,
-    extract::State,
     response::{IntoResponse as _, Response as Answer},
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 
-use super::{Shared, answer};
+use super::answer;
 
 /// A file: its path, its type, its bytes.
 type File = (&'static str, &'static str, &'static [u8]);
@@ -33,7 +32,7 @@ pub(super) fn has(path: &str) -> bool {
 }
 
 /// Gives a file, or says that the browser's copy is still right.
-pub(super) async fn file(State(_): State<Shared>, uri: Uri, headers: HeaderMap) -> Answer {
+pub(super) async fn file(uri: Uri, headers: HeaderMap) -> Answer {
     let found = FILES.iter().find(|(path, ..)| *path == uri.path());
     let Some((_, kind, bytes)) = found else {
         let why = "there is nothing here; the UI is at /, the API is described by /v1/openapi.json";
@@ -41,7 +40,7 @@ pub(super) async fn file(State(_): State<Shared>, uri: Uri, headers: HeaderMap) 
     };
     let tag = format!("\"{:08x}-{:x}\"", crc32fast::hash(bytes), bytes.len());
     let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
-    let mut response = if is_known { Response::new(Body::empty()) } else { answer::body(kind, bytes.to_vec()) };
+    let mut response = if is_known { Response::new(Body::empty()) } else { answer::body(kind, *bytes) };
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }

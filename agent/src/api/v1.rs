@@ -28,7 +28,7 @@ type Words = Pairs<params::Pairs>;
 
 /// `GET /v1/openapi.json`
 pub(super) async fn openapi() -> Response<Body> {
-    answer::body("application/json", include_bytes!("openapi.json").to_vec())
+    answer::body("application/json", include_str!("openapi.json"))
 }
 
 /// Appends a span: the line of `netspan watch --json`, and its resource.

@@ -92,8 +92,7 @@ enum Order {
 
 /// The thread that watches.
 pub struct Watch {
-    orders: mpsc::Sender<Order>,
-    bell: Arc<OwnedFd>,
+    asker: Asker,
     counts: Arc<Mutex<Counts>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -119,38 +118,28 @@ impl Watch {
             .spawn(move || watcher.run(mappings, &receiver, ready))
             .map_err(|e| e.to_string())?;
         let _ = is_ready.recv_timeout(at_most);
-        Ok(Self { orders, bell, counts, thread: Some(thread) })
+        Ok(Self { asker: Asker { orders, bell }, counts, thread: Some(thread) })
     }
 
     /// A session of this process goes over an unknown socket: what it encrypts has to be recognised.
     pub fn unbound(&self, pid: u32) {
-        self.order(Order::Unbound(pid));
+        self.asker.order(Order::Unbound(pid));
     }
 
     /// The libraries of a process. Until the time that [`start`](Self::start) has is over, it waits for those that are being
     /// analysed.
     pub fn report(&self, pid: u32) -> Vec<Found> {
-        self.asker().report(pid)
+        self.asker.report(pid)
     }
 
     /// Asks for reports from another thread.
     pub fn asker(&self) -> Asker {
-        Asker { orders: self.orders.clone(), bell: Arc::clone(&self.bell) }
+        self.asker.clone()
     }
 
     /// What happened so far.
     pub fn counts(&self) -> Counts {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn order(&self, order: Order) {
-        send(&self.orders, &self.bell, order);
-    }
-}
-
-fn send(orders: &mpsc::Sender<Order>, bell: &OwnedFd, order: Order) {
-    if orders.send(order).is_ok() {
-        ring(bell);
     }
 }
 
@@ -165,14 +154,20 @@ impl Asker {
     /// The libraries of a process; none once the watch has ended.
     pub fn report(&self, pid: u32) -> Vec<Found> {
         let (sender, receiver) = mpsc::channel();
-        send(&self.orders, &self.bell, Order::Report(pid, sender));
+        self.order(Order::Report(pid, sender));
         receiver.recv().unwrap_or_default()
+    }
+
+    fn order(&self, order: Order) {
+        if self.orders.send(order).is_ok() {
+            ring(&self.bell);
+        }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.order(Order::Stop);
+        self.asker.order(Order::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

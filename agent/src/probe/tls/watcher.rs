@@ -102,8 +102,6 @@ pub struct Watcher {
     loaded: HashSet<FileKey>,
     /// Processes that have files which were not yet looked at for their ciphertext.
     unrecognised: HashSet<u32>,
-    /// Files with hooks.
-    hooked: usize,
     /// Some were put off: all processes are looked through when the analysts have nothing to do.
     again: bool,
     times_again: usize,
@@ -153,7 +151,6 @@ impl Watcher {
             analysed: 0,
             loaded: HashSet::new(),
             unrecognised: HashSet::new(),
-            hooked: 0,
             again: false,
             times_again: 0,
             counts: Counts::default(),
@@ -211,7 +208,6 @@ impl Watcher {
     }
 
     fn publish(&mut self) {
-        self.counts.files = self.hooked as u64;
         self.counts.processes = self.known.values().filter(|known| !known.files.is_empty()).count() as u64;
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = self.counts;
     }
@@ -318,7 +314,7 @@ impl Watcher {
             if self.files.get(&file).is_some_and(is_idle)
                 && let Some(Tracked { state: State::Hooked(attached), .. }) = self.files.remove(&file)
             {
-                self.hooked -= 1;
+                self.counts.files -= 1;
                 self.attacher.detach([attached]);
             }
         }

@@ -67,7 +67,7 @@ impl Watcher {
             self.counts.failed += attached.failed.len() as u64;
             let Some(tracked) = self.files.get_mut(&key) else { continue };
             tracked.state = State::Hooked(attached);
-            self.hooked += 1;
+            self.counts.files += 1;
             if tracked.users.is_empty() {
                 self.idle.push_back(key);
             }
@@ -98,16 +98,13 @@ impl Watcher {
         let outcome = Arc::clone(outcome);
         // Each is asked for, whether one before it is missing or not.
         let is_missing = |analysis: &&Analysis| !self.attacher.is_ready(analysis, is_plaintext);
-        if outcome.iter().flatten().filter(is_missing).count() > 0 {
-            self.loaded.insert(key);
-            return;
-        }
-        if self.attaching >= ATTACHING_MAX {
+        let misses_any = outcome.iter().flatten().filter(is_missing).count() > 0;
+        if misses_any || self.attaching >= ATTACHING_MAX {
             self.loaded.insert(key);
             return;
         }
         let Some(Tracked { state: State::Loaded(pending, _), users }) = self.files.remove(&key) else { return };
-        if self.hooked + self.attaching >= FILES_MAX {
+        if self.counts.files as usize + self.attaching >= FILES_MAX {
             self.counts.full += 1;
             self.forget(key, &users);
             return;
