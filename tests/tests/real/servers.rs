@@ -32,7 +32,8 @@ fn spans_are_what_happened(kind: Kind) -> Result<()> {
     agent.await_spans(2 * driven.seen.len(), LAST_SPAN);
     let processes = app.process.scope().processes();
     let report = agent.stop()?;
-    let context = || format!("the agent printed:\n{}", report.errors);
+    let incomplete = || report.spans.iter().filter(|span| span.incomplete.is_some()).collect::<Vec<_>>();
+    let context = || format!("the agent printed:\n{}\nincomplete spans: {:#?}", report.errors, incomplete());
     same(driven.seen.iter().cloned(), report.servers().map(JsonSpan::seen))
         .context("client and SERVER spans differ")
         .with_context(context)?;
