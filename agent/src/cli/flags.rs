@@ -83,6 +83,13 @@ pub struct NameFlags {
     /// Call matching processes NAME; DIMENSION is exe, comm, cgroup or container
     #[arg(long, value_name = "DIMENSION:PATTERN=NAME")]
     pub service_rule: Vec<String>,
+    /// Routes.
+    #[arg(
+        long,
+        value_name = "[SERVICE ]PATH",
+        help = "Call matching requests by this route, such as '/users/{id}' or 'shop* /static/{file*}'; others are inferred"
+    )]
+    pub route: Vec<String>,
 }
 
 /// Flags of the kernel side.
@@ -250,8 +257,8 @@ impl Flags for FilterFlags {
 
 impl Flags for NameFlags {
     fn given(&self) -> Vec<(&'static str, Vec<String>)> {
-        let Self { service_rule } = self;
-        [several("service.rule", service_rule)].into_iter().flatten().collect()
+        let Self { service_rule, route } = self;
+        [several("service.rule", service_rule), several("route.template", route)].into_iter().flatten().collect()
     }
 }
 

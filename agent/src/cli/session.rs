@@ -93,6 +93,7 @@ pub fn pipeline_options(options: &Options, origin: Origin, is_replay: bool) -> a
             min_confidence: options.min_confidence,
         },
         filter: pipeline::Filter { rules: options.filter.clone(), is_replay },
+        templates: options.templates.clone().into(),
     })
 }
 
@@ -199,12 +200,13 @@ impl Session {
         if self.signals.reload.swap(false, Ordering::Relaxed) {
             match reload() {
                 Ok(options) => {
-                    log::info!("the filters were read anew");
+                    log::info!("the filters and routes were read anew");
                     self.rules = options.filter;
                     self.live.pipeline().set_rules(self.rules.clone());
+                    self.live.pipeline().set_templates(options.templates.into());
                     is_due = true;
                 }
-                Err(error) => log::error!("the filters stay as they are: {error:#}"),
+                Err(error) => log::error!("the options stay as they are: {error:#}"),
             }
         }
         if is_due {

@@ -9,6 +9,7 @@ pub use crate::probe::{FamilyChoice, HookChoice};
 use crate::{
     control::{FilterRules, SpanFilter},
     host::NameRule,
+    route::{TEMPLATES_MAX, Template},
     span::redact::{Query, Redaction, RedactionError},
 };
 
@@ -37,6 +38,8 @@ pub struct Options {
     pub min_confidence: f64,
     /// Rules that name services; the first that matches a process names it. Default: none.
     pub services: Vec<NameRule>,
+    /// Routes that are not to be inferred; the first that matches a request is its. Default: none.
+    pub templates: Vec<Template>,
     /// Where spans go by OTLP. Default: nowhere.
     pub otlp: OtlpOptions,
     /// Which finished spans a view shows. Default: all.
@@ -78,6 +81,7 @@ impl Default for Options {
             headers: Vec::new(),
             min_confidence: 0.95,
             services: Vec::new(),
+            templates: Vec::new(),
             otlp: OtlpOptions::default(),
             view: SpanFilter::default(),
             store: StoreOptions::default(),
@@ -103,6 +107,14 @@ impl Options {
     pub(super) fn add_header(&mut self, name: &str) -> Result<(), String> {
         self.headers.push(name.to_owned());
         self.redaction().map(drop).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn add_template(&mut self, text: &str) -> Result<(), String> {
+        if self.templates.len() >= TEMPLATES_MAX {
+            return Err(format!("too many routes: give at most {TEMPLATES_MAX}"));
+        }
+        self.templates.push(text.parse().map_err(|error: crate::route::TemplateError| error.to_string())?);
+        Ok(())
     }
 
     pub(super) fn set_min_confidence(&mut self, text: &str) -> Result<(), String> {

@@ -101,6 +101,7 @@ impl Spec {
         list("service.rule", "service-rule", |options, text, _| {
             text_of(text.parse().map(|rule| options.services.push(rule)))
         }),
+        list("route.template", "route", |options, text, _| options.add_template(text)),
         one("otlp.url", "otlp", |options, text, origin| options.otlp.set_url(text, origin)),
         one("otlp.protocol", "otlp-protocol", |options, text, origin| options.otlp.set_protocol(text, origin)),
         list("view.path", "path", |options, text, _| text_of(options.view.add_path(text))),

@@ -1,20 +1,19 @@
-//! What a request is, in a few words: its span's name and, where that has no route, its path with `*` in the place of what looks
-//! like an id. So requests for different items are one kind of request.
+//! What a request is, in a few words: its span's name and, where that has no route, its path with `*` in the place of what is no
+//! word. So requests for different items are one kind of request.
 
 use rustc_hash::FxHashMap;
 
 use super::{Place, columns::Chosen, groups::text};
-use crate::store::{
-    block::{Column, Head},
-    partition::PartitionError,
+use crate::{
+    route::Variable,
+    store::{
+        block::{Column, Head},
+        partition::PartitionError,
+    },
 };
 
 /// Segments of a path that are told; what is below them is not.
 const SEGMENTS_MAX: usize = 6;
-/// Bytes of a segment from which on letters `a` to `f` with digits are taken for an id.
-const HEX_MIN: usize = 8;
-/// Bytes of a segment from which on any letters with digits are taken for an id.
-const MIXED_MIN: usize = 16;
 
 /// For each row what `intern` makes of its label. Each pair of a form and a path is judged once.
 pub(super) fn labels<T: Copy>(
@@ -54,24 +53,13 @@ fn template(url: &str) -> String {
         None => url,
     };
     let path = path.split(['?', '#']).next().unwrap_or(path);
-    let mut segments: Vec<&str> =
-        path.split('/').take(SEGMENTS_MAX + 2).map(|segment| if is_id(segment) { "*" } else { segment }).collect();
+    let shown = |segment| if Variable::of(str::as_bytes(segment)).is_some() { "*" } else { segment };
+    let mut segments: Vec<&str> = path.split('/').take(SEGMENTS_MAX + 2).map(shown).collect();
     if segments.len() > SEGMENTS_MAX + 1 {
         segments.truncate(SEGMENTS_MAX + 1);
         segments.push("...");
     }
     segments.join("/")
-}
-
-/// Whether a segment looks like something that was counted up or drawn.
-fn is_id(segment: &str) -> bool {
-    let all = |test: fn(&u8) -> bool| segment.bytes().all(|byte| test(&byte));
-    if !segment.bytes().any(|byte| byte.is_ascii_digit()) {
-        return false;
-    }
-    all(u8::is_ascii_digit)
-        || (segment.len() >= HEX_MIN && all(|byte| byte.is_ascii_hexdigit() || *byte == b'-'))
-        || (segment.len() >= MIXED_MIN && all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')))
 }
 
 #[cfg(test)]
