@@ -52,6 +52,9 @@ pub trait Consumer: Tap {
     /// What became of the spans of each process so far, by its id; told together with the account.
     fn links(&mut self, _links: Vec<(u32, link::Tally)>) {}
 
+    /// The options were read anew.
+    fn reloaded(&mut self, _options: &Options) {}
+
     /// A turn is over.
     fn turned(&mut self, _processes: &mut Processes) -> anyhow::Result<()> {
         Ok(())
@@ -187,7 +190,7 @@ impl Session {
                 break;
             }
             consumer.turned(self.live.pipeline().identities())?;
-            self.keep_filters(&reload)?;
+            self.keep_filters(consumer, &reload)?;
         }
         let (spans, account) = self.live.finish(consumer);
         consumer.spans(spans);
@@ -195,12 +198,17 @@ impl Session {
     }
 
     /// Makes the plan anew where it may have changed, or where a signal asks for other rules.
-    fn keep_filters(&mut self, reload: &impl Fn() -> anyhow::Result<Options>) -> anyhow::Result<()> {
+    fn keep_filters(
+        &mut self,
+        consumer: &mut impl Consumer,
+        reload: &impl Fn() -> anyhow::Result<Options>,
+    ) -> anyhow::Result<()> {
         let mut is_due = self.plan.may_change && self.planned.elapsed() >= REPLAN;
         if self.signals.reload.swap(false, Ordering::Relaxed) {
             match reload() {
                 Ok(options) => {
-                    log::info!("the filters and routes were read anew");
+                    log::info!("filters, routes and sampling were read anew");
+                    consumer.reloaded(&options);
                     self.rules = options.filter;
                     self.live.pipeline().set_rules(self.rules.clone());
                     self.live.pipeline().set_templates(options.templates.into());

@@ -180,13 +180,12 @@ impl Tree {
             own >= OFTEN && own >= visits / OFTEN_SHARE
         });
         self.node(at).words = stay.into_iter().collect();
-        let into = match self.node(at).variable {
-            Some((_, into)) => into,
-            None => {
-                let into = self.add();
-                self.node(at).variable = Some((Variable::Value, into));
-                into
-            }
+        let into = if let Some((_, into)) = self.node(at).variable {
+            into
+        } else {
+            let into = self.add();
+            self.node(at).variable = Some((Variable::Value, into));
+            into
         };
         for (_, next) in go {
             self.merge(next, into);

@@ -10,7 +10,8 @@ use crate::{
     control::{FilterRules, SpanFilter},
     host::NameRule,
     route::{TEMPLATES_MAX, Template},
-    span::redact::{Query, Redaction, RedactionError},
+    sample,
+    span::redact::{Query, Redaction, RedactionError, is_listed},
 };
 
 /// Bytes of one ring buffer at least.
@@ -40,6 +41,8 @@ pub struct Options {
     pub services: Vec<NameRule>,
     /// Routes that are not to be inferred; the first that matches a request is its. Default: none.
     pub templates: Vec<Template>,
+    /// Which spans leave the host. Default: all.
+    pub sampling: sample::Options,
     /// Where spans go by OTLP. Default: nowhere.
     pub otlp: OtlpOptions,
     /// Which finished spans a view shows. Default: all.
@@ -82,6 +85,7 @@ impl Default for Options {
             min_confidence: 0.95,
             services: Vec::new(),
             templates: Vec::new(),
+            sampling: sample::Options::default(),
             otlp: OtlpOptions::default(),
             view: SpanFilter::default(),
             store: StoreOptions::default(),
@@ -102,6 +106,17 @@ impl Options {
     /// What may be kept of requests.
     pub fn redaction(&self) -> Result<Redaction, RedactionError> {
         Redaction::new(&self.headers, if self.keep_query { Query::Keep } else { Query::Mask })
+    }
+
+    /// The header that asks for a trace: it is captured, too.
+    pub(super) fn set_sampling_header(&mut self, name: &str) -> Result<(), String> {
+        let name = name.trim().to_ascii_lowercase();
+        if is_listed(name.as_bytes()) {
+            return Err("this header means something else: give one of your own, such as x-debug".to_owned());
+        }
+        self.add_header(&name)?;
+        self.sampling.header = Some(name);
+        Ok(())
     }
 
     pub(super) fn add_header(&mut self, name: &str) -> Result<(), String> {

@@ -73,7 +73,7 @@ mod tests {
             ("/v1/items", "/v1/items"),
             ("/users/3f2a9c0de1b4/carts", "/users/*/carts"),
             ("/o/6ba7b810-9dad-11d1-80b4-00c04fd430c8", "/o/*"),
-            ("/t/aZ9_-bcdefghijkl0", "/t/*"),
+            ("/t/aZ9_-bcD3fGhI7kL0", "/t/*"),
             ("/facade/deadbeef", "/facade/deadbeef"),
             ("http://shop:80/items/4?a=b", "/items/*"),
             ("http://shop", "/"),
