@@ -10,7 +10,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use netspan::{
     route::Routes,
     sample::{Options, Sampler},
-    span::{Kind, Resource, Span, SpanId, Status, TraceId, Value},
+    span::{Attribute, Kind, Resource, Span, SpanId, Status, TraceId, Value},
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -51,7 +51,7 @@ fn span(n: u64, services: &[Arc<Resource>]) -> Span {
         incomplete: None,
         link: None,
         links: Vec::new(),
-        attributes: vec![
+        attributes: with_room([
             ("http.request.method".into(), Value::Text("GET".into())),
             ("url.path".into(), Value::Text(path.into())),
             ("url.scheme".into(), Value::Text("http".into())),
@@ -66,8 +66,15 @@ fn span(n: u64, services: &[Arc<Resource>]) -> Span {
             ("network.peer.port".into(), Value::Int(40_000)),
             ("http.request.body.size".into(), Value::Int(0)),
             ("http.response.body.size".into(), Value::Int(1234)),
-        ],
+        ]),
     }
+}
+
+/// As the linker makes lists of attributes.
+fn with_room(attributes: impl IntoIterator<Item = Attribute>) -> Vec<Attribute> {
+    let mut list = Vec::with_capacity(24);
+    list.extend(attributes);
+    list
 }
 
 fn cpu_ns() -> i64 {

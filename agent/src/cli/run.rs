@@ -1,6 +1,10 @@
 //! `netspan run`: the daemon: capture, link, store, export, answer.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    process::ExitCode,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 
@@ -15,12 +19,13 @@ use super::{
 use crate::{
     api,
     capture::count::Account,
+    conn::Closed,
     export::{Fanout, Sink, otlp},
     host::Processes,
     link::Tally,
     live::Tap,
     sample::{self, Sampler},
-    span::Span,
+    span::{Resource, Span},
     store,
 };
 
@@ -73,14 +78,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if exporter.is_none() && store.is_none() && api.is_none() {
         log::warn!("spans go nowhere: give --otlp URL, or use netspan watch to see them here");
     }
-    let mut run = Run::new(options.sampling.clone(), store.as_ref().map(store::Handle::sink));
+    let origin = Origin::new()?;
+    let mut run = Run::new(options.sampling.clone(), store.as_ref().map(store::Handle::sink), origin);
     if let Some(exporter) = &exporter {
         run.kept.add(exporter.sink());
     }
     if let Some(api) = &api {
         run.all.add(api.sink());
     }
-    let session = Session::start(&options, Origin::new()?, false)?;
+    let session = Session::start(&options, origin, false)?;
     run.told = api.as_ref().map(api::Handle::told);
     if let Some(told) = &run.told {
         told.doctor(Box::new(super::doctor::live(&options, session.probes())));
@@ -125,11 +131,20 @@ struct Run {
     store: Option<Sink>,
     sampler: Sampler,
     told: Option<Arc<api::Told>>,
+    /// Turns boot-time into Unix time.
+    clock_offset_ns: u64,
 }
 
 impl Run {
-    fn new(sampling: sample::Options, store: Option<Sink>) -> Self {
-        Self { all: Fanout::default(), kept: Fanout::default(), store, sampler: Sampler::new(sampling), told: None }
+    fn new(sampling: sample::Options, store: Option<Sink>, origin: Origin) -> Self {
+        Self {
+            all: Fanout::default(),
+            kept: Fanout::default(),
+            store,
+            sampler: Sampler::new(sampling),
+            told: None,
+            clock_offset_ns: origin.clock_offset_ns,
+        }
     }
 
     /// Decides about what still waits, and gives up the sinks.
@@ -201,6 +216,19 @@ impl Consumer for Run {
     fn links(&mut self, links: Vec<(u32, Tally)>) {
         if let Some(told) = &self.told {
             told.links(links);
+        }
+    }
+
+    fn wants_closed(&self) -> bool {
+        self.told.is_some()
+    }
+
+    fn closed(&mut self, closed: Vec<(Closed, Arc<Resource>)>) {
+        let Some(told) = &self.told else { return };
+        let metrics = told.metrics();
+        let mut metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        for (closed, resource) in &closed {
+            metrics.add_connection(closed, resource, self.clock_offset_ns);
         }
     }
 

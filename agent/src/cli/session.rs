@@ -20,13 +20,14 @@ use super::{
 };
 use crate::{
     capture::count::Account,
+    conn::Closed,
     control::{FilterPlan, FilterRules},
-    host::{ProcRoot, Processes},
+    host::{Identities as _, ProcRoot, Processes},
     link,
     live::{Live, Tap, boot_ns, clock_offset_ns},
     pipeline,
     probe::{HookState, Kernel, LoadOptions, Probes, tls::Admits},
-    span::Span,
+    span::{Resource, Span},
 };
 
 /// Connections that the pipeline knows at one time.
@@ -51,6 +52,14 @@ pub trait Consumer: Tap {
 
     /// What became of the spans of each process so far, by its id; told together with the account.
     fn links(&mut self, _links: Vec<(u32, link::Tally)>) {}
+
+    /// Whether it wants the connections that are over.
+    fn wants_closed(&self) -> bool {
+        false
+    }
+
+    /// Connections that are over, each with its process.
+    fn closed(&mut self, _closed: Vec<(Closed, Arc<Resource>)>) {}
 
     /// The options were read anew.
     fn reloaded(&mut self, _options: &Options) {}
@@ -179,6 +188,9 @@ impl Session {
         reload: impl Fn() -> anyhow::Result<Options>,
     ) -> anyhow::Result<Account> {
         let mut told: Option<Instant> = None;
+        if consumer.wants_closed() {
+            self.live.pipeline().keep_closed();
+        }
         while !self.signals.stop.load(Ordering::Relaxed) {
             if consumer.wants_account() && told.is_none_or(|told| told.elapsed() >= ACCOUNT) {
                 told = Some(Instant::now());
@@ -189,12 +201,26 @@ impl Session {
             if !spans.is_empty() && !consumer.spans(spans) {
                 break;
             }
+            self.hand_closed(consumer);
             consumer.turned(self.live.pipeline().identities())?;
             self.keep_filters(consumer, &reload)?;
         }
         let (spans, account) = self.live.finish(consumer);
         consumer.spans(spans);
         Ok(account)
+    }
+
+    fn hand_closed(&mut self, consumer: &mut impl Consumer) {
+        let pipeline = self.live.pipeline();
+        let closed = pipeline.take_closed();
+        if !closed.is_empty() {
+            let identities = pipeline.identities();
+            let with_process = |closed: Closed| {
+                let resource = identities.resource(closed.socket.tgid, closed.at_ns);
+                (closed, resource)
+            };
+            consumer.closed(closed.into_iter().map(with_process).collect());
+        }
     }
 
     /// Makes the plan anew where it may have changed, or where a signal asks for other rules.

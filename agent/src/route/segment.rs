@@ -62,7 +62,7 @@ impl Variable {
 
 /// Whether a byte is in no word: what is escaped, lists, sentences, other alphabets.
 fn is_strange(byte: u8) -> bool {
-    !byte.is_ascii_graphic() || matches!(byte, b'%' | b',' | b'=' | b'+' | b'(' | b'{' | b'"')
+    !byte.is_ascii_graphic() || b"%,=+(){}<>[]\"'`|^*\\".contains(&byte)
 }
 
 /// The segment without what names its format (`.json`).
@@ -249,6 +249,8 @@ mod tests {
                     "\u{4f60}\u{597d}",
                     "x=1",
                     "q+r",
+                    "<script>",
+                    "it's",
                     "how-to-make-a-really-good-coffee-at-home-in-nine-easy-steps",
                 ],
                 Some(Variable::Value),
