@@ -52,7 +52,7 @@ impl Variable {
             Some(Self::Date)
         } else if is_id(stem) {
             Some(Self::Id)
-        } else if segment.len() >= LONG_MIN || segment.iter().any(|byte| is_strange(*byte)) {
+        } else if segment.len() >= LONG_MIN || segment.iter().any(|byte| STRANGE[usize::from(*byte)]) {
             Some(Self::Value)
         } else {
             None
@@ -60,10 +60,22 @@ impl Variable {
     }
 }
 
-/// Whether a byte is in no word: what is escaped, lists, sentences, other alphabets.
-fn is_strange(byte: u8) -> bool {
-    !byte.is_ascii_graphic() || b"%,=+(){}<>[]\"'`|^*\\".contains(&byte)
-}
+/// Bytes that are in no word: what is escaped, lists, sentences, other alphabets.
+const STRANGE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = !(byte as u8).is_ascii_graphic();
+        byte += 1;
+    }
+    let marks = b"%,=+(){}<>[]\"'`|^*\\";
+    let mut mark = 0;
+    while mark < marks.len() {
+        table[marks[mark] as usize] = true;
+        mark += 1;
+    }
+    table
+};
 
 /// The segment without what names its format (`.json`).
 fn without_extension(segment: &[u8]) -> &[u8] {
@@ -83,7 +95,8 @@ fn without_extension(segment: &[u8]) -> &[u8] {
 /// `name@host.letters`, the sign also as `%40`.
 fn is_email(segment: &[u8]) -> bool {
     let found = segment.iter().position(|byte| *byte == b'@').map(|at| (at, 1));
-    let found = found.or_else(|| segment.windows(3).position(|three| three == b"%40").map(|at| (at, 3)));
+    let escaped = || segment.windows(3).position(|three| three == b"%40").map(|at| (at, 3));
+    let found = found.or_else(|| segment.contains(&b'%').then(escaped).flatten());
     let Some((name, host)) = found.and_then(|(at, len)| Some((segment.get(..at)?, segment.get(at + len..)?))) else {
         return false;
     };

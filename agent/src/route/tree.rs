@@ -95,9 +95,14 @@ impl Tree {
             let segment = segment.split(';').next().unwrap_or(segment);
             let segment = if n < SEGMENTS_MAX { segment } else { REST };
             let may_grow = learns && self.places().saturating_sub(before) < room;
-            let next = match Variable::of(segment.as_bytes()).filter(|_| segment != REST) {
-                Some(variable) => self.variable(at, variable, may_grow),
-                None => self.word(at, segment, may_grow),
+            let judged = || Variable::of(segment.as_bytes()).filter(|_| segment != REST);
+            // What is known as a word has been judged before.
+            let next = match self.node(at).words.get(segment) {
+                Some(next) => Some(*next),
+                None => match judged() {
+                    Some(variable) => self.variable(at, variable, may_grow),
+                    None => self.word(at, segment, may_grow),
+                },
             };
             let Some(next) = next else { return if learns { Found::Full } else { Found::Unknown } };
             at = next;
@@ -148,11 +153,9 @@ impl Tree {
         Some(next)
     }
 
+    /// Where a word leads that is not known at a place.
     fn word(&mut self, at: u32, word: &str, may_grow: bool) -> Option<u32> {
         let node = self.node(at);
-        if let Some(next) = node.words.get(word) {
-            return Some(*next);
-        }
         if !node.is_closed {
             if !may_grow {
                 return None;

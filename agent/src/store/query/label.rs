@@ -1,6 +1,8 @@
 //! What a request is, in a few words: its span's name and, where that has no route, its path with `*` in the place of what is no
 //! word. So requests for different items are one kind of request.
 
+use std::borrow::Cow;
+
 use rustc_hash::FxHashMap;
 
 use super::{Place, columns::Chosen, groups::text};
@@ -46,6 +48,15 @@ pub(super) fn labels<T: Copy>(
     Ok(form_of.iter().zip(&paths).map(label).collect())
 }
 
+/// A span's name with `*` in the place of its route's variables: so both ends of a call are one kind, and it can be a filter.
+fn starred(name: &str) -> Cow<'_, str> {
+    if !name.contains("/{") {
+        return name.into();
+    }
+    let shown = |segment| if str::starts_with(segment, '{') { "*" } else { segment };
+    name.split('/').map(shown).collect::<Vec<_>>().join("/").into()
+}
+
 /// The path of a path or URL, without what differs from item to item.
 fn template(url: &str) -> String {
     let path = match url.split_once("://") {
@@ -65,6 +76,18 @@ fn template(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_is_told_as_a_path_is() {
+        for (name, expected) in [
+            ("GET /items/{id}", "GET /items/*"),
+            ("GET /{tenant}/{id}/a", "GET /*/*/a"),
+            ("p.S/M", "p.S/M"),
+            ("GET", "GET"),
+        ] {
+            assert_eq!(starred(name), expected);
+        }
+    }
 
     #[test]
     fn what_differs_from_item_to_item_is_left_out() {
