@@ -41,7 +41,7 @@ pub(super) fn labels<T: Copy>(
             let path = path.and_then(|(key, at)| templates.get(&key)?.get(usize::from(at)));
             match path.filter(|path| !path.is_empty() && !name.contains(' ')) {
                 Some(path) => intern(&format!("{name} {path}")),
-                None => intern(name),
+                None => intern(&starred(name)),
             }
         })
     };
