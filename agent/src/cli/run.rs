@@ -1,22 +1,31 @@
 //! `netspan run`: the daemon: capture, link, store, export, answer.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    process::ExitCode,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 
 use super::{
     config::Options,
-    flags::{CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, ServeFlags},
+    flags::{
+        CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, SampleFlags, ServeFlags,
+    },
     session::{Consumer, Origin, Session, prioritise},
     summary,
 };
 use crate::{
     api,
     capture::count::Account,
-    export::{Fanout, otlp},
+    conn::Closed,
+    export::{Fanout, Sink, otlp},
+    host::Processes,
     link::Tally,
     live::Tap,
-    span::Span,
+    sample::{self, Sampler},
+    span::{Resource, Span},
     store,
 };
 
@@ -44,6 +53,9 @@ pub struct Args {
     /// Redaction.
     #[command(flatten)]
     pub redact: RedactFlags,
+    /// Sampling.
+    #[command(flatten)]
+    pub sample: SampleFlags,
     /// Store and API.
     #[command(flatten)]
     pub serve: ServeFlags,
@@ -55,8 +67,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let read = || {
-        let Args { common, capture, filter, link, names, otlp, redact, serve } = args;
-        super::prepare(common, &[capture, filter, link, names, otlp, redact, serve])
+        let Args { common, capture, filter, link, names, otlp, redact, sample, serve } = args;
+        super::prepare(common, &[capture, filter, link, names, otlp, redact, sample, serve])
     };
     let options = read()?;
     prioritise(&options);
@@ -66,17 +78,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if exporter.is_none() && store.is_none() && api.is_none() {
         log::warn!("spans go nowhere: give --otlp URL, or use netspan watch to see them here");
     }
-    let mut fanout = Fanout::default();
-    let sinks = [exporter.as_ref().map(otlp::Handle::sink), store.as_ref().map(store::Handle::sink)];
-    for sink in sinks.into_iter().flatten().chain(api.as_ref().map(api::Handle::sink)) {
-        fanout.add(sink);
+    let origin = Origin::new()?;
+    let mut run = Run::new(options.sampling.clone(), store.as_ref().map(store::Handle::sink), origin);
+    if let Some(exporter) = &exporter {
+        run.kept.add(exporter.sink());
     }
-    let session = Session::start(&options, Origin::new()?, false)?;
-    let told = api.as_ref().map(api::Handle::told);
-    if let Some(told) = &told {
+    if let Some(api) = &api {
+        run.all.add(api.sink());
+    }
+    let session = Session::start(&options, origin, false)?;
+    run.told = api.as_ref().map(api::Handle::told);
+    if let Some(told) = &run.told {
         told.doctor(Box::new(super::doctor::live(&options, session.probes())));
     }
-    let account = session.run(&mut Run { fanout, told }, || Ok(read()?))?;
+    let mut account = session.run(&mut run, || Ok(read()?))?;
+    run.finish(&mut account);
     let stats = exporter.map(|exporter| exporter.shutdown(PATIENCE));
     drop(api);
     let stored = store.map(store::Handle::shutdown);
@@ -108,18 +124,78 @@ fn serve(options: &Options) -> anyhow::Result<(Option<store::Handle>, Option<api
     Ok((store, api))
 }
 
-/// Spans to the sinks.
+/// Spans to the sinks: some get all of them, some what sampling keeps.
 struct Run {
-    fanout: Fanout,
+    all: Fanout,
+    kept: Fanout,
+    store: Option<Sink>,
+    sampler: Sampler,
     told: Option<Arc<api::Told>>,
+    /// Turns boot-time into Unix time.
+    clock_offset_ns: u64,
 }
 
-impl Tap for Run {}
+impl Run {
+    fn new(sampling: sample::Options, store: Option<Sink>, origin: Origin) -> Self {
+        Self {
+            all: Fanout::default(),
+            kept: Fanout::default(),
+            store,
+            sampler: Sampler::new(sampling),
+            told: None,
+            clock_offset_ns: origin.clock_offset_ns,
+        }
+    }
+
+    /// Decides about what still waits, and gives up the sinks.
+    fn finish(mut self, account: &mut Account) {
+        self.sampler.finish();
+        self.export();
+        self.count(account);
+    }
+
+    /// Gives what sampling keeps to who gets that.
+    fn export(&mut self) {
+        let store = self.store.as_ref().filter(|_| self.sampler.options().store == sample::Store::Kept);
+        for span in self.sampler.take() {
+            self.kept.send(&span);
+            if let Some(store) = store {
+                store.offer(span);
+            }
+        }
+    }
+
+    fn count(&self, account: &mut Account) {
+        let counts = self.sampler.counts();
+        if counts.produced > 0 {
+            account.add("sample", counts.named());
+        }
+    }
+}
+
+impl Tap for Run {
+    fn advance(&mut self, now_ns: u64) {
+        self.sampler.advance(now_ns);
+    }
+}
 
 impl Consumer for Run {
     fn spans(&mut self, spans: Vec<Arc<Span>>) -> bool {
+        let is_on = self.sampler.options().is_on();
+        let store = self.store.as_ref().filter(|_| !is_on || self.sampler.options().store == sample::Store::All);
         for span in &spans {
-            self.fanout.send(span);
+            self.all.send(span);
+            if let Some(store) = store {
+                store.offer(Arc::clone(span));
+            }
+            if !is_on {
+                self.kept.send(span);
+            }
+        }
+        if is_on {
+            for span in spans {
+                self.sampler.push(span);
+            }
         }
         true
     }
@@ -128,10 +204,12 @@ impl Consumer for Run {
         self.told.is_some()
     }
 
-    fn account(&mut self, account: Account) {
+    fn account(&mut self, mut account: Account) {
+        self.count(&mut account);
         if let Some(told) = &self.told {
             told.account(account);
-            told.sinks(self.fanout.stats().collect());
+            let store = self.store.as_ref().map(Sink::stats);
+            told.sinks(self.kept.stats().chain(store).chain(self.all.stats()).collect());
         }
     }
 
@@ -139,5 +217,29 @@ impl Consumer for Run {
         if let Some(told) = &self.told {
             told.links(links);
         }
+    }
+
+    fn wants_closed(&self) -> bool {
+        self.told.is_some()
+    }
+
+    fn closed(&mut self, closed: Vec<(Closed, Arc<Resource>)>) {
+        let Some(told) = &self.told else { return };
+        let metrics = told.metrics();
+        let mut metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        for (closed, resource) in &closed {
+            metrics.add_connection(closed, resource, self.clock_offset_ns);
+        }
+    }
+
+    fn reloaded(&mut self, options: &Options) {
+        if *self.sampler.options() != options.sampling {
+            self.sampler.set(options.sampling.clone());
+        }
+    }
+
+    fn turned(&mut self, _: &mut Processes) -> anyhow::Result<()> {
+        self.export();
+        Ok(())
     }
 }
