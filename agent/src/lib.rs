@@ -17,5 +17,6 @@ pub mod pipeline;
 pub mod probe;
 pub mod protocol;
 pub mod span;
+mod state;
 pub mod store;
 pub mod tls;

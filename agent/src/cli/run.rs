@@ -5,7 +5,8 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context as _;
 
 use super::{
-    config::Options,
+    config::{Options, state_dir},
+    export::{Exporters, Watch},
     flags::{CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, ServeFlags},
     session::{Consumer, Origin, Session, prioritise},
     summary,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     api,
     capture::count::Account,
-    export::{Fanout, otlp},
+    export::{Fanout, delivery::WhenFull},
     link::Tally,
     live::Tap,
     span::Span,
@@ -60,15 +61,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let options = read()?;
     prioritise(&options);
-    let otlp = options.otlp.resolve(|name| std::env::var(name).ok())?;
-    let exporter = otlp.as_ref().map(otlp::start).transpose()?;
+    let state = state_dir(std::env::var("STATE_DIRECTORY").ok().as_deref());
+    let exporters = Exporters::start(&options, Some(state), WhenFull::DropOldest)?;
     let (store, api) = serve(&options)?;
-    if exporter.is_none() && store.is_none() && api.is_none() {
-        log::warn!("spans go nowhere: give --otlp URL, or use netspan watch to see them here");
+    if exporters.is_empty() && store.is_none() && api.is_none() {
+        log::warn!(
+            "spans go nowhere: give --otlp URL or [[export]] in the file, or use netspan watch to see them here"
+        );
     }
     let mut fanout = Fanout::default();
-    let sinks = [exporter.as_ref().map(otlp::Handle::sink), store.as_ref().map(store::Handle::sink)];
-    for sink in sinks.into_iter().flatten().chain(api.as_ref().map(api::Handle::sink)) {
+    let sinks = [store.as_ref().map(store::Handle::sink), api.as_ref().map(api::Handle::sink)];
+    for sink in exporters.sinks().chain(sinks.into_iter().flatten()) {
         fanout.add(sink);
     }
     let session = Session::start(&options, Origin::new()?, false)?;
@@ -76,11 +79,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(told) = &told {
         told.doctor(Box::new(super::doctor::live(&options, session.probes())));
     }
-    let account = session.run(&mut Run { fanout, told }, || Ok(read()?))?;
-    let stats = exporter.map(|exporter| exporter.shutdown(PATIENCE));
+    let watches = exporters.watches();
+    let account = session.run(&mut Run { fanout, told, watches }, || Ok(read()?))?;
+    let delivered = exporters.shutdown(PATIENCE);
     drop(api);
     let stored = store.map(store::Handle::shutdown);
-    summary::print(&account, &[], stats.as_ref());
+    summary::print(&account, &[], &delivered);
     if let Some(stored) = stored {
         eprintln!("  store: {stored}");
     }
@@ -112,6 +116,7 @@ fn serve(options: &Options) -> anyhow::Result<(Option<store::Handle>, Option<api
 struct Run {
     fanout: Fanout,
     told: Option<Arc<api::Told>>,
+    watches: Vec<Watch>,
 }
 
 impl Tap for Run {}
@@ -128,7 +133,10 @@ impl Consumer for Run {
         self.told.is_some()
     }
 
-    fn account(&mut self, account: Account) {
+    fn account(&mut self, mut account: Account) {
+        for watch in &self.watches {
+            watch.add_to(&mut account);
+        }
         if let Some(told) = &self.told {
             told.account(account);
             told.sinks(self.fanout.stats().collect());

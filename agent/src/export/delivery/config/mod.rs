@@ -13,10 +13,18 @@ use http::{HeaderMap, Uri};
 use thiserror::Error;
 
 use self::{
-    endpoint::Path,
+    endpoint::{Path, TRACES_PATH},
     variables::{ENDPOINT, Variables},
 };
-use super::batch::Bounds;
+pub use self::{
+    endpoint::{Path as EndpointPath, parse as parse_endpoint},
+    variables::header,
+};
+use super::{
+    compress::Compression,
+    encode::{Bounds, Format},
+    queue::disk,
+};
 use crate::span::Attribute;
 
 /// How requests travel.
@@ -26,42 +34,103 @@ pub enum Protocol {
     Grpc,
     /// OTLP/HTTP with Protocol Buffers.
     Http,
+    /// OTLP/HTTP with JSON.
+    Json,
+    /// Zipkin's JSON, version 2, over HTTP.
+    Zipkin,
 }
+
+impl Protocol {
+    /// How its requests are encoded.
+    pub const fn format(self) -> Format {
+        match self {
+            Self::Grpc | Self::Http => Format::Otlp,
+            Self::Json => Format::OtlpJson,
+            Self::Zipkin => Format::Zipkin,
+        }
+    }
+
+    /// The protocol of OTLP with a name of `OTEL_EXPORTER_OTLP_PROTOCOL`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "grpc" => Some(Self::Grpc),
+            "http/protobuf" => Some(Self::Http),
+            "http/json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// The names of the protocols of OTLP, for people.
+pub const PROTOCOLS: &str = "grpc, http/protobuf or http/json";
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Grpc => "gRPC",
             Self::Http => "HTTP",
+            Self::Json => "HTTP, JSON",
+            Self::Zipkin => "Zipkin",
         })
     }
 }
 
-/// The exporter's configuration.
-#[derive(Clone, Debug)]
+/// A destination's configuration.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Its name: of its counters, and of its queue's directory.
+    pub name: String,
+    /// Where spans go.
+    pub target: Target,
+    /// How requests are compressed.
+    pub compression: Compression,
+    /// Attributes for every resource that does not have them.
+    pub resource: Vec<Attribute>,
+    /// What happens when the queue is full.
+    pub when_full: WhenFull,
+    /// The queue on the disk; without one spans wait in memory.
+    pub queue: Option<disk::Config>,
+    /// Bounds and times.
+    pub limits: Limits,
+}
+
+/// Where spans go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// To an endpoint.
+    Endpoint(Box<Endpoint>),
+    /// To a file.
+    File(FileTarget),
+}
+
+/// An endpoint, and how it is spoken to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
     /// The whole URI for HTTP; gRPC takes no notice of its path. `http` or `https`, without user or password.
-    pub endpoint: Uri,
+    pub uri: Uri,
     /// How requests travel.
     pub protocol: Protocol,
-    /// Whether nobody said so: then the other protocol is tried, too, until a request is taken.
+    /// Whether nobody said so: then gRPC and HTTP are both tried, until a request is taken.
     pub guessed: bool,
     /// Headers of every request; values are marked sensitive, so that nothing prints them.
     pub headers: HeaderMap,
     /// Longest time of one attempt.
     pub timeout: Duration,
-    /// Whether requests are compressed.
-    pub gzip: bool,
     /// Files for `https`.
     pub tls: TlsFiles,
-    /// Attributes for every resource that does not have them.
-    pub resource: Vec<Attribute>,
-    /// Whether the endpoint is tried at once, with an empty request, so that a wrong one is told of before there are spans.
+    /// Whether it is tried at once, with an empty request, so that a wrong one is told of before there are spans.
     pub greet: bool,
-    /// What happens when the queue is full.
-    pub when_full: WhenFull,
-    /// Bounds and times.
-    pub limits: Limits,
+}
+
+/// A file, and when the next one is begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileTarget {
+    /// Its path.
+    pub path: PathBuf,
+    /// Bytes of a file at most, but for one batch that is larger.
+    pub bytes: u64,
+    /// Files at most, the one that is written to included.
+    pub files: u32,
 }
 
 /// What happens when the queue is full.
@@ -83,7 +152,7 @@ pub struct TlsFiles {
 }
 
 /// Bounds and times of the exporter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Spans that wait for encoding.
     pub input: usize,
@@ -91,7 +160,7 @@ pub struct Limits {
     pub batch: Bounds,
     /// Longest time that a span waits for its batch to fill.
     pub batch_age: Duration,
-    /// Batches that wait for being sent.
+    /// Batches that wait in memory for being sent.
     pub queue: Bounds,
     /// Requests under way at once, while the collector answers.
     pub in_flight: usize,
@@ -99,7 +168,7 @@ pub struct Limits {
     pub backoff_first: Duration,
     /// Most of the delay after any failure.
     pub backoff_most: Duration,
-    /// A batch older than this is not tried again.
+    /// A batch older than this is not tried again; of a queue on the disk it is the age cap.
     pub retry_age: Duration,
 }
 
@@ -173,27 +242,68 @@ impl Config {
     pub fn resolve(url: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
         let env = Variables(&variable);
         let endpoint = match url {
-            Some(url) => Some(("--otlp", url.to_owned(), Path::IfNone)),
-            None => env
-                .first(&ENDPOINT)
-                .map(|(name, value)| (name, value, if name == ENDPOINT[0] { Path::AsIs } else { Path::Append })),
+            Some(url) => Some(("--otlp", url.to_owned(), Path::IfNone(TRACES_PATH))),
+            None => env.first(&ENDPOINT).map(|(name, value)| {
+                (name, value, if name == ENDPOINT[0] { Path::AsIs } else { Path::Append(TRACES_PATH) })
+            }),
         };
         let Some((origin, value, path)) = endpoint else { return Ok(None) };
-        let (endpoint, likely) = endpoint::parse(origin, &value, path)?;
+        let (uri, likely) = endpoint::parse(origin, &value, path)?;
         let said = env.protocol()?;
-        Ok(Some(Self {
-            endpoint,
+        let endpoint = Endpoint {
+            uri,
             protocol: said.unwrap_or(likely),
             guessed: said.is_none(),
             headers: env.headers()?,
             timeout: env.timeout()?,
-            gzip: env.gzip()?,
             tls: env.tls()?,
-            resource: env.resource()?,
             greet: true,
+        };
+        let mut config = Self::new("otlp", Target::Endpoint(Box::new(endpoint)), env.resource()?);
+        config.compression = env.compression()?;
+        Ok(Some(config))
+    }
+
+    /// A configuration with defaults for all but the target.
+    pub fn new(name: &str, target: Target, resource: Vec<Attribute>) -> Self {
+        Self {
+            name: name.to_owned(),
+            target,
+            compression: Compression::None,
+            resource,
             when_full: WhenFull::DropOldest,
+            queue: None,
             limits: Limits::default(),
-        }))
+        }
+    }
+
+    /// Attributes for every resource, by the `OTEL_RESOURCE_ATTRIBUTES` that `variable` reads.
+    pub fn resource(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<Attribute>, ConfigError> {
+        Variables(&variable).resource()
+    }
+
+    /// How spans are encoded.
+    pub fn format(&self) -> Format {
+        match &self.target {
+            Target::Endpoint(endpoint) => endpoint.protocol.format(),
+            Target::File(_) => Format::Lines,
+        }
+    }
+
+    /// Whether the target is tried at once.
+    pub fn greets(&self) -> bool {
+        match &self.target {
+            Target::Endpoint(endpoint) => endpoint.greet,
+            Target::File(_) => true,
+        }
+    }
+
+    /// The endpoint, if that is the target.
+    pub fn endpoint_mut(&mut self) -> Option<&mut Endpoint> {
+        match &mut self.target {
+            Target::Endpoint(endpoint) => Some(endpoint),
+            Target::File(_) => None,
+        }
     }
 
     /// A configuration for `endpoint` with defaults for the rest.
@@ -202,10 +312,19 @@ impl Config {
         Self::resolve(Some(url), unset).map(|config| config.expect("an endpoint was given"))
     }
 
-    /// The endpoint for people: without its query, which may hold a secret.
-    pub fn shown_endpoint(&self) -> String {
-        let uri = &self.endpoint;
-        let path = if self.protocol == Protocol::Http { uri.path() } else { "" };
-        format!("{}://{}{path}", uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |a| a.as_str()))
+    /// The target for people: an endpoint without its query, which may hold a secret.
+    pub fn shown(&self) -> String {
+        match &self.target {
+            Target::Endpoint(endpoint) => {
+                let Endpoint { uri, protocol, .. } = &**endpoint;
+                let path = if *protocol == Protocol::Grpc { "" } else { uri.path() };
+                format!(
+                    "{}://{}{path}",
+                    uri.scheme_str().unwrap_or_default(),
+                    uri.authority().map_or("", |a| a.as_str())
+                )
+            }
+            Target::File(file) => file.path.display().to_string(),
+        }
     }
 }

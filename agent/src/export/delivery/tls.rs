@@ -18,7 +18,7 @@ use super::config::TlsFiles;
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A PEM file can't be read.
-    #[error("{}: no PEM file for TLS: {reason}; check OTEL_EXPORTER_OTLP_*CERTIFICATE and *_KEY", path.display())]
+    #[error("{}: no PEM file for TLS: {reason}; check the certificate and the key that are configured", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -26,10 +26,14 @@ pub enum TlsError {
         reason: String,
     },
     /// Nobody to trust.
-    #[error("no certificate authorities found on this system ({0}); name a PEM file in OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    #[error(
+        "no certificate authorities found on this system ({0}); name a PEM file as the certificate (OTEL_EXPORTER_OTLP_CERTIFICATE)"
+    )]
     NoAuthorities(String),
     /// The own certificate is not usable.
-    #[error("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _KEY do not make an identity: {0}")]
+    #[error(
+        "the client's certificate and key do not make an identity: {0}; they have to be a PEM file each, of one another"
+    )]
     Identity(rustls::Error),
 }
 

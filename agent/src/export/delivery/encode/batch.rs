@@ -1,26 +1,35 @@
 //! Collects encoded spans by process, and closes them into requests that are ready to send. It never makes a request
 //! larger than its bound.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
-use super::{
-    encode,
-    wire::{Wire, field_len},
+use super::Format;
+use crate::{
+    export::delivery::compress::Compression,
+    span::{Attribute, Resource, Span},
 };
-use crate::span::{Attribute, Resource, Span};
 
-/// A request (`ExportTraceServiceRequest`), encoded.
+/// A request, encoded.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Ordinal of the batch, from 0.
+    /// Ordinal of the batch among those that this process closed, from 0.
     pub serial: u64,
-    /// When its first span was put in.
-    pub opened: Instant,
+    /// Its ordinal in the queue on the disk, if it is there.
+    pub ordinal: Option<u64>,
+    /// When its first span was put in, milliseconds since the Unix epoch.
+    pub time_ms: u64,
     /// Spans in it.
     pub spans: u64,
+    /// How it is encoded.
+    pub format: Format,
+    /// How it is compressed.
+    pub compression: Compression,
     /// The request.
     pub body: Bytes,
 }
@@ -41,6 +50,8 @@ pub struct Bounds {
 /// The open batch.
 #[derive(Debug)]
 pub struct Batcher {
+    format: Format,
+    compression: Compression,
     bounds: Bounds,
     common: Vec<Attribute>,
     groups: Vec<Group>,
@@ -60,17 +71,16 @@ pub struct Batcher {
 struct Group {
     resource: Arc<Resource>,
     encoded_resource: Vec<u8>,
-    /// The `spans` fields of a `ScopeSpans`.
+    /// Its spans, as the format joins them.
     spans: Vec<u8>,
 }
 
-/// Most bytes that keys and lengths around a part take (a key of one byte, a length of up to five).
-const FRAME: usize = 6;
-
 impl Batcher {
     /// An empty one; `common` are attributes for every resource that does not have them.
-    pub fn new(bounds: Bounds, common: Vec<Attribute>) -> Self {
+    pub fn new(format: Format, compression: Compression, bounds: Bounds, common: Vec<Attribute>) -> Self {
         Self {
+            format,
+            compression,
             bounds,
             common,
             groups: Vec::new(),
@@ -91,7 +101,7 @@ impl Batcher {
     pub fn push(&mut self, span: &Span, now: Instant, closed: &mut Vec<Batch>) -> Result<(), Oversized> {
         let mut encoded = std::mem::take(&mut self.scratch);
         encoded.clear();
-        encode::span(&mut encoded, span);
+        self.format.span(&mut encoded, span);
         let result = self.put(&encoded, span, now, closed);
         self.scratch = encoded;
         result
@@ -99,12 +109,12 @@ impl Batcher {
 
     fn put(&mut self, encoded: &[u8], span: &Span, now: Instant, closed: &mut Vec<Batch>) -> Result<(), Oversized> {
         let (place, group) = self.place(&span.resource);
-        let size = FRAME + encoded.len();
-        let fresh = group.as_ref().map_or(0, Group::overhead);
+        let size = self.format.span_len(encoded.len());
+        let fresh = group.as_ref().map_or(0, |group| self.overhead(group));
         if self.bytes + size + fresh > self.bounds.bytes {
             // Into the next batch; there its process is always new.
             let group = group.unwrap_or_else(|| self.group(&span.resource));
-            if size + group.overhead() > self.bounds.bytes {
+            if size + self.overhead(&group) > self.bounds.bytes {
                 return Err(Oversized);
             }
             closed.extend(self.close());
@@ -132,23 +142,31 @@ impl Batcher {
     pub fn close(&mut self) -> Option<Batch> {
         let opened = self.opened.take()?;
         let mut body = Vec::with_capacity(self.bytes);
-        for mut group in self.groups.drain(..) {
-            group.write(&mut body);
+        self.format.begin(&mut body);
+        for (index, mut group) in self.groups.drain(..).enumerate() {
+            self.format.group(&mut body, index == 0, &group.encoded_resource, &group.spans);
             if group.spans.capacity() > self.spare.capacity() {
                 group.spans.clear();
                 self.spare = group.spans;
             }
         }
+        self.format.end(&mut body);
         debug_assert!(body.len() <= self.bytes, "the size of a batch is never underestimated");
         self.places.clear();
         self.bytes = 0;
         let serial = self.closed;
         self.closed += 1;
-        Some(Batch { serial, opened, spans: std::mem::take(&mut self.spans), body: body.into() })
+        let (compression, body) = self.compression.apply(body.into());
+        let time_ms = unix_ms().saturating_sub(opened.elapsed().as_millis() as u64);
+        let spans = std::mem::take(&mut self.spans);
+        Some(Batch { serial, ordinal: None, time_ms, spans, format: self.format, compression, body })
     }
 
     /// Where the resource's group is, and the group itself if it is not there yet.
     fn place(&self, resource: &Arc<Resource>) -> (usize, Option<Group>) {
+        if !self.format.is_grouped() && !self.groups.is_empty() {
+            return (0, None);
+        }
         match self.places.get(&Arc::as_ptr(resource).addr()) {
             Some(&place) => (place, None),
             None => (self.groups.len(), Some(self.group(resource))),
@@ -157,46 +175,33 @@ impl Batcher {
 
     fn group(&self, resource: &Arc<Resource>) -> Group {
         let mut encoded_resource = Vec::new();
-        encode::resource(&mut encoded_resource, resource, &self.common);
+        self.format.resource(&mut encoded_resource, resource, &self.common);
         Group { resource: Arc::clone(resource), encoded_resource, spans: Vec::new() }
+    }
+
+    /// Most bytes that a group takes beside its spans; the first one's also has what is around all groups.
+    fn overhead(&self, group: &Group) -> usize {
+        group.encoded_resource.len() + self.format.overhead()
     }
 
     fn add(&mut self, place: usize, fresh: Option<Group>, encoded: &[u8], now: Instant) {
         if let Some(mut group) = fresh {
             group.spans = std::mem::take(&mut self.spare);
-            self.bytes += group.overhead();
+            self.bytes += self.overhead(&group);
             self.places.insert(Arc::as_ptr(&group.resource).addr(), place);
             self.groups.push(group);
         }
-        Wire(&mut self.groups[place].spans).bytes(2, encoded);
-        self.bytes += field_len(encoded.len());
+        self.format.add(&mut self.groups[place].spans, encoded);
+        self.bytes += self.format.span_len(encoded.len());
         self.spans += 1;
         self.opened.get_or_insert(now);
     }
 }
 
-impl Group {
-    /// Most bytes that the group takes beside its spans.
-    fn overhead(&self) -> usize {
-        let scope = encode::SCOPE_NAME.len() + encode::SCOPE_VERSION.len() + encode::SCHEMA_URL.len();
-        self.encoded_resource.len() + scope + encode::SCHEMA_URL.len() + 8 * FRAME
-    }
-
-    /// Appends the group as a `resource_spans` field. Lengths are known before: the spans are copied once.
-    fn write(&self, out: &mut Vec<u8>) {
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        Wire(&mut before).message(1, encode::scope);
-        Wire(&mut after).bytes(3, encode::SCHEMA_URL.as_bytes());
-        let scope_spans = before.len() + self.spans.len() + after.len();
-        let resource_spans = field_len(self.encoded_resource.len()) + field_len(scope_spans) + after.len();
-        let mut wire = Wire(out);
-        wire.begin(1, resource_spans);
-        wire.bytes(1, &self.encoded_resource);
-        wire.begin(2, scope_spans);
-        for part in [&before, &self.spans, &after, &after] {
-            wire.0.extend_from_slice(part);
-        }
-    }
+/// Now, in milliseconds since the Unix epoch.
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -205,9 +210,20 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::span::{Value, sample};
+    use crate::{
+        export::delivery::encode::SCHEMA_URL,
+        span::{Value, sample},
+    };
 
     const WIDE: Bounds = Bounds { spans: 1000, bytes: 1 << 20 };
+
+    fn of(format: Format, bounds: Bounds) -> Batcher {
+        Batcher::new(format, Compression::None, bounds, Vec::new())
+    }
+
+    fn otlp(bounds: Bounds) -> Batcher {
+        of(Format::Otlp, bounds)
+    }
 
     fn decoded(batch: &Batch) -> ExportTraceServiceRequest {
         let decoded = ExportTraceServiceRequest::decode(batch.body.clone()).expect("prost reads a request");
@@ -217,7 +233,7 @@ mod tests {
 
     #[test]
     fn spans_are_grouped_by_process_under_schema_and_scope() {
-        let mut batcher = Batcher::new(WIDE, Vec::new());
+        let mut batcher = otlp(WIDE);
         let (mut closed, now) = (Vec::new(), Instant::now());
         let (one, two) = (sample::server(), sample::server());
         for span in [&one, &two, &one] {
@@ -225,13 +241,13 @@ mod tests {
         }
         assert_eq!((batcher.closed(), batcher.opened()), (0, Some(now)));
         let batch = batcher.close().expect("not empty");
-        assert_eq!((batch.spans, batch.serial, batch.opened), (3, 0, now));
+        assert_eq!((batch.spans, batch.serial, batch.format), (3, 0, Format::Otlp));
         let request = decoded(&batch);
         let counts: Vec<_> = request.resource_spans.iter().map(|group| group.scope_spans[0].spans.len()).collect();
         assert_eq!(counts, [2, 1]);
         for group in &request.resource_spans {
-            assert_eq!(group.schema_url, encode::SCHEMA_URL);
-            assert_eq!(group.scope_spans[0].schema_url, encode::SCHEMA_URL);
+            assert_eq!(group.schema_url, SCHEMA_URL);
+            assert_eq!(group.scope_spans[0].schema_url, SCHEMA_URL);
             let scope = group.scope_spans[0].scope.as_ref().expect("a scope");
             assert_eq!((scope.name.as_str(), scope.version.as_str()), ("netspan", env!("CARGO_PKG_VERSION")));
             assert!(group.resource.is_some());
@@ -241,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_batch_closes_when_it_has_its_spans() {
-        let mut batcher = Batcher::new(Bounds { spans: 2, ..WIDE }, Vec::new());
+        let mut batcher = otlp(Bounds { spans: 2, ..WIDE });
         let mut closed = Vec::new();
         for _ in 0..5 {
             batcher.push(&sample::root(), Instant::now(), &mut closed).expect("fits");
@@ -250,10 +266,28 @@ mod tests {
         assert_eq!(batcher.close().map(|batch| (batch.serial, batch.spans)), Some((2, 1)));
     }
 
+    /// The spans of a batch, counted by a reader of its format.
+    fn count(batch: &Batch) -> usize {
+        let json = || serde_json::from_slice::<serde_json::Value>(&batch.body).expect("JSON");
+        match batch.format {
+            Format::Otlp => decoded(batch).resource_spans.iter().map(|group| group.scope_spans[0].spans.len()).sum(),
+            Format::OtlpJson => json()["resourceSpans"]
+                .as_array()
+                .expect("groups")
+                .iter()
+                .map(|group| group["scopeSpans"][0]["spans"].as_array().expect("spans").len())
+                .sum(),
+            Format::Zipkin => json().as_array().expect("spans").len(),
+            Format::Lines => std::str::from_utf8(&batch.body).expect("text").lines().count(),
+        }
+    }
+
     #[test]
-    fn no_request_is_larger_than_its_bound_whatever_the_spans() {
-        for bytes in (700..4000).step_by(97) {
-            let mut batcher = Batcher::new(Bounds { spans: 1000, bytes }, Vec::new());
+    fn no_request_is_larger_than_its_bound_whatever_the_spans_and_the_format() {
+        for (format, bytes) in
+            Format::ALL.into_iter().flat_map(|format| (700..4000).step_by(97).map(move |n| (format, n)))
+        {
+            let mut batcher = of(format, Bounds { spans: 1000, bytes });
             let mut closed = Vec::new();
             let mut span = sample::root();
             let (mut put, mut refused) = (0, 0);
@@ -268,12 +302,8 @@ mod tests {
                 }
             }
             closed.extend(batcher.close());
-            assert!(closed.iter().all(|batch| batch.body.len() <= bytes), "bound {bytes}");
-            let arrived: usize = closed
-                .iter()
-                .flat_map(|batch| decoded(batch).resource_spans)
-                .map(|group| group.scope_spans[0].spans.len())
-                .sum();
+            assert!(closed.iter().all(|batch| batch.body.len() <= bytes), "{format:?}, bound {bytes}");
+            let arrived: usize = closed.iter().map(count).sum();
             assert_eq!(arrived as u64, closed.iter().map(|batch| batch.spans).sum::<u64>());
             assert_eq!((arrived, put + refused), (put, 41));
         }
@@ -281,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_span_larger_than_a_request_is_refused_and_the_batch_stays() {
-        let mut batcher = Batcher::new(Bounds { spans: 10, bytes: 2000 }, Vec::new());
+        let mut batcher = otlp(Bounds { spans: 10, bytes: 2000 });
         let (mut closed, mut span) = (Vec::new(), sample::root());
         batcher.push(&span, Instant::now(), &mut closed).expect("fits");
         span.name = "x".repeat(2000);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    super::{Protocol, config::TlsFiles, start},
-    BOTH, PATIENCE, assert_balanced, config, hurried, ids, offer,
+    super::{Compression, Protocol, config::TlsFiles, start},
+    BOTH, PATIENCE, assert_balanced, config, endpoint, hurried, ids, offer,
     receiver::{Answer, Receiver},
 };
 
@@ -19,7 +19,7 @@ fn spans_arrive_by_grpc_and_by_http() {
         let got = receiver.next();
         let (path, kind) = match protocol {
             Protocol::Grpc => ("/opentelemetry.proto.collector.trace.v1.TraceService/Export", "application/grpc"),
-            Protocol::Http => ("/v1/traces", "application/x-protobuf"),
+            _ => ("/v1/traces", "application/x-protobuf"),
         };
         assert_eq!((got.path.as_str(), &got.headers["content-type"]), (path, &kind.parse().expect("a value")));
         assert!(got.headers["user-agent"].to_str().expect("text").starts_with("netspan/"));
@@ -41,7 +41,7 @@ fn a_receiver_of_either_protocol_is_found_out_by_itself() {
         let receiver = Receiver::of_one_version(grpc, move |_| Answer::ok(grpc));
         for likely in BOTH {
             let mut config = config(&receiver, likely);
-            (config.guessed, config.greet) = (true, greet);
+            (endpoint(&mut config).guessed, endpoint(&mut config).greet) = (true, greet);
             let handle = start(&config).expect("starts");
             offer(&handle, 1..=3);
             let stats = handle.shutdown(PATIENCE);
@@ -54,11 +54,11 @@ fn a_receiver_of_either_protocol_is_found_out_by_itself() {
 fn a_receiver_of_neither_protocol_is_told_of_and_its_refusal_is_believed() {
     let receiver = Receiver::start(|_| Answer::Http(404, Vec::new(), bytes::Bytes::new()));
     let mut config = config(&receiver, Protocol::Http);
-    config.guessed = true;
+    endpoint(&mut config).guessed = true;
     let handle = start(&config).expect("starts");
     offer(&handle, 1..=3);
     let stats = handle.shutdown(PATIENCE);
-    assert_eq!((stats.dropped.failed, stats.retries), (3, 1), "{stats}");
+    assert_eq!((stats.dropped.refused, stats.retried), (3, 1), "{stats}");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn an_endpoint_is_greeted_before_there_are_spans_and_its_answer_counts_for_nothi
             _ => Answer::ok(grpc),
         });
         let mut config = config(&receiver, protocol);
-        config.greet = true;
+        endpoint(&mut config).greet = true;
         let handle = start(&config).expect("starts");
         assert_eq!(receiver.next().spans().len(), 0);
         assert_eq!(handle.stats(), super::Stats::default());
@@ -86,8 +86,8 @@ fn headers_and_compression_are_as_configured() {
     for protocol in BOTH {
         let receiver = Receiver::start(move |_| Answer::ok(protocol == Protocol::Grpc));
         let mut config = config(&receiver, protocol);
-        config.gzip = true;
-        config.headers.insert("x-tenant", "blue".parse().expect("a value"));
+        config.compression = Compression::Gzip;
+        endpoint(&mut config).headers.insert("x-tenant", "blue".parse().expect("a value"));
         let handle = start(&config).expect("starts");
         offer(&handle, 1..=50);
         assert!(handle.flush(PATIENCE));
@@ -129,7 +129,7 @@ fn https_is_spoken_to_a_receiver_with_a_trusted_certificate() {
             Receiver::on(([127, 0, 0, 1], 0).into(), Some(acceptor(&signed, grpc)), move |_| Answer::ok(grpc));
         let url = format!("https://localhost:{}", receiver.address.port());
         let mut config = hurried(&url, protocol);
-        config.tls = TlsFiles { authorities: Some(file.path().to_owned()), identity: None };
+        endpoint(&mut config).tls = TlsFiles { authorities: Some(file.path().to_owned()), identity: None };
         let handle = start(&config).expect("starts");
         offer(&handle, 1..=3);
         assert_eq!(receiver.next().spans().len(), 3);
@@ -145,11 +145,11 @@ fn a_certificate_that_nobody_vouches_for_is_not_talked_to() {
     std::fs::write(file.path(), other.cert.pem()).expect("written");
     let receiver = Receiver::on(([127, 0, 0, 1], 0).into(), Some(acceptor(&signed, false)), |_| Answer::ok(false));
     let mut config = hurried(&format!("https://localhost:{}", receiver.address.port()), Protocol::Http);
-    config.tls = TlsFiles { authorities: Some(file.path().to_owned()), identity: None };
+    endpoint(&mut config).tls = TlsFiles { authorities: Some(file.path().to_owned()), identity: None };
     let handle = start(&config).expect("starts");
     offer(&handle, 1..=3);
     let stats = handle.shutdown(std::time::Duration::from_secs(1));
-    assert!(stats.retries > 0, "{stats}");
+    assert!(stats.retried > 0, "{stats}");
     assert_eq!((stats.sent, stats.dropped.shutdown), (0, 3));
     assert!(receiver.rest().is_empty());
 }

@@ -5,9 +5,16 @@ use std::time::{Duration, Instant, SystemTime};
 use prost::Message;
 
 /// Longest delay that a server's wish is followed for.
-pub const SERVER_DELAY_MAX: Duration = Duration::from_mins(5);
+pub const SERVER_DELAY_MAX: Duration = Duration::from_hours(1);
+/// So many failures in a row open the circuit breaker.
+const BREAK_AFTER: u32 = 5;
+/// While it is open, a delay is at least this part of its bound: a receiver that stays away is not hammered by chance.
+const OPEN_PART: u32 = 4;
 
 /// The pace of attempts. One for all batches: when the collector is down it is down for all.
+///
+/// It is the circuit breaker, too. Closed: several attempts at once. After a failure: one at a time, after a delay. Open,
+/// after [`BREAK_AFTER`] failures: the same, and no delay is short. An answer closes it.
 #[derive(Debug)]
 pub struct Pace {
     first: Duration,
@@ -22,17 +29,23 @@ impl Pace {
         Self { first, most, failures: 0, resume_at: None }
     }
 
-    /// An attempt failed. `chance` is a random number; `asked` is the delay that the server asked for.
-    pub fn failed(&mut self, now: Instant, chance: u64, asked: Option<Duration>) {
+    /// An attempt failed. `chance` is a random number; `asked` is the delay that the server asked for. Returns whether this
+    /// opened the circuit breaker.
+    pub fn failed(&mut self, now: Instant, chance: u64, asked: Option<Duration>) -> bool {
+        let mut opens = false;
         // Several attempts that were under way together are one failure.
         if self.resume_at.is_none_or(|at| at <= now) {
             self.failures = self.failures.saturating_add(1);
-            self.resume_at = Some(now + jitter(self.ceiling(), chance));
+            opens = self.failures == BREAK_AFTER;
+            let ceiling = self.ceiling();
+            let floor = if self.failures >= BREAK_AFTER { ceiling / OPEN_PART } else { Duration::ZERO };
+            self.resume_at = Some(now + floor + jitter(ceiling.saturating_sub(floor), chance));
         }
         if let Some(asked) = asked {
             let asked = now + asked.min(SERVER_DELAY_MAX);
             self.resume_at = self.resume_at.max(Some(asked));
         }
+        opens
     }
 
     /// An attempt was answered for good.
@@ -134,10 +147,12 @@ mod tests {
     fn the_delay_grows_to_its_bound_and_is_spread_over_all_of_it() {
         for (chance, factor) in [(0, 0.0), (u64::MAX / 2, 0.5), (u64::MAX, 1.0)] {
             let (mut pace, mut now) = (Pace::new(SECOND, 5 * SECOND), Instant::now());
-            for ceiling in [1.0, 2.0, 4.0, 5.0, 5.0] {
-                pace.failed(now, chance, None);
+            for (ceiling, floor) in [(1.0, 0.0), (2.0, 0.0), (4.0, 0.0), (5.0, 0.0), (5.0, 1.25), (5.0, 1.25)] {
+                let opens = pace.failed(now, chance, None);
+                assert_eq!(opens, pace.failures == BREAK_AFTER);
                 let delay = pace.resume_at(now).map_or(0.0, |at| (at - now).as_secs_f64());
-                assert!((delay - ceiling * factor).abs() < 0.001, "{delay} of {ceiling}");
+                let expected = floor + (ceiling - floor) * factor;
+                assert!((delay - expected).abs() < 0.001, "{delay}, not {expected}");
                 now += 10 * SECOND;
             }
         }
@@ -155,7 +170,9 @@ mod tests {
     #[test]
     fn attempts_that_fail_together_are_one_failure() {
         let (mut pace, now) = (Pace::new(SECOND, 60 * SECOND), Instant::now());
-        (0..4).for_each(|_| pace.failed(now, u64::MAX, None));
+        for _ in 0..4 {
+            pace.failed(now, u64::MAX, None);
+        }
         let delay = pace.resume_at(now).expect("a delay") - now;
         assert!(delay <= SECOND, "{delay:?}");
     }

@@ -12,7 +12,7 @@ use prost::Message as _;
 
 use super::{
     super::{Protocol, WhenFull, start},
-    BOTH, PATIENCE, assert_balanced, config, hurried, ids, offer,
+    BOTH, PATIENCE, assert_balanced, config, endpoint, hurried, ids, offer,
     receiver::{Answer, Receiver},
 };
 
@@ -29,7 +29,7 @@ fn a_collector_that_comes_late_gets_everything() {
         offer(&handle, 1..=5);
         assert!(!handle.flush(Duration::from_millis(100)));
         let stats = handle.stats();
-        assert!(stats.retries > 0 && stats.queued == 5, "{stats}");
+        assert!(stats.retried > 0 && stats.queued == 5, "{stats}");
         let receiver = Receiver::on(address, None, move |_| Answer::ok(protocol == Protocol::Grpc));
         assert!(handle.flush(PATIENCE));
         assert_eq!(ids(receiver.next().spans()), [1, 2, 3, 4, 5]);
@@ -69,7 +69,7 @@ fn what_the_protocol_lets_try_again_is_tried_again() {
         let handle = start(&config(&receiver, protocol)).expect("starts");
         offer(&handle, 1..=3);
         let stats = handle.shutdown(PATIENCE);
-        assert_eq!((stats.sent, stats.retries, receiver.rest().len()), (3, 1, 2), "{stats}");
+        assert_eq!((stats.sent, stats.retried, receiver.rest().len()), (3, 1, 2), "{stats}");
     }
 }
 
@@ -108,7 +108,7 @@ fn a_batch_refused_for_good_is_counted_and_not_sent_again() {
         assert!(handle.flush(PATIENCE));
         offer(&handle, 4..=5);
         let stats = handle.shutdown(PATIENCE);
-        assert_eq!((stats.sent, stats.dropped.failed, stats.retries, receiver.rest().len()), (2, 3, 0, 2), "{stats}");
+        assert_eq!((stats.sent, stats.dropped.refused, stats.retried, receiver.rest().len()), (2, 3, 0, 2), "{stats}");
         assert_balanced(&stats);
     }
 }
@@ -125,7 +125,7 @@ fn rejected_spans_of_a_partial_success_are_counted_and_not_sent_again() {
             let body = partial(if n == 0 { 2 } else { 1000 });
             match protocol {
                 Protocol::Grpc => Answer::Grpc(0, "", None, body),
-                Protocol::Http => Answer::Http(200, vec![("content-type", "application/x-protobuf")], body.into()),
+                _ => Answer::Http(200, vec![("content-type", "application/x-protobuf")], body.into()),
             }
         });
         let handle = start(&config(&receiver, protocol)).expect("starts");
@@ -133,7 +133,7 @@ fn rejected_spans_of_a_partial_success_are_counted_and_not_sent_again() {
         assert!(handle.flush(PATIENCE));
         offer(&handle, 6..=7);
         let stats = handle.shutdown(PATIENCE);
-        assert_eq!((stats.sent, stats.rejected, stats.retries, receiver.rest().len()), (3, 4, 0, 2), "{stats}");
+        assert_eq!((stats.sent, stats.rejected, stats.retried, receiver.rest().len()), (3, 4, 0, 2), "{stats}");
         assert_balanced(&stats);
     }
 }
@@ -146,11 +146,11 @@ fn a_receiver_that_says_nothing_is_asked_again_after_the_time_out() {
             _ => Answer::ok(protocol == Protocol::Grpc),
         });
         let mut config = config(&receiver, protocol);
-        config.timeout = Duration::from_millis(100);
+        endpoint(&mut config).timeout = Duration::from_millis(100);
         let handle = start(&config).expect("starts");
         offer(&handle, 1..=3);
         let stats = handle.shutdown(PATIENCE);
-        assert_eq!((stats.sent, stats.retries), (3, 1), "{stats}");
+        assert_eq!((stats.sent, stats.retried), (3, 1), "{stats}");
     }
 }
 
@@ -160,12 +160,12 @@ fn an_odd_answer_of_a_success_is_a_success() {
     for protocol in BOTH {
         let receiver = Receiver::start(move |_| match protocol {
             Protocol::Grpc => Answer::Grpc(0, "", None, odd().to_vec()),
-            Protocol::Http => Answer::Http(202, vec![("content-type", "application/x-protobuf")], odd()),
+            _ => Answer::Http(202, vec![("content-type", "application/x-protobuf")], odd()),
         });
         let handle = start(&config(&receiver, protocol)).expect("starts");
         offer(&handle, 1..=3);
         let stats = handle.shutdown(PATIENCE);
-        assert_eq!((stats.sent, stats.retries), (3, 0), "{stats}");
+        assert_eq!((stats.sent, stats.retried), (3, 0), "{stats}");
     }
 }
 
@@ -186,7 +186,7 @@ fn a_peer_that_speaks_something_else_costs_nothing_but_retries() {
         offer(&handle, 1..=3);
         peer.join().expect("three attempts came");
         let stats = handle.shutdown(Duration::from_millis(100));
-        assert!(stats.retries >= 2, "{stats}");
+        assert!(stats.retried >= 2, "{stats}");
         assert_eq!((stats.sent, stats.dropped.shutdown), (0, 3), "{stats}");
     }
 }
@@ -198,13 +198,13 @@ fn a_full_queue_drops_the_oldest_spans_and_the_producer_never_waits() {
     config.limits.batch.spans = 10;
     config.limits.queue.spans = 50;
     config.limits.in_flight = 1;
-    config.timeout = Duration::from_millis(500);
+    endpoint(&mut config).timeout = Duration::from_millis(500);
     let handle = start(&config).expect("starts");
     offer(&handle, 1..=10);
     assert_eq!(ids(receiver.next().spans()).len(), 10);
     offer(&handle, 11..=210);
     let stats = handle.shutdown(PATIENCE);
-    assert_eq!((stats.produced, stats.sent, stats.dropped.queue_full, stats.queued), (210, 50, 160, 0), "{stats}");
+    assert_eq!((stats.produced, stats.sent, stats.dropped.full, stats.queued), (210, 50, 160, 0), "{stats}");
     let last = receiver.rest().iter().flat_map(|request| ids(request.spans())).max();
     assert_eq!(last, Some(210), "the newest spans are the ones that are kept");
 }
@@ -227,7 +227,7 @@ fn an_exporter_that_holds_back_loses_nothing_however_slow_the_receiver() {
     }
     let stats = handle.shutdown(PATIENCE);
     assert_eq!((stats.sent, stats.dropped.total()), (500, 0), "{stats}");
-    assert!(stats.retries > 0, "{stats}");
+    assert!(stats.retried > 0, "{stats}");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_full_input_counts_and_does_not_block() {
     let handle = start(&config).expect("starts");
     offer(&handle, 1..=100_000);
     let stats = handle.shutdown(Duration::ZERO);
-    assert!(stats.dropped.queue_full > 0, "{stats}");
+    assert!(stats.dropped.full > 0, "{stats}");
     assert_eq!((stats.produced, stats.queued), (100_000, 0));
     assert_balanced(&stats);
 }
@@ -251,7 +251,7 @@ fn a_batch_that_is_too_old_is_given_up() {
     let handle = start(&config).expect("starts");
     offer(&handle, 1..=3);
     assert!(handle.flush(PATIENCE), "it is settled, by being dropped");
-    assert_eq!(handle.stats().dropped.expired, 3);
+    assert_eq!(handle.stats().dropped.age, 3);
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Which protocol the receiver speaks. Where nobody has said it, the likely one is tried first and the other one when that
+//! Which protocol the receiver speaks: OTLP by gRPC or by HTTP. Where nobody has said it, the likely one is tried first and the other one when that
 //! is not understood, until the first success. It sends nothing itself.
 
 use super::{
-    config::{Config, Protocol},
+    config::{Config, Protocol, Target},
     outcome::Outcome,
     tls::TlsError,
     transport::Transport,
@@ -29,7 +29,8 @@ enum State {
 impl Language {
     /// The protocol as configured.
     pub fn new(config: &Config) -> Result<Self, TlsError> {
-        let state = if config.guessed { State::Likely } else { State::Sure };
+        let guessed = matches!(&config.target, Target::Endpoint(endpoint) if endpoint.guessed);
+        let state = if guessed { State::Likely } else { State::Sure };
         Ok(Self { transport: Transport::new(config)?, config: config.clone(), state })
     }
 
@@ -45,7 +46,10 @@ impl Language {
 
     /// The receiver, for people.
     pub fn target(&self) -> String {
-        format!("{} ({})", self.config.shown_endpoint(), self.config.protocol)
+        match &self.config.target {
+            Target::Endpoint(endpoint) => format!("{} ({})", self.config.shown(), endpoint.protocol),
+            Target::File(_) => self.config.shown(),
+        }
     }
 
     /// Learns from the outcome of an attempt. Returns whether the same is to be tried at once in the other protocol; else
@@ -67,7 +71,7 @@ impl Language {
                 }
             }
             State::Other(first) => {
-                let other = self.config.protocol;
+                let other = self.protocol().map_or_else(String::new, |protocol| protocol.to_string());
                 self.turn();
                 *reason = format!("{first}; and as {other}: {reason}");
             }
@@ -75,16 +79,27 @@ impl Language {
         false
     }
 
+    fn protocol(&self) -> Option<Protocol> {
+        match &self.config.target {
+            Target::Endpoint(endpoint) => Some(endpoint.protocol),
+            Target::File(_) => None,
+        }
+    }
+
     /// Changes the protocol, if the other one can be set up.
     fn turn(&mut self) -> bool {
-        let protocol = match self.config.protocol {
+        let Target::Endpoint(endpoint) = &mut self.config.target else { return false };
+        let before = endpoint.protocol;
+        endpoint.protocol = match before {
             Protocol::Grpc => Protocol::Http,
             Protocol::Http => Protocol::Grpc,
+            Protocol::Json | Protocol::Zipkin => return false,
         };
-        let config = Config { protocol, ..self.config.clone() };
-        let Ok(transport) = Transport::new(&config) else { return false };
-        (self.config, self.transport) = (config, transport);
-        true
+        match Transport::to(endpoint) {
+            Ok(transport) => self.transport = transport,
+            Err(_) => endpoint.protocol = before,
+        }
+        endpoint.protocol != before
     }
 }
 
@@ -97,7 +112,8 @@ mod tests {
     }
 
     fn language(guessed: bool) -> Language {
-        let config = Config { guessed, ..Config::to("http://h:9").expect("valid") };
+        let mut config = Config::to("http://h:9").expect("valid");
+        config.endpoint_mut().expect("an endpoint").guessed = guessed;
         Language::new(&config).expect("no TLS")
     }
 

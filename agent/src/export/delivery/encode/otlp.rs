@@ -3,7 +3,7 @@
 //!
 //! Field numbers are those of `opentelemetry/proto/trace/v1/trace.proto` and `common/v1/common.proto`.
 
-use super::wire::Wire;
+use super::wire::{Wire, field_len};
 use crate::span::{Attribute, Kind, Link, Method, Resource, Span, SpanLink, Status, Value};
 
 /// Schema of the attribute names (`schema_url`).
@@ -14,7 +14,7 @@ pub const SCOPE_NAME: &str = env!("CARGO_PKG_NAME");
 pub const SCOPE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// W3C trace flag: sampled. What is exported is.
-const SAMPLED: u32 = 1;
+pub const SAMPLED: u32 = 1;
 /// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`
 const HAS_IS_REMOTE: u32 = 1 << 8;
 /// `SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK`
@@ -91,13 +91,33 @@ pub fn resource(out: &mut Vec<u8>, resource: &Resource, common: &[Attribute]) {
     }
 }
 
-/// Appends the fields of an `InstrumentationScope` message to `out`.
-pub fn scope(wire: &mut Wire<'_>) {
-    wire.bytes(1, SCOPE_NAME.as_bytes());
-    wire.bytes(2, SCOPE_VERSION.as_bytes());
+/// Most bytes that keys and lengths around a part take (a key of one byte, a length of up to five).
+const FRAME: usize = 6;
+/// Most bytes that a group takes beside its resource and its spans.
+pub const OVERHEAD: usize = SCOPE_NAME.len() + SCOPE_VERSION.len() + 2 * SCHEMA_URL.len() + 8 * FRAME;
+
+/// Appends a `resource_spans` field to `out`: an encoded resource, and the `spans` fields of its `ScopeSpans`. Lengths are
+/// known before: the spans are copied once.
+pub fn group(out: &mut Vec<u8>, resource: &[u8], spans: &[u8]) {
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    Wire(&mut before).message(1, |scope| {
+        scope.bytes(1, SCOPE_NAME.as_bytes());
+        scope.bytes(2, SCOPE_VERSION.as_bytes());
+    });
+    Wire(&mut after).bytes(3, SCHEMA_URL.as_bytes());
+    let scope_spans = before.len() + spans.len() + after.len();
+    let resource_spans = field_len(resource.len()) + field_len(scope_spans) + after.len();
+    let mut wire = Wire(out);
+    wire.begin(1, resource_spans);
+    wire.bytes(1, resource);
+    wire.begin(2, scope_spans);
+    for part in [&before, spans, &after, &after] {
+        wire.0.extend_from_slice(part);
+    }
 }
 
-const fn kind_number(kind: Kind) -> u64 {
+/// The number of a kind (`SpanKind`).
+pub const fn kind_number(kind: Kind) -> u64 {
     match kind {
         Kind::Server => 2,
         Kind::Client => 3,
@@ -106,7 +126,7 @@ const fn kind_number(kind: Kind) -> u64 {
 
 /// A parent is remote, in OpenTelemetry's sense, when the context came from another process: by header, or seen by
 /// ourselves through the socket.
-fn flags(parent_is_remote: bool, link: Option<Link>) -> u32 {
+pub fn flags(parent_is_remote: bool, link: Option<Link>) -> u32 {
     let remote = parent_is_remote || link.is_some_and(|link| link.method == Method::Socket);
     SAMPLED | HAS_IS_REMOTE | if remote { IS_REMOTE } else { 0 }
 }

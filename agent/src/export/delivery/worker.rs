@@ -1,5 +1,5 @@
-//! The exporter's loop: encodes what arrives, closes batches, and keeps requests under way. It holds no span back, and
-//! never waits for one thing only.
+//! A destination's loop: encodes what arrives, closes batches, queues them, and keeps requests under way. It holds no span
+//! back, and never waits for one thing only.
 
 use std::{
     collections::HashMap,
@@ -8,30 +8,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::{
     sync::mpsc::{Receiver, UnboundedReceiver},
-    task::{Id, JoinSet},
+    task::{Id, JoinHandle, JoinSet, spawn_blocking},
     time::sleep_until,
 };
 
 use super::{
     Command,
-    batch::{Batch, Batcher, Oversized},
     config::{Config, Limits},
+    encode::{Batch, Batcher, Oversized, unix_ms},
     health::Health,
     language::Language,
     outcome::Outcome,
-    queue::Queue,
+    queue::{Mark, Queue},
     retry::Pace,
     stats::Counters,
 };
-use crate::span::Span;
+use crate::{export::Watch, span::Span};
 
 /// Spans that are encoded before other events get their turn.
 const TURN: usize = 512;
 /// After spans have arrived, the worker looks again only after this time: who sends a span does not pay for waking it.
 const DOZE: Duration = Duration::from_millis(20);
+/// How often it is looked for batches that are too old, and for what is to be made safe against a power cut.
+const ROUND: Duration = Duration::from_millis(500);
 /// With nothing to wait for, the loop still turns this often.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -43,9 +44,12 @@ pub struct Worker {
     language: Language,
     counters: Arc<Counters>,
     spans: Receiver<Arc<Span>>,
+    input: Watch,
     orders: UnboundedReceiver<Command>,
     batcher: Batcher,
     queue: Queue,
+    round_at: Instant,
+    syncing: Option<JoinHandle<()>>,
     under_way: JoinSet<Outcome>,
     /// The batches of the requests under way.
     held: HashMap<Id, Batch>,
@@ -57,37 +61,41 @@ pub struct Worker {
     stop_by: Option<Instant>,
 }
 
-/// Somebody waits for all batches up to `last`.
+/// Somebody waits for all batches before `last`.
 #[derive(Debug)]
 struct Flush {
-    last: Option<u64>,
+    last: Mark,
     deadline: Instant,
     answer: SyncSender<bool>,
 }
 
 impl Worker {
-    /// A worker that has not begun.
+    /// A worker that has not begun. The queue is opened here, which may take its time: on the worker's own thread.
     pub fn new(
         config: &Config,
         language: Language,
         counters: Arc<Counters>,
-        spans: Receiver<Arc<Span>>,
+        (spans, input): (Receiver<Arc<Span>>, Watch),
         orders: UnboundedReceiver<Command>,
     ) -> Self {
-        let limits = config.limits;
+        let (limits, format) = (config.limits, config.format());
+        let queue = Queue::open(config.queue.clone(), &limits, config.when_full, &counters);
         Self {
             limits,
-            greet: config.greet,
+            greet: config.greets(),
             language,
             counters,
             spans,
+            input,
             orders,
-            batcher: Batcher::new(limits.batch, config.resource.clone()),
-            queue: Queue::new(limits.queue, config.when_full),
+            batcher: Batcher::new(format, config.compression, limits.batch, config.resource.clone()),
+            queue,
+            round_at: Instant::now(),
+            syncing: None,
             under_way: JoinSet::new(),
             held: HashMap::new(),
             pace: Pace::new(limits.backoff_first, limits.backoff_most),
-            health: Health::new(config.shown_endpoint()),
+            health: Health::new(config.shown(), config.queue.is_some()),
             chance: RandomState::new(),
             doze_until: Instant::now(),
             flushes: Vec::new(),
@@ -104,7 +112,9 @@ impl Worker {
         loop {
             let now = Instant::now();
             self.close_by_age(now);
+            self.round(now);
             self.dispatch(now);
+            self.note();
             self.answer_flushes(now);
             if self.stop_by.is_some_and(|deadline| self.nothing_to_gain(deadline, now)) {
                 return self.give_up();
@@ -128,7 +138,8 @@ impl Worker {
     fn obey(&mut self, order: Option<Command>) {
         match order {
             Some(Command::Flush(deadline, answer)) => {
-                let last = self.collect_all();
+                self.collect_all();
+                let last = self.queue.mark(self.batcher.closed());
                 self.flushes.push(Flush { last, deadline, answer });
             }
             Some(Command::Stop(deadline)) => self.begin_stop(deadline),
@@ -144,8 +155,8 @@ impl Worker {
         self.pace.hurry();
     }
 
-    /// Encodes all spans that have arrived, and closes the batch. Returns the ordinal of the last batch closed so far.
-    fn collect_all(&mut self) -> Option<u64> {
+    /// Encodes all spans that have arrived, and closes the batch.
+    fn collect_all(&mut self) {
         // As many as there are now: a busy producer does not keep the worker here.
         let count = self.spans.len();
         let mut arrived: Vec<_> = std::iter::from_fn(|| self.spans.try_recv().ok()).take(count).collect();
@@ -153,7 +164,6 @@ impl Worker {
         if let Some(batch) = self.batcher.close() {
             self.enqueue(batch);
         }
-        self.batcher.closed().checked_sub(1)
     }
 
     fn encode(&mut self, arrived: &mut Vec<Arc<Span>>) {
@@ -176,7 +186,34 @@ impl Worker {
     }
 
     fn enqueue(&mut self, batch: Batch) {
-        Counters::add(&self.counters.queue_full, self.queue.push(batch));
+        // Noted first: what is on the disk is never more than what is known to have been produced.
+        self.note();
+        self.queue.push(batch, &self.counters);
+    }
+
+    fn note(&mut self) {
+        let (counters, input) = (&self.counters, &self.input);
+        self.queue.note(|| counters.read(|| input.stats()), counters);
+    }
+
+    /// What is done now and then: drops what is too old, and makes safe what has waited for long.
+    fn round(&mut self, now: Instant) {
+        if self.round_at > now {
+            return;
+        }
+        self.round_at = now + ROUND;
+        self.queue.expire(self.too_old(), &self.counters);
+        if self.syncing.as_ref().is_none_or(JoinHandle::is_finished) {
+            let files = self.queue.unsynced();
+            // A disk that can't do it has told so at the write, as a rule; there is nothing else to do about it.
+            let sync = move || files.iter().for_each(|file| drop(file.sync_data()));
+            self.syncing = Some(spawn_blocking(sync));
+        }
+    }
+
+    /// What is older than this, in milliseconds since the Unix epoch, is not tried again.
+    fn too_old(&self) -> u64 {
+        unix_ms().saturating_sub(u64::try_from(self.limits.retry_age.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Begins as many requests as may be under way.
@@ -191,15 +228,15 @@ impl Worker {
             false => usize::from(self.under_way.is_empty()),
         };
         while self.held.len() < most
-            && let Some(batch) = self.queue.pop()
+            && let Some(batch) = self.queue.pop(&self.counters)
         {
-            let task = self.under_way.spawn(self.language.transport().send(batch.body.clone()));
+            let task = self.under_way.spawn(self.language.transport().send(batch.clone()));
             self.held.insert(task.id(), batch);
         }
     }
 
     fn greet(&mut self) {
-        self.under_way.spawn(self.language.transport().send(Bytes::new()));
+        self.under_way.spawn(self.language.transport().greet());
     }
 
     fn settle(&mut self, done: Result<(Id, Outcome), tokio::task::JoinError>) {
@@ -216,7 +253,7 @@ impl Worker {
                     self.health.observe(self.language.target(), &outcome, now);
                 }
             }
-            (Some(batch), true) => self.put_back(batch, now),
+            (Some(batch), true) => self.put_back(batch),
             (Some(batch), false) => {
                 self.health.observe(self.language.target(), &outcome, now);
                 self.account(batch, &outcome, now);
@@ -234,31 +271,36 @@ impl Worker {
                 Counters::add(&self.counters.bytes, batch.body.len() as u64);
                 Counters::add(&self.counters.rejected, rejected);
                 Counters::add(&self.counters.sent, batch.spans - rejected);
+                self.queue.settle(&batch);
             }
             Outcome::Refused { .. } => {
                 self.pace.succeeded();
-                Counters::add(&self.counters.failed, batch.spans);
+                Counters::add(&self.counters.refused, batch.spans);
+                self.queue.settle(&batch);
             }
             Outcome::Retry { after, .. } => {
-                self.pace.failed(now, self.chance.hash_one(now), *after);
-                self.put_back(batch, now);
+                if self.pace.failed(now, self.chance.hash_one(now), *after) {
+                    Counters::add(&self.counters.breaks, 1);
+                }
+                self.put_back(batch);
             }
         }
     }
 
-    fn put_back(&mut self, batch: Batch, now: Instant) {
-        Counters::add(&self.counters.retries, 1);
-        if batch.opened + self.limits.retry_age <= now {
-            Counters::add(&self.counters.expired, batch.spans);
+    fn put_back(&mut self, batch: Batch) {
+        Counters::add(&self.counters.retried, 1);
+        if batch.time_ms < self.too_old() {
+            Counters::add(&self.counters.age, batch.spans);
+            self.queue.settle(&batch);
         } else {
-            Counters::add(&self.counters.queue_full, self.queue.push_back_in(batch));
+            self.queue.put_back(batch, &self.counters);
         }
     }
 
     fn answer_flushes(&mut self, now: Instant) {
-        let oldest = self.held.values().map(|batch| batch.serial).chain(self.queue.oldest()).min();
+        let (queue, held) = (&self.queue, &self.held);
         self.flushes.retain(|flush| {
-            let settled = flush.last.is_none_or(|last| oldest.is_none_or(|oldest| oldest > last));
+            let settled = queue.is_past(&flush.last, held.values());
             let over = settled || flush.deadline <= now;
             if over {
                 // An error means that nobody waits any more.
@@ -272,14 +314,17 @@ impl Worker {
     fn nothing_to_gain(&self, deadline: Instant, now: Instant) -> bool {
         let all_settled = self.queue.is_empty() && self.held.is_empty();
         let too_late = self.held.is_empty() && self.pace.resume_at(now).is_some_and(|at| at >= deadline);
-        all_settled || too_late || deadline <= now
+        // What is on the disk is as well sent by the next run.
+        let is_safe = self.held.is_empty() && self.pace.failing() && self.queue.is_on_disk();
+        all_settled || too_late || is_safe || deadline <= now
     }
 
-    /// Counts what was not sent.
+    /// Counts what was not sent and is not on the disk.
     fn give_up(mut self) {
-        let held = self.held.values().map(|batch| batch.spans).sum::<u64>();
-        let queued: u64 = std::iter::from_fn(|| self.queue.pop()).map(|batch| batch.spans).sum();
+        let held = self.held.values().filter(|batch| batch.ordinal.is_none()).map(|batch| batch.spans).sum::<u64>();
+        let queued: u64 = std::iter::from_fn(|| self.queue.pop_memory()).map(|batch| batch.spans).sum();
         Counters::add(&self.counters.shutdown, held + queued);
+        self.note();
         self.answer_flushes(Instant::now());
     }
 
@@ -287,7 +332,8 @@ impl Worker {
         let aged = self.batcher.opened().map(|opened| opened + self.limits.batch_age);
         let resumed = if self.queue.is_empty() { None } else { self.pace.resume_at(now) };
         let dozed = Some(self.doze_until).filter(|&until| until > now);
+        let round = (!self.queue.is_empty()).then_some(self.round_at);
         let flushed = self.flushes.iter().map(|flush| flush.deadline).min();
-        [aged, resumed, dozed, flushed, self.stop_by].into_iter().flatten().min().unwrap_or(now + IDLE)
+        [aged, resumed, dozed, round, flushed, self.stop_by].into_iter().flatten().min().unwrap_or(now + IDLE)
     }
 }

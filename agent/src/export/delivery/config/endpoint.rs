@@ -4,18 +4,18 @@ use http::Uri;
 
 use super::{ConfigError, Protocol};
 
-/// The path for requests, where the endpoint is a base.
-const TRACES_PATH: &str = "/v1/traces";
+/// OTLP's path for requests, where the endpoint is a base.
+pub const TRACES_PATH: &str = "/v1/traces";
 
 /// What to do with an endpoint's path, for HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
     /// It is the whole path.
     AsIs,
-    /// It is a base.
-    Append,
-    /// It is the whole path if there is one, else a base.
-    IfNone,
+    /// It is a base, and this is to be appended.
+    Append(&'static str),
+    /// It is the whole path if there is one, else it is this.
+    IfNone(&'static str),
 }
 
 /// Reads an endpoint, and which protocol is likely there. `origin` is where `value` is from, for the error.
@@ -42,9 +42,9 @@ pub fn parse(origin: &'static str, value: &str, path: Path) -> Result<(Uri, Prot
     let base = uri.path().trim_end_matches('/');
     let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
     let path = match path {
-        Path::Append => format!("{base}{TRACES_PATH}{query}"),
-        Path::IfNone if base.is_empty() => format!("{TRACES_PATH}{query}"),
-        Path::AsIs | Path::IfNone => uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+        Path::Append(own) => format!("{base}{own}{query}"),
+        Path::IfNone(own) if base.is_empty() => format!("{own}{query}"),
+        Path::AsIs | Path::IfNone(_) => uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
     };
     let mut parts = uri.into_parts();
     parts.path_and_query = Some(path.parse().map_err(|_| error("its path is malformed"))?);
@@ -54,15 +54,16 @@ pub fn parse(origin: &'static str, value: &str, path: Path) -> Result<(Uri, Prot
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::otlp::Config;
+    use crate::export::delivery::Config;
 
     fn resolve(url: Option<&str>, env: &[(&str, &str)]) -> Result<Option<Config>, ConfigError> {
         Config::resolve(url, |name| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
     }
 
     fn endpoint(url: Option<&str>, env: &[(&str, &str)]) -> (String, Protocol) {
-        let config = resolve(url, env).expect("valid").expect("an endpoint");
-        (config.endpoint.to_string(), config.protocol)
+        let mut config = resolve(url, env).expect("valid").expect("an endpoint");
+        let endpoint = config.endpoint_mut().expect("an endpoint");
+        (endpoint.uri.to_string(), endpoint.protocol)
     }
 
     #[test]
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_endpoint_is_shown_without_its_query() {
-        assert_eq!(Config::to("http://a:9/x?key=secret").expect("valid").shown_endpoint(), "http://a:9/x");
-        assert_eq!(Config::to("http://a:4317").expect("valid").shown_endpoint(), "http://a:4317");
+        assert_eq!(Config::to("http://a:9/x?key=secret").expect("valid").shown(), "http://a:9/x");
+        assert_eq!(Config::to("http://a:4317").expect("valid").shown(), "http://a:4317");
     }
 }

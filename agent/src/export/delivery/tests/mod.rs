@@ -7,7 +7,7 @@ mod receiver;
 use std::{sync::Arc, time::Duration};
 
 use self::receiver::Receiver;
-use super::{Config, Handle, Protocol, Stats};
+use super::{Config, Handle, Protocol, Stats, config::Endpoint};
 use crate::span::{Span, SpanId, sample};
 
 /// Longest time that a test waits for the exporter.
@@ -19,11 +19,16 @@ fn config(receiver: &Receiver, protocol: Protocol) -> Config {
     hurried(&format!("http://{}", receiver.address), protocol)
 }
 
+/// The endpoint of a configuration.
+fn endpoint(config: &mut Config) -> &mut Endpoint {
+    config.endpoint_mut().expect("an endpoint")
+}
+
 fn hurried(url: &str, protocol: Protocol) -> Config {
     let name = if protocol == Protocol::Grpc { "grpc" } else { "http/protobuf" };
     let variable = |key: &str| (key == "OTEL_EXPORTER_OTLP_PROTOCOL").then(|| name.to_owned());
     let mut config = Config::resolve(Some(url), variable).expect("valid").expect("an endpoint");
-    config.greet = false;
+    endpoint(&mut config).greet = false;
     config.limits.batch_age = Duration::from_millis(300);
     config.limits.backoff_first = Duration::from_millis(1);
     config.limits.backoff_most = Duration::from_millis(20);
@@ -39,7 +44,11 @@ fn offer(handle: &Handle, range: std::ops::RangeInclusive<u64>) {
 }
 
 fn assert_balanced(stats: &Stats) {
-    assert_eq!(stats.produced, stats.sent + stats.rejected + stats.dropped.total() + stats.queued, "{stats}");
+    assert_eq!(
+        stats.produced + stats.recovered,
+        stats.sent + stats.rejected + stats.dropped.total() + stats.queued,
+        "{stats}"
+    );
 }
 
 /// Ids of spans as numbers.

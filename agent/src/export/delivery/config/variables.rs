@@ -5,8 +5,11 @@ use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{ConfigError, Protocol, TlsFiles};
-use crate::span::{Attribute, Value};
+use super::{ConfigError, PROTOCOLS, Protocol, TlsFiles};
+use crate::{
+    export::delivery::compress::Compression,
+    span::{Attribute, Value},
+};
 
 /// Default of the specification.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +38,17 @@ const RESERVED: [&str; 8] = [
     "grpc-encoding",
 ];
 
+/// A header of every request. The reason why it can't be one does not show its value, which may be a secret.
+pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let name: HeaderName = name.parse().map_err(|_| "has a name that no header can have")?;
+    if RESERVED.contains(&name.as_str()) {
+        return Err("names a header that the exporter sets itself");
+    }
+    let mut value: HeaderValue = value.parse().map_err(|_| "has a value that no header can have")?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
 /// The environment.
 pub struct Variables<'a, F>(pub &'a F);
 
@@ -51,11 +65,8 @@ impl<F: Fn(&str) -> Option<String>> Variables<'_, F> {
     /// How requests travel, if that is said.
     pub fn protocol(&self) -> Result<Option<Protocol>, ConfigError> {
         let Some((name, value)) = self.first(&PROTOCOL) else { return Ok(None) };
-        match value.as_str() {
-            "grpc" => Ok(Some(Protocol::Grpc)),
-            "http/protobuf" => Ok(Some(Protocol::Http)),
-            _ => Err(ConfigError::Value { name, value, allowed: "grpc or http/protobuf" }),
-        }
+        let protocol = Protocol::named(&value);
+        protocol.map(Some).ok_or(ConfigError::Value { name, value, allowed: PROTOCOLS })
     }
 
     /// Longest time of one attempt.
@@ -67,14 +78,11 @@ impl<F: Fn(&str) -> Option<String>> Variables<'_, F> {
         }
     }
 
-    /// Whether requests are compressed.
-    pub fn gzip(&self) -> Result<bool, ConfigError> {
-        let Some((name, value)) = self.first(&COMPRESSION) else { return Ok(false) };
-        match value.as_str() {
-            "gzip" => Ok(true),
-            "none" => Ok(false),
-            _ => Err(ConfigError::Value { name, value, allowed: "gzip or none" }),
-        }
+    /// How requests are compressed.
+    pub fn compression(&self) -> Result<Compression, ConfigError> {
+        let Some((name, value)) = self.first(&COMPRESSION) else { return Ok(Compression::None) };
+        let compression = Compression::named(&value);
+        compression.ok_or(ConfigError::Value { name, value, allowed: "gzip, zstd or none" })
     }
 
     /// Files for `https`.
@@ -93,13 +101,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<'_, F> {
     pub fn headers(&self) -> Result<HeaderMap, ConfigError> {
         let mut headers = HeaderMap::new();
         for (name, entry, key, value) in self.list(&HEADERS)? {
-            let error = |reason| ConfigError::List { name, entry, reason };
-            let key: HeaderName = key.parse().map_err(|_| error("has a name that no header can have"))?;
-            if RESERVED.contains(&key.as_str()) {
-                return Err(error("names a header that the exporter sets itself"));
-            }
-            let mut value: HeaderValue = value.parse().map_err(|_| error("has a value that no header can have"))?;
-            value.set_sensitive(true);
+            let (key, value) = header(&key, &value).map_err(|reason| ConfigError::List { name, entry, reason })?;
             headers.append(key, value);
         }
         Ok(headers)
@@ -159,19 +161,24 @@ fn percent_decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::otlp::Config;
+    use crate::export::delivery::{Config, config::Endpoint};
 
     fn resolve(url: Option<&str>, env: &[(&str, &str)]) -> Result<Option<Config>, ConfigError> {
         Config::resolve(url, |name| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    fn endpoint(mut config: Config) -> Endpoint {
+        config.endpoint_mut().expect("an endpoint").clone()
     }
 
     #[test]
     fn headers_are_decoded_and_never_printed() {
         let env = [("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20abc, x-tenant = me=you,")];
         let config = resolve(Some("http://a:4317"), &env).expect("valid").expect("an endpoint");
-        assert_eq!(config.headers["authorization"], "Bearer abc");
-        assert_eq!(config.headers["x-tenant"], "me=you");
         assert!(!format!("{config:?}").contains("abc"));
+        let headers = endpoint(config).headers;
+        assert_eq!(headers["authorization"], "Bearer abc");
+        assert_eq!(headers["x-tenant"], "me=you");
     }
 
     #[test]
@@ -194,14 +201,16 @@ mod tests {
     fn other_variables_are_checked() {
         let set = |name, value| resolve(Some("http://a:4317"), &[(name, value)]);
         let config = |name, value| set(name, value).expect("valid").expect("an endpoint");
-        assert_eq!(config("OTEL_EXPORTER_OTLP_TIMEOUT", "1500").timeout, Duration::from_millis(1500));
-        assert!(config("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip").gzip);
-        assert_eq!(config("OTEL_EXPORTER_OTLP_CERTIFICATE", "/x").tls.authorities, Some("/x".into()));
+        assert_eq!(endpoint(config("OTEL_EXPORTER_OTLP_TIMEOUT", "1500")).timeout, Duration::from_millis(1500));
+        assert_eq!(config("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip").compression, Compression::Gzip);
+        assert_eq!(config("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd").compression, Compression::Zstd);
+        assert_eq!(endpoint(config("OTEL_EXPORTER_OTLP_CERTIFICATE", "/x")).tls.authorities, Some("/x".into()));
+        assert_eq!(endpoint(config("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")).protocol, Protocol::Json);
         for (name, bad) in [
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
-            ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "br"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/xml"),
             ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/key"),
             ("OTEL_RESOURCE_ATTRIBUTES", "x"),
         ] {

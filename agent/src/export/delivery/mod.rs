@@ -1,21 +1,20 @@
-//! The OTLP sink: spans in, requests to a collector out, from a thread of its own.
+//! Delivery of spans to a destination: a receiver's endpoint or a file, from a thread of its own, with a queue of its own.
 //!
-//! A collector that is down, slow or wrong never blocks or ends the agent: spans wait in a bounded queue, the oldest go
-//! first, and each lost span is counted by reason. The way of a span: [`Sink::offer`] → [`batch`] (encoded at once) →
-//! [`queue`] → [`transport`] → [`outcome`], driven by [`worker`].
+//! A receiver that is down, slow or wrong never blocks or ends the agent: spans wait in a bounded queue, on the disk if there
+//! is a directory, the oldest go first, and each lost span is counted by reason. The way of a span: [`Sink::offer`] →
+//! [`encode`] (at once) → [`queue`] → [`transport`] → [`outcome`], driven by [`worker`].
 
-pub mod batch;
+pub mod compress;
 pub mod config;
-mod encode;
+pub mod encode;
 mod health;
 mod language;
 pub mod outcome;
-mod queue;
+pub mod queue;
 pub mod retry;
 pub mod stats;
 pub mod tls;
 mod transport;
-mod wire;
 mod worker;
 
 #[cfg(test)]
@@ -32,8 +31,9 @@ use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 pub use self::{
+    compress::Compression,
     config::{Config, ConfigError, Limits, Protocol, WhenFull},
-    stats::{Dropped, Stats},
+    stats::{Dropped, Stats, Totals},
     tls::TlsError,
 };
 use self::{language::Language, stats::Counters, worker::Worker};
@@ -70,16 +70,20 @@ pub struct Handle {
 
 /// Starts an exporter on a thread of its own. What is wrong with the endpoint is told by the log; it never fails this.
 pub fn start(config: &Config) -> Result<Handle, StartError> {
-    let (sink, spans) = Sink::bounded("otlp", config.limits.input);
+    // A name lives as long as the agent; there is one for each destination.
+    let name = String::leak(config.name.clone());
+    let (sink, spans) = Sink::bounded(name, config.limits.input);
     let (commands, orders) = unbounded_channel();
     let counters = Arc::<Counters>::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Only names of hosts are looked up there.
-        .max_blocking_threads(1)
+        // One looks up names of hosts, one waits for the disk.
+        .max_blocking_threads(2)
         .build()?;
-    let worker = Worker::new(config, Language::new(config)?, Arc::clone(&counters), spans, orders);
-    let thread = std::thread::Builder::new().name("otlp-export".to_owned()).spawn(move || {
+    let (config, language, input) = (config.clone(), Language::new(config)?, sink.watch());
+    let known = Arc::clone(&counters);
+    let thread = std::thread::Builder::new().name("export".to_owned()).spawn(move || {
+        let worker = Worker::new(&config, language, known, (spans, input), orders);
         runtime.block_on(worker.run());
         // A name that is being looked up is not waited for.
         runtime.shutdown_background();
@@ -98,6 +102,19 @@ impl Handle {
         self.counters.read(|| self.sink.stats())
     }
 
+    /// A reader of the same, for later.
+    pub fn watch(&self) -> impl Fn() -> Stats + Send + use<> {
+        let (counters, input) = (Arc::clone(&self.counters), self.sink.watch());
+        move || counters.read(|| input.stats())
+    }
+
+    /// What became of all spans since the queue's directory was made, given what this run counted; absent without one, or before
+    /// it is open.
+    pub fn totals(&self) -> impl Fn(&Stats) -> Option<Totals> + Send + use<> {
+        let counters = Arc::clone(&self.counters);
+        move |run| counters.earlier.get().map(|earlier| earlier.plus(run))
+    }
+
     /// Waits until every span offered so far is settled (sent, rejected or dropped), at most for `patience`. Blocks the
     /// calling thread. Returns whether all are settled.
     pub fn flush(&self, patience: Duration) -> bool {
@@ -106,7 +123,8 @@ impl Handle {
         self.commands.send(Command::Flush(deadline, answer)).is_ok() && answered.recv().unwrap_or(false)
     }
 
-    /// Sends what can be sent within `patience`, counts the rest as dropped at shut-down, and ends the thread. Spans
+    /// Sends what can be sent within `patience`, counts the rest as dropped at shut-down if it is not on the disk, and ends the
+    /// thread. Spans
     /// offered from now on count as dropped at shut-down, too.
     pub fn shutdown(mut self, patience: Duration) -> Stats {
         self.stop(patience);
@@ -119,7 +137,7 @@ impl Handle {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            log::error!("the OTLP exporter's thread panicked: spans that it held are lost; please report this");
+            log::error!("an exporter's thread panicked: spans that it held are lost; please report this");
         }
     }
 }

@@ -1,16 +1,17 @@
-//! Batches that wait to be sent, bounded in spans and bytes. When it is full the oldest go: what happened last is what
+//! Batches that wait in memory, bounded in spans and bytes. When it is full the oldest go: what happened last is what
 //! somebody will ask for. Or none go, and it says when it is full: then nothing more should come.
+#![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 
-use super::{
-    batch::{Batch, Bounds},
+use crate::export::delivery::{
     config::WhenFull,
+    encode::{Batch, Bounds},
 };
 
 /// The queue.
 #[derive(Debug)]
-pub struct Queue {
+pub struct Memory {
     bounds: Bounds,
     when_full: WhenFull,
     batches: VecDeque<Batch>,
@@ -18,7 +19,7 @@ pub struct Queue {
     bytes: usize,
 }
 
-impl Queue {
+impl Memory {
     /// An empty queue.
     pub const fn new(bounds: Bounds, when_full: WhenFull) -> Self {
         Self { bounds, when_full, batches: VecDeque::new(), spans: 0, bytes: 0 }
@@ -46,6 +47,15 @@ impl Queue {
         self.spans -= batch.spans;
         self.bytes -= batch.body.len();
         Some(batch)
+    }
+
+    /// Drops what is older than `before_ms`. Returns how many spans that were.
+    pub fn expire(&mut self, before_ms: u64) -> u64 {
+        let mut dropped = 0;
+        while self.batches.front().is_some_and(|batch| batch.time_ms < before_ms) {
+            dropped += self.pop().map_or(0, |batch| batch.spans);
+        }
+        dropped
     }
 
     /// Whether nothing waits.
@@ -84,21 +94,21 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
+    use crate::export::delivery::{compress::Compression, encode::Format};
 
     fn batch(serial: u64, spans: u64, bytes: usize) -> Batch {
-        Batch { serial, opened: Instant::now(), spans, body: vec![0; bytes].into() }
+        let (format, compression) = (Format::Otlp, Compression::None);
+        Batch { serial, ordinal: None, time_ms: serial, spans, format, compression, body: vec![0; bytes].into() }
     }
 
-    fn serials(queue: &mut Queue) -> Vec<u64> {
+    fn serials(queue: &mut Memory) -> Vec<u64> {
         std::iter::from_fn(|| queue.pop()).map(|batch| batch.serial).collect()
     }
 
     #[test]
     fn the_oldest_batches_go_when_there_are_too_many_spans() {
-        let mut queue = Queue::new(Bounds { spans: 10, bytes: 1000 }, WhenFull::DropOldest);
+        let mut queue = Memory::new(Bounds { spans: 10, bytes: 1000 }, WhenFull::DropOldest);
         assert_eq!([0, 1, 2].map(|serial| queue.push(batch(serial, 4, 1))), [0, 0, 4]);
         assert_eq!(serials(&mut queue), [1, 2]);
         assert!(queue.is_empty());
@@ -106,14 +116,24 @@ mod tests {
 
     #[test]
     fn the_oldest_batches_go_when_there_are_too_many_bytes() {
-        let mut queue = Queue::new(Bounds { spans: 1000, bytes: 100 }, WhenFull::DropOldest);
+        let mut queue = Memory::new(Bounds { spans: 1000, bytes: 100 }, WhenFull::DropOldest);
         assert_eq!([(0, 40), (1, 50), (2, 90)].map(|(serial, bytes)| queue.push(batch(serial, 1, bytes))), [0, 0, 2]);
         assert_eq!(serials(&mut queue), [2]);
     }
 
     #[test]
+    fn what_is_too_old_goes() {
+        let mut queue = Memory::new(Bounds { spans: 10, bytes: 1000 }, WhenFull::DropOldest);
+        for serial in 0..4 {
+            queue.push(batch(serial, 2, 1));
+        }
+        assert_eq!((queue.expire(0), queue.expire(3)), (0, 6));
+        assert_eq!(serials(&mut queue), [3]);
+    }
+
+    #[test]
     fn a_batch_that_comes_back_takes_its_old_place() {
-        let mut queue = Queue::new(Bounds { spans: 10, bytes: 1000 }, WhenFull::DropOldest);
+        let mut queue = Memory::new(Bounds { spans: 10, bytes: 1000 }, WhenFull::DropOldest);
         for serial in 0..4 {
             queue.push(batch(serial, 1, 1));
         }
@@ -125,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_comes_back_to_a_full_queue_is_the_one_that_goes() {
-        let mut queue = Queue::new(Bounds { spans: 4, bytes: 1000 }, WhenFull::DropOldest);
+        let mut queue = Memory::new(Bounds { spans: 4, bytes: 1000 }, WhenFull::DropOldest);
         queue.push(batch(0, 3, 1));
         let old = queue.pop().expect("0");
         queue.push(batch(1, 4, 1));
@@ -135,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_holds_back_keeps_everything_and_says_when_it_is_full() {
-        let mut queue = Queue::new(Bounds { spans: 5, bytes: 1000 }, WhenFull::HoldBack);
+        let mut queue = Memory::new(Bounds { spans: 5, bytes: 1000 }, WhenFull::HoldBack);
         assert_eq!((queue.push(batch(0, 4, 1)), queue.holds_back()), (0, false));
         assert_eq!((queue.push(batch(1, 4, 1)), queue.holds_back()), (0, true));
         queue.pop();

@@ -8,6 +8,8 @@ use super::outcome::Outcome;
 #[derive(Debug)]
 pub struct Health {
     target: String,
+    /// Where spans wait meanwhile.
+    waiting: &'static str,
     state: State,
     /// The receiver's words that were repeated last.
     told: String,
@@ -23,8 +25,9 @@ enum State {
 
 impl Health {
     /// Nothing tried yet; `target` is the endpoint for people.
-    pub const fn new(target: String) -> Self {
-        Self { target, state: State::Untried, told: String::new() }
+    pub const fn new(target: String, is_on_disk: bool) -> Self {
+        let waiting = if is_on_disk { "on the disk" } else { "in memory" };
+        Self { target, waiting, state: State::Untried, told: String::new() }
     }
 
     /// Looks at the outcome of an attempt to reach `target`, and says what is new in it.
@@ -52,11 +55,11 @@ impl Health {
         let target = &self.target;
         let text = match std::mem::replace(&mut self.state, State::Up) {
             State::Up => return None,
-            State::Untried => format!("OTLP: exporting to {target}"),
+            State::Untried => format!("exporting to {target}"),
             State::Down { since } => {
-                format!("OTLP: {target} takes spans again, after {:.0?}", now.saturating_duration_since(since))
+                format!("{target} takes spans again, after {:.0?}", now.saturating_duration_since(since))
             }
-            State::Refused { .. } => format!("OTLP: {target} takes spans again"),
+            State::Refused { .. } => format!("{target} takes spans again"),
         };
         Some(Line { bad: false, text })
     }
@@ -66,9 +69,9 @@ impl Health {
             return None;
         }
         self.state = State::Down { since: now };
-        let target = &self.target;
+        let (target, waiting) = (&self.target, self.waiting);
         let text = format!(
-            "OTLP: {target} does not take spans now ({reason}); they wait in memory, and the oldest are dropped when it is full"
+            "{target} does not take spans now ({reason}); they wait {waiting}, and the oldest are dropped when it is full"
         );
         Some(Line { bad: true, text })
     }
@@ -80,7 +83,7 @@ impl Health {
         self.state = State::Refused { reason: reason.to_owned() };
         let target = &self.target;
         let text = format!(
-            "OTLP: {target} refuses spans for good ({reason}); they are dropped: check endpoint, protocol and headers"
+            "{target} refuses spans for good ({reason}); they are dropped: check endpoint, protocol and headers"
         );
         Some(Line { bad: true, text })
     }
@@ -92,8 +95,8 @@ impl Health {
         message.clone_into(&mut self.told);
         let target = &self.target;
         let text = match rejected {
-            0 => format!("OTLP: {target} warns: {message}"),
-            _ => format!("OTLP: {target} rejected {rejected} spans of a batch ({message}); they are dropped"),
+            0 => format!("{target} warns: {message}"),
+            _ => format!("{target} rejected {rejected} spans of a batch ({message}); they are dropped"),
         };
         Some(Line { bad: true, text })
     }
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_change_is_said_once() {
-        let (mut health, now) = (Health::new("http://c:4317".to_owned()), Instant::now());
+        let (mut health, now) = (Health::new("http://c:4317".to_owned(), false), Instant::now());
         let mut said =
             |outcome: &Outcome, after| health.change(outcome, now + Duration::from_secs(after)).map(|line| line.text);
         let down = Outcome::unanswered("connection refused");
@@ -125,11 +128,11 @@ mod tests {
         assert_eq!(
             said(&down, 0).as_deref(),
             Some(
-                "OTLP: http://c:4317 does not take spans now (connection refused); they wait in memory, and the oldest are dropped when it is full"
+                "http://c:4317 does not take spans now (connection refused); they wait in memory, and the oldest are dropped when it is full"
             )
         );
         assert_eq!(said(&Outcome::unanswered("time-out"), 1), None);
-        assert_eq!(said(&taken(0, ""), 42).as_deref(), Some("OTLP: http://c:4317 takes spans again, after 42s"));
+        assert_eq!(said(&taken(0, ""), 42).as_deref(), Some("http://c:4317 takes spans again, after 42s"));
         assert_eq!(said(&taken(0, ""), 43), None);
         assert!(said(&refused, 44).is_some_and(|line| line.contains("HTTP 401")));
         assert_eq!(said(&refused, 45), None);
@@ -138,14 +141,14 @@ mod tests {
 
     #[test]
     fn the_receivers_words_are_repeated_once() {
-        let (mut health, now) = (Health::new("c".to_owned()), Instant::now());
+        let (mut health, now) = (Health::new("c".to_owned(), true), Instant::now());
         let mut said = |outcome: &Outcome| health.change(outcome, now).map(|line| line.text);
         assert_eq!(
             said(&taken(3, "bad ids")).as_deref(),
-            Some("OTLP: c rejected 3 spans of a batch (bad ids); they are dropped")
+            Some("c rejected 3 spans of a batch (bad ids); they are dropped")
         );
         assert_eq!(said(&taken(5, "bad ids")), None);
         assert_eq!(said(&taken(0, "")), None);
-        assert_eq!(said(&taken(0, "old schema")).as_deref(), Some("OTLP: c warns: old schema"));
+        assert_eq!(said(&taken(0, "old schema")).as_deref(), Some("c warns: old schema"));
     }
 }
