@@ -4,6 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -49,6 +50,7 @@ impl Exporters {
     /// Starts all that the options, and the standard variables, name. `state` is the directory of
     /// state, if the command keeps state.
     pub fn start(options: &Options, state: Option<PathBuf>, when_full: WhenFull) -> anyhow::Result<Self> {
+        ignore_limit_of_files();
         let base = options.queue.base(state);
         let configs = configs(options, base.as_deref())?;
         if let Some(base) = base.filter(|_| !configs.is_empty()) {
@@ -91,6 +93,13 @@ impl Exporters {
         };
         let ends: Vec<_> = self.0.into_iter().map(end).collect();
         ends.into_iter().filter_map(|end| end.join().ok()).collect()
+    }
+}
+
+/// A limit on the size of files (`RLIMIT_FSIZE`) is then an error of the write, like a full disk, and not the process's end.
+fn ignore_limit_of_files() {
+    if let Err(error) = signal_hook::flag::register(libc::SIGXFSZ, Arc::default()) {
+        log::debug!("SIGXFSZ: {error}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod dialogue;
 mod ends;
+mod exported;
 mod golden;
 mod http2;
 mod links;

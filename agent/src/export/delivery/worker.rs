@@ -205,9 +205,10 @@ impl Worker {
         self.queue.expire(self.too_old(), &self.counters);
         if self.syncing.as_ref().is_none_or(JoinHandle::is_finished) {
             let files = self.queue.unsynced();
+            let is_due = !files.is_empty();
             // A disk that can't do it has told so at the write, as a rule; there is nothing else to do about it.
             let sync = move || files.iter().for_each(|file| drop(file.sync_data()));
-            self.syncing = Some(spawn_blocking(sync));
+            self.syncing = Some(sync).filter(|_| is_due).map(spawn_blocking);
         }
     }
 
@@ -332,7 +333,7 @@ impl Worker {
         let aged = self.batcher.opened().map(|opened| opened + self.limits.batch_age);
         let resumed = if self.queue.is_empty() { None } else { self.pace.resume_at(now) };
         let dozed = Some(self.doze_until).filter(|&until| until > now);
-        let round = (!self.queue.is_empty()).then_some(self.round_at);
+        let round = (!self.queue.is_settled()).then_some(self.round_at);
         let flushed = self.flushes.iter().map(|flush| flush.deadline).min();
         [aged, resumed, dozed, round, flushed, self.stop_by].into_iter().flatten().min().unwrap_or(now + IDLE)
     }

@@ -20,19 +20,19 @@ pub fn group(out: &mut Vec<u8>, is_first: bool, resource: &[u8], spans: &[u8]) {
     if !is_first {
         out.push(b',');
     }
-    put(out, "{\"resource\":");
+    raw(out, "{\"resource\":");
     out.extend_from_slice(resource);
-    put(out, ",\"scopeSpans\":[{\"scope\":{\"name\":");
+    raw(out, ",\"scopeSpans\":[{\"scope\":{\"name\":");
     text(out, SCOPE_NAME);
-    put(out, ",\"version\":");
+    raw(out, ",\"version\":");
     text(out, SCOPE_VERSION);
-    put(out, "},\"spans\":[");
+    raw(out, "},\"spans\":[");
     out.extend_from_slice(spans);
-    put(out, "],\"schemaUrl\":");
+    raw(out, "],\"schemaUrl\":");
     text(out, SCHEMA_URL);
-    put(out, "}],\"schemaUrl\":");
+    raw(out, "}],\"schemaUrl\":");
     text(out, SCHEMA_URL);
-    put(out, "}");
+    raw(out, "}");
 }
 
 /// Appends a resource: the process's own attributes, then those of `common` that it does not have.
@@ -42,9 +42,9 @@ pub fn resource(out: &mut Vec<u8>, resource: &Resource, common: &[Attribute]) {
     let common = common.iter().filter(|(name, _)| !own(name));
     let service = Value::Text(service.clone().into());
     let all = attributes.iter().chain(common).map(|(name, value)| (name.as_ref(), value));
-    put(out, "{\"attributes\":");
+    raw(out, "{\"attributes\":");
     list(out, [("service.name", &service)].into_iter().chain(all), |out, (name, value)| attribute(out, name, value));
-    put(out, "}");
+    raw(out, "}");
 }
 
 /// Appends a span.
@@ -72,24 +72,24 @@ pub fn span(out: &mut Vec<u8>, span: &Span) {
     } = span;
     put(out, format_args!("{{\"traceId\":\"{trace_id}\",\"spanId\":\"{span_id}\""));
     if !trace_state.is_empty() {
-        put(out, ",\"traceState\":");
+        raw(out, ",\"traceState\":");
         text(out, trace_state);
     }
     if let Some(parent) = parent {
         put(out, format_args!(",\"parentSpanId\":\"{parent}\""));
     }
-    put(out, ",\"name\":");
+    raw(out, ",\"name\":");
     text(out, name);
     put(out, format_args!(",\"kind\":{}", otlp::kind_number(*kind)));
     put(out, format_args!(",\"startTimeUnixNano\":\"{start_ns}\",\"endTimeUnixNano\":\"{end_ns}\",\"attributes\":"));
     list(out, span.shown_attributes(), |out, (name, value)| attribute(out, name, &value));
     if !links.is_empty() {
-        put(out, ",\"links\":");
+        raw(out, ",\"links\":");
         list(out, links, reference);
     }
     match status {
         Status::Unset => {}
-        Status::Error => put(out, ",\"status\":{\"code\":2}"),
+        Status::Error => raw(out, ",\"status\":{\"code\":2}"),
     }
     put(out, format_args!(",\"flags\":{}}}", otlp::flags(*parent_is_remote, *link)));
 }
@@ -102,11 +102,11 @@ fn reference(out: &mut Vec<u8>, link: &SpanLink) {
 }
 
 fn attribute(out: &mut Vec<u8>, name: &str, value: &Value) {
-    put(out, "{\"key\":");
+    raw(out, "{\"key\":");
     text(out, name);
-    put(out, ",\"value\":");
+    raw(out, ",\"value\":");
     any_value(out, value);
-    put(out, "}");
+    raw(out, "}");
 }
 
 fn any_value(out: &mut Vec<u8>, value: &Value) {
@@ -126,17 +126,17 @@ fn any_value(out: &mut Vec<u8>, value: &Value) {
             put(out, format_args!("{{\"doubleValue\":\"{name}\"}}"));
         }
         Value::List(texts) => {
-            put(out, "{\"arrayValue\":{\"values\":");
+            raw(out, "{\"arrayValue\":{\"values\":");
             list(out, texts, |out, text| string_value(out, text));
-            put(out, "}}");
+            raw(out, "}}");
         }
     }
 }
 
 fn string_value(out: &mut Vec<u8>, value: &str) {
-    put(out, "{\"stringValue\":");
+    raw(out, "{\"stringValue\":");
     text(out, value);
-    put(out, "}");
+    raw(out, "}");
 }
 
 fn list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, write: impl Fn(&mut Vec<u8>, T)) {
@@ -150,7 +150,12 @@ fn list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, write: impl Fn
     out.push(b']');
 }
 
-/// Appends what needs no escaping.
+/// Appends a text that needs no escaping.
+fn raw(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends what shows itself by a text that needs no escaping.
 fn put(out: &mut Vec<u8>, what: impl fmt::Display) {
     write!(out, "{what}").expect("memory takes all writes");
 }

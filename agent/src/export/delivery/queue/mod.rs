@@ -126,6 +126,11 @@ impl Queue {
         self.memory.is_empty() && self.disk.as_ref().is_none_or(Disk::is_empty)
     }
 
+    /// Whether nothing waits in memory, and nothing on the disk waits or is under way.
+    pub fn is_settled(&self) -> bool {
+        self.memory.is_empty() && self.disk.as_ref().is_none_or(Disk::is_settled)
+    }
+
     /// Whether it is full, and nothing more should come.
     pub fn holds_back(&self) -> bool {
         let much = self.disk.as_ref().is_some_and(|disk| disk.bytes() > self.enough);

@@ -1,12 +1,8 @@
 //! What arrives when all is well.
 
-use std::sync::Arc;
-
-use tokio_rustls::TlsAcceptor;
-
 use super::{
-    super::{Compression, Protocol, config::TlsFiles, start},
-    BOTH, PATIENCE, assert_balanced, config, endpoint, hurried, ids, offer,
+    super::{Compression, Protocol, start},
+    BOTH, PATIENCE, assert_balanced, config, endpoint, ids, offer,
     receiver::{Answer, Receiver},
 };
 
@@ -83,10 +79,11 @@ fn an_endpoint_is_greeted_before_there_are_spans_and_its_answer_counts_for_nothi
 
 #[test]
 fn headers_and_compression_are_as_configured() {
-    for protocol in BOTH {
+    let compressions = [(Compression::Gzip, "gzip"), (Compression::Zstd, "zstd")];
+    for (protocol, (compression, name)) in BOTH.into_iter().flat_map(|one| compressions.map(|other| (one, other))) {
         let receiver = Receiver::start(move |_| Answer::ok(protocol == Protocol::Grpc));
         let mut config = config(&receiver, protocol);
-        config.compression = Compression::Gzip;
+        config.compression = compression;
         endpoint(&mut config).headers.insert("x-tenant", "blue".parse().expect("a value"));
         let handle = start(&config).expect("starts");
         offer(&handle, 1..=50);
@@ -95,7 +92,7 @@ fn headers_and_compression_are_as_configured() {
         let encoding = if protocol == Protocol::Grpc { "grpc-encoding" } else { "content-encoding" };
         assert_eq!(
             (&got.headers["x-tenant"], &got.headers[encoding]),
-            (&"blue".parse().expect("a value"), &"gzip".parse().expect("a value"))
+            (&"blue".parse().expect("a value"), &name.parse().expect("a value"))
         );
         assert_eq!(handle.stats().sent, 50);
     }
@@ -116,52 +113,4 @@ fn a_flush_waits_for_what_was_offered_before_it() {
     let mut all: Vec<_> = receiver.rest().iter().flat_map(|request| ids(request.spans())).collect();
     all.sort_unstable();
     assert_eq!(all, (1..=1000).collect::<Vec<_>>());
-}
-
-#[test]
-fn https_is_spoken_to_a_receiver_with_a_trusted_certificate() {
-    for protocol in BOTH {
-        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), signed.cert.pem()).expect("written");
-        let grpc = protocol == Protocol::Grpc;
-        let receiver =
-            Receiver::on(([127, 0, 0, 1], 0).into(), Some(acceptor(&signed, grpc)), move |_| Answer::ok(grpc));
-        let url = format!("https://localhost:{}", receiver.address.port());
-        let mut config = hurried(&url, protocol);
-        endpoint(&mut config).tls = TlsFiles { authorities: Some(file.path().to_owned()), identity: None };
-        let handle = start(&config).expect("starts");
-        offer(&handle, 1..=3);
-        assert_eq!(receiver.next().spans().len(), 3);
-        assert_eq!(handle.shutdown(PATIENCE).sent, 3);
-    }
-}
-
-#[test]
-fn a_certificate_that_nobody_vouches_for_is_not_talked_to() {
-    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), other.cert.pem()).expect("written");
-    let receiver = Receiver::on(([127, 0, 0, 1], 0).into(), Some(acceptor(&signed, false)), |_| Answer::ok(false));
-    let mut config = hurried(&format!("https://localhost:{}", receiver.address.port()), Protocol::Http);
-    endpoint(&mut config).tls = TlsFiles { authorities: Some(file.path().to_owned()), identity: None };
-    let handle = start(&config).expect("starts");
-    offer(&handle, 1..=3);
-    let stats = handle.shutdown(std::time::Duration::from_secs(1));
-    assert!(stats.retried > 0, "{stats}");
-    assert_eq!((stats.sent, stats.dropped.shutdown), (0, 3));
-    assert!(receiver.rest().is_empty());
-}
-
-fn acceptor(signed: &rcgen::CertifiedKey<rcgen::KeyPair>, http2: bool) -> TlsAcceptor {
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![signed.cert.der().clone()], key)
-        .expect("an identity");
-    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-    TlsAcceptor::from(Arc::new(config))
 }

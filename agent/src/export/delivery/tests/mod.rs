@@ -2,7 +2,11 @@
 
 mod adversity;
 mod delivery;
+mod disk;
+mod faults;
+mod formats;
 mod receiver;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +29,11 @@ fn endpoint(config: &mut Config) -> &mut Endpoint {
 }
 
 fn hurried(url: &str, protocol: Protocol) -> Config {
-    let name = if protocol == Protocol::Grpc { "grpc" } else { "http/protobuf" };
+    let name = match protocol {
+        Protocol::Grpc => "grpc",
+        Protocol::Json => "http/json",
+        _ => "http/protobuf",
+    };
     let variable = |key: &str| (key == "OTEL_EXPORTER_OTLP_PROTOCOL").then(|| name.to_owned());
     let mut config = Config::resolve(Some(url), variable).expect("valid").expect("an endpoint");
     endpoint(&mut config).greet = false;

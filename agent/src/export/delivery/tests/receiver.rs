@@ -34,7 +34,9 @@ pub struct Received {
     pub path: String,
     /// Its headers.
     pub headers: HeaderMap,
-    /// The message, decompressed.
+    /// The body, decompressed.
+    pub body: Bytes,
+    /// The message in it, if it is one of OTLP.
     pub message: ExportTraceServiceRequest,
 }
 
@@ -206,19 +208,27 @@ async fn received(request: Request<Incoming>) -> Received {
     let (head, body) = request.into_parts();
     let mut body = body.collect().await.expect("a body").to_bytes();
     let is = |name: &str, value: &str| head.headers.get(name).is_some_and(|found| found == value);
-    let mut gzip = is("content-encoding", "gzip");
+    let mut encoding = head.headers.get("content-encoding").cloned();
     if is("content-type", "application/grpc") {
-        gzip = body[0] == 1;
+        encoding = (body[0] == 1).then(|| head.headers["grpc-encoding"].clone());
         assert_eq!(u32::from_be_bytes(body[1..5].try_into().expect("4 bytes")) as usize, body.len() - 5);
         body = body.slice(5..);
     }
-    if gzip {
-        let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(&*body).read_to_end(&mut plain).expect("gzip");
-        body = plain.into();
+    let mut plain = Vec::new();
+    match encoding.as_ref().map(|encoding| encoding.to_str().expect("text")) {
+        None => plain.extend_from_slice(&body),
+        Some("gzip") => drop(flate2::read::GzDecoder::new(&*body).read_to_end(&mut plain).expect("gzip")),
+        Some("zstd") => plain = zstd::decode_all(&*body).expect("zstd"),
+        Some(other) => panic!("{other}"),
     }
-    let message = ExportTraceServiceRequest::decode(body).expect("a request of the protocol");
-    Received { at: Instant::now(), path: head.uri.path().to_owned(), headers: head.headers, message }
+    body = plain.into();
+    let path = head.uri.path().to_owned();
+    let message = match (path.as_str(), is("content-type", "application/json")) {
+        ("/v1/traces", true) => serde_json::from_slice(&body).expect("a request of the protocol, in JSON"),
+        (_, true) => ExportTraceServiceRequest::default(),
+        (_, false) => ExportTraceServiceRequest::decode(body.clone()).expect("a request of the protocol"),
+    };
+    Received { at: Instant::now(), path, headers: head.headers, body, message }
 }
 
 async fn response(answer: Answer) -> Result<Response<AnswerBody>, Infallible> {

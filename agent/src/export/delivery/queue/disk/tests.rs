@@ -343,3 +343,32 @@ fn nothing_is_lost_or_told_twice_over_a_thousand_kills() {
     assert_eq!(run.drain(), waiting.into_iter().collect::<Vec<_>>());
     assert_eq!(run.disk.earlier().plus(&run.stats).sent, time * SPANS);
 }
+
+#[test]
+fn a_disk_without_room_costs_the_oldest_and_then_takes_nothing_until_there_is_room() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config(dir.path(), 1 << 20, 3000);
+    let mut run = Run::open(&config);
+    (0..10).for_each(|time| run.push(time, 1000));
+    // Somebody else has filled the disk.
+    run.disk.room = 500;
+    run.push(10, 1000);
+    assert_eq!(run.stats.dropped.full, 2 * SPANS, "one segment");
+    run.disk.room = 0;
+    while run.disk.segments.len() > 1 {
+        run.stats.dropped.full += run.disk.drop_oldest();
+    }
+    run.assert_balanced();
+    run.stats.produced += SPANS;
+    let (dropped, result) = run.disk.push(batch(11, 1000), run.at);
+    let error = result.expect_err("no room").error.expect("news");
+    assert_eq!((dropped, error.kind()), (0, io::ErrorKind::StorageFull));
+    // What is there is sent all the same, and its file goes, so that there may be room again.
+    run.stats.dropped.full += SPANS;
+    assert_eq!(run.drain().last(), Some(&10));
+    assert_eq!((segments(&config), run.disk.bytes()), (0, 0));
+    run.assert_balanced();
+    run.at += LOOK;
+    run.push(12, 1000);
+    assert_eq!(run.drain(), [12]);
+}
