@@ -77,7 +77,9 @@ fn large_spans_are_split_below_four_mebibytes_and_all_arrive() {
     const CAP: usize = 4 << 20;
     for protocol in BOTH {
         let receiver = Receiver::start(move |_| Answer::ok(protocol == Protocol::Grpc));
-        let handle = start(&config(&receiver, protocol)).expect("starts");
+        let mut config = config(&receiver, protocol);
+        config.limits.queue.bytes = 64 << 20;
+        let handle = start(&config).expect("starts");
         let sink = handle.sink();
         for id in 1..=40_u64 {
             // The last one is larger than any receiver takes.
@@ -97,9 +99,12 @@ fn large_spans_are_split_below_four_mebibytes_and_all_arrive() {
 fn a_receiver_with_a_smaller_cap_refuses_for_good_and_it_is_counted() {
     for protocol in BOTH {
         let grpc = protocol == Protocol::Grpc;
-        let receiver = Receiver::start(move |_| match grpc {
-            true => Answer::Grpc(8, "message larger than max", None, Vec::new()),
-            false => Answer::Http(413, Vec::new(), Bytes::new()),
+        let receiver = Receiver::start(move |_| {
+            if grpc {
+                Answer::Grpc(8, "message larger than max", None, Vec::new())
+            } else {
+                Answer::Http(413, Vec::new(), Bytes::new())
+            }
         });
         let handle = start(&config(&receiver, protocol)).expect("starts");
         offer(&handle, 1..=3);

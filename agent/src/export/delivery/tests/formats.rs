@@ -74,7 +74,9 @@ fn a_file_gets_whole_lines_and_is_followed_by_the_next() {
 fn several_destinations_do_not_wait_for_each_other() {
     let (good, bad) = (Receiver::start(|_| Answer::ok(false)), Receiver::start(|_| Answer::Silence));
     let handles = [&good, &bad].map(|receiver| start(&config(receiver, Protocol::Http)).expect("starts"));
-    handles.iter().for_each(|handle| offer(handle, 1..=5));
+    for handle in &handles {
+        offer(handle, 1..=5);
+    }
     assert!(handles[0].flush(PATIENCE));
     assert_eq!(ids(good.next().spans()), [1, 2, 3, 4, 5]);
     bad.next();
