@@ -405,7 +405,9 @@ pub fn forget(key: u64, conn: &Conn) {
     if conn.other != 0 {
         conn_part(conn.other, key);
     }
-    if conn.sock != 0 {
+    // By now the number may be another connection's.
+    // SAFETY: the value is copied at once.
+    if conn.sock != 0 && unsafe { SOCKS.get(conn.sock) }.copied() == Some(key) {
         let _ = SOCKS.remove(conn.sock);
     }
     let _ = CONNS.remove(key);

@@ -160,8 +160,8 @@ fn go_duration(text: &str) -> Option<Duration> {
 /// `GET /api/traces/{id}`
 pub(super) async fn trace(State(state): State<Shared>, Path(id): Path<String>) -> Answer {
     let id = params::trace_id(&id)?;
-    let mut found = ask(&state, move |reader| reader.traces(&[id])).await?;
-    let spans = found.remove(&id).ok_or_else(|| Failure::missing("trace not found"))?;
+    let spans = ask(&state, move |reader| reader.trace(id)).await?;
+    let spans = spans.ok_or_else(|| Failure::missing("trace not found"))?;
     Ok(data(vec![trace_of(&spans)]))
 }
 

@@ -136,8 +136,8 @@ fn path(span: &Span) -> Option<&str> {
 /// `GET /v1/traces/{id}`
 pub(super) async fn trace(State(state): State<Shared>, Path(id): Path<String>, Pairs(pairs): Words) -> Answer {
     let (id, params) = (params::trace_id(&id)?, Params::read(pairs)?);
-    let mut traces = ask(&state, move |reader| reader.traces(&[id])).await?;
-    let spans = traces.remove(&id).ok_or_else(|| Failure::missing("no span of this trace is stored"))?;
+    let spans = ask(&state, move |reader| reader.trace(id)).await?;
+    let spans = spans.ok_or_else(|| Failure::missing("no span of this trace is stored"))?;
     if params.take("format") == Some("ndjson") {
         return Ok(lines(&spans));
     }

@@ -31,7 +31,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        mpsc::{Sender, channel, sync_channel},
+        mpsc::{Sender, channel},
     },
     thread::JoinHandle,
     time::Duration,
@@ -112,8 +112,7 @@ impl Handle {
 
     /// Commits every span offered so far, and waits for it at most for `patience`. Returns whether that is done.
     pub fn flush(&self, patience: Duration) -> bool {
-        let (done, is_done) = sync_channel(1);
-        self.commands.send(Command::Flush(done)).is_ok() && is_done.recv_timeout(patience).is_ok()
+        self.reader.flush(patience)
     }
 
     /// Commits what waits and ends the thread.

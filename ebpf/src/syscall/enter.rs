@@ -250,7 +250,9 @@ pub extern "C" fn close_fd(fd: i32) -> u32 {
     }
     if let Some(conn) = conn::get(entry.key) {
         conn.refs = conn.refs.saturating_sub(1);
-        let inherited = process.is_some_and(|process| process.forked != 0);
+        // A child may still have it, if there is anything left of it.
+        let inherited =
+            process.is_some_and(|process| process.forked != 0) && conn.flags & (flag::RESET | flag::DONE) == 0;
         if conn.refs == 0 && !inherited {
             if conn.flags & flag::RESET != 0 {
                 conn::end(conn, close::ERROR, ECONNRESET, pid_tgid);

@@ -73,6 +73,8 @@ pub fn inet_sock_set_state(ctx: TracePointContext) -> u32 {
         (_, TCP_CLOSE) => {
             ending(sock, true);
             let _ = ESTABLISHED.remove(sock);
+            // The number may be another socket's as soon as the last descriptor is closed, which is not always seen.
+            let _ = SOCKS.remove(sock);
         }
         _ => {}
     }
@@ -82,6 +84,8 @@ pub fn inet_sock_set_state(ctx: TracePointContext) -> u32 {
 /// A SYN is sent, by the thread that is in `connect`.
 #[inline(always)]
 fn connecting(ctx: &TracePointContext, sock: u64) {
+    // Whatever the number stood for: this is another socket, and perhaps of a process that is not seen.
+    let _ = SOCKS.remove(sock);
     let (pid_tgid, tgid) = current();
     let Some(call) = call(pid_tgid) else { return };
     if call.op != op::CONNECT {
@@ -126,7 +130,7 @@ fn ending(sock: u64, closed: bool) {
     let Some(conn) = conn::get(key) else { return };
     // An end's thread is told only where the process itself closed.
     let own = conn::owner(conn);
-    if conn.flags & flag::CLOSING == 0 && closed {
+    if conn.flags & flag::CLOSING == 0 && closed && conn.refs != 0 {
         // This is mostly an interrupt, and the process may be in a call on another CPU, or have yet to read what came: it
         // tells the end itself when it closes its descriptor.
         conn.flags |= if conn.flags & flag::SHUT == 0 { flag::RESET } else { flag::DONE };

@@ -1,7 +1,12 @@
 //! Servers of many kinds and a client that speaks in every way: what the client did and got must be the SERVER spans of
 //! the server, and the client's own CLIENT spans, no more and no less.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use netspan_tests::{
@@ -27,7 +32,8 @@ fn spans_are_what_happened(kind: Kind) -> Result<()> {
     agent.await_spans(2 * driven.seen.len(), LAST_SPAN);
     let processes = app.process.scope().processes();
     let report = agent.stop()?;
-    let context = || format!("the agent printed:\n{}", report.errors);
+    let incomplete = || report.spans.iter().filter(|span| span.incomplete.is_some()).collect::<Vec<_>>();
+    let context = || format!("the agent printed:\n{}\nincomplete spans: {:#?}", report.errors, incomplete());
     same(driven.seen.iter().cloned(), report.servers().map(JsonSpan::seen))
         .context("client and SERVER spans differ")
         .with_context(context)?;
@@ -49,12 +55,64 @@ fn spans_are_what_happened(kind: Kind) -> Result<()> {
 fn both_ends_are_linked(report: &Report) -> Result<()> {
     let clients: BTreeMap<&str, &JsonSpan> = report.clients().map(|span| (span.span_id.as_str(), span)).collect();
     for server in report.servers() {
-        let parent = server.parent().with_context(|| format!("a SERVER span without parent: {server:?}"))?;
+        let beside = || report.spans.iter().filter(|span| port(span) == port(server)).collect::<Vec<_>>();
+        let parent = server.parent().with_context(|| {
+            format!("a SERVER span without parent: {server:?}\nof its connection:\n{:#?}", beside())
+        })?;
         let client = clients.get(parent).with_context(|| format!("a parent that is no CLIENT span: {server:?}"))?;
         ensure!(client.trace_id == server.trace_id, "two traces: {client:?}, {server:?}");
         ensure!(client.seen() == server.seen(), "not the same exchange: {client:?}, {server:?}");
         let link = server.link.as_ref().with_context(|| format!("a parent without method: {server:?}"))?;
         ensure!(link.method == "socket" && link.confidence >= 1.0, "not linked by the connection: {server:?}");
+    }
+    Ok(())
+}
+
+/// The client's port, which both ends of a connection tell.
+fn port(span: &JsonSpan) -> Option<&serde_json::Value> {
+    span.attributes.get(if span.is_client() { "network.local.port" } else { "client.port" })
+}
+
+/// A server that forks a program for each request: its connections end when it closes them, though a child might have
+/// them, and what the kernel then uses their sockets' memory for (here connections of another process, which nobody asked
+/// about) is not taken for them.
+#[test]
+fn connections_of_a_server_that_forks_end_and_stay_what_they_are() -> Result<()> {
+    const REQUESTS: usize = 60;
+    let _machine = together();
+    let scope = Scope::new()?;
+    let app = Kind::ApachePrefork.start(&scope)?;
+    let agent = Agent::watch(&scope)?;
+    let is_over = AtomicBool::new(false);
+    let driven = std::thread::scope(|threads| {
+        let others = threads.spawn(|| connect_again_and_again(&is_over));
+        let asks = (0..REQUESTS).map(|_| Talk::InTurn(vec![Ask { close: true, ..Ask::get("/hello") }]));
+        let driven = drive::run_in(&scope, &app.address, &asks.collect::<Vec<_>>());
+        is_over.store(true, Ordering::Relaxed);
+        others.join().expect("the other thread does not panic")?;
+        driven
+    })?;
+    agent.await_spans(2 * driven.seen.len(), LAST_SPAN);
+    // The server closes after its client has.
+    std::thread::sleep(Duration::from_millis(1500));
+    let report = agent.stop()?;
+    same(driven.seen.iter().cloned(), report.servers().map(JsonSpan::seen)).context("SERVER spans")?;
+    both_ends_are_linked(&report)?;
+    let closed = report.figure("conn.closed:");
+    ensure!(closed >= Some(2 * REQUESTS as u64), "{closed:?} of {} connections have ended", 2 * REQUESTS);
+    nothing_lost(&report)
+}
+
+/// Connects to a listener of its own and hangs up, for at most a minute.
+fn connect_again_and_again(is_over: &AtomicBool) -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let begun = Instant::now();
+    while !is_over.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(60) {
+        // The end that hangs up first keeps its port for a minute: here the one that has no port of its own.
+        let client = TcpStream::connect(listener.local_addr()?)?;
+        drop(listener.accept()?);
+        drop(client);
+        std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ mod search;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::mpsc::Sender,
+    sync::mpsc::{Sender, sync_channel},
     time::{Duration, Instant},
 };
 
@@ -40,6 +40,8 @@ pub const SEARCH_MAX: usize = 10_000;
 pub const TRACE_SPANS_MAX: usize = 50_000;
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a question about a trace waits for what is not committed yet; the thread looks for it every 25 ms.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Which spans are asked for.
 #[derive(Clone, Debug, Default)]
@@ -126,6 +128,22 @@ impl Reader {
         let mut search = search::Search::new(query, limit.clamp(1, SEARCH_MAX));
         self.blocks(query, true, |place| search.block(place))?;
         Ok(search.found())
+    }
+
+    /// The spans of a trace, in the order of their starts; none if it is not known. What was offered to the store before is
+    /// in it: who sees a request as it happens may ask for its trace at once.
+    pub fn trace(&self, wanted: TraceId) -> Result<Option<Vec<Span>>, QueryError> {
+        if !self.flush(FLUSH_PATIENCE) {
+            log::debug!("store: asked for a trace before all of it may be committed");
+        }
+        Ok(self.traces(&[wanted])?.remove(&wanted))
+    }
+
+    /// Has every span committed that was offered so far, and waits for it at most for `patience`. Returns whether that is
+    /// done.
+    pub(super) fn flush(&self, patience: Duration) -> bool {
+        let (done, is_done) = sync_channel(1);
+        self.commands.send(Command::Flush(done)).is_ok() && is_done.recv_timeout(patience).is_ok()
     }
 
     /// The spans of these traces, by trace; a trace that is not known is not there. What is past [`TRACE_SPANS_MAX`] spans
