@@ -27,7 +27,7 @@ impl Disk {
         let (ledger, noted) = Ledger::open(&config.dir)?;
         let noted = noted.unwrap_or_default();
         let mut segments = VecDeque::new();
-        let mut next = noted.cursor.max(1) + u64::from(64 - noted.mask.leading_zeros());
+        let mut next = noted.cursor.max(1).saturating_add(u64::from(64 - noted.mask.leading_zeros()));
         for (first, path) in directory::segments(&config.dir)? {
             match recover(&path, &noted) {
                 Ok(found) => {
@@ -114,7 +114,7 @@ fn recover(path: &Path, noted: &ledger::Entry) -> io::Result<Found> {
         bytes: file.metadata()?.len(),
         waiting: waiting.map(|place| u64::from(place.head.spans)).sum(),
         damaged,
-        next: places.last().map_or(0, |place| place.head.ordinal + 1),
+        next: places.last().map_or(0, |place| place.head.ordinal.saturating_add(1)),
     })
 }
 
