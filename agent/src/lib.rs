@@ -20,5 +20,6 @@ pub mod protocol;
 pub mod route;
 pub mod sample;
 pub mod span;
+mod state;
 pub mod store;
 pub mod tls;

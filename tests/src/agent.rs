@@ -114,7 +114,7 @@ impl Agent {
             }
         }
         // A test's agent keeps nothing on the host, and agents side by side want no address each.
-        command.env("NETSPAN_STORE_OFF", "true").env("NETSPAN_LISTEN", "none");
+        command.env("NETSPAN_STORE_OFF", "true").env("NETSPAN_QUEUE_OFF", "true").env("NETSPAN_LISTEN", "none");
         command
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use netspan::{
-    export::otlp::{Config, start},
+    export::delivery::{Config, start},
     span::{Kind, Link, Method, Resource, Span, SpanId, SpanLink, Status, TraceId, Value},
 };
 use netspan_tests::{
@@ -69,7 +69,7 @@ fn arrives(url: impl Fn(&Rotel) -> &str, gzip: bool) -> Result<()> {
         handle.sink().offer(Arc::new(span(id, &resource)));
     }
     let stats = handle.shutdown(Duration::from_secs(20));
-    ensure!((stats.sent, stats.produced, stats.retries) == (SPANS, SPANS, 0), "{stats}");
+    ensure!((stats.sent, stats.produced, stats.retried) == (SPANS, SPANS, 0), "{stats}");
     let log = rotel.received(|log| spans(log).len() as u64 >= SPANS)?;
     let got: BTreeMap<_, _> = spans(&log).into_iter().map(|span| (span.name.clone(), span)).collect();
     ensure!(spans(&log).len() as u64 == SPANS, "a span came twice");

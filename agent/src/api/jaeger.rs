@@ -211,7 +211,7 @@ fn span_of(span: &Span, process: &str) -> Json {
         let (trace, span) = (link.trace_id.to_string(), link.span_id.to_string());
         references.push(json!({ "refType": "FOLLOWS_FROM", "traceID": trace, "spanID": span }));
     }
-    let mut tags: Vec<_> = v1::attributes(span).iter().map(|(name, value)| tag(name, value)).collect();
+    let mut tags: Vec<_> = span.shown_attributes().map(|(name, value)| tag(name, &value)).collect();
     tags.push(tag("span.kind", &Value::Text(v1::kind_name(span.kind).into())));
     if span.status == Status::Error {
         tags.push(tag("error", &Value::Bool(true)));

@@ -250,18 +250,3 @@ pub(super) async fn calls(state: &Shared, query: Query) -> Result<Vec<(String, S
     let between = edges.into_iter().filter(|edge| edge.caller_seen && edge.callee_seen);
     Ok(between.map(|edge| (edge.caller, edge.callee, edge.totals.count, edge.totals.errors)).collect())
 }
-
-/// A span with what it needs to be sent, shared by the formats of others.
-pub(super) fn attributes(span: &Span) -> Vec<(String, crate::span::Value)> {
-    use crate::span::Value;
-    let mut all: Vec<_> = span.attributes.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
-    all.push(("thread.id".to_owned(), Value::Int(i64::from(span.tid))));
-    if let Some(link) = span.link {
-        all.push(("netspan.link.method".to_owned(), Value::Text(link.method.name().into())));
-        all.push(("netspan.link.confidence".to_owned(), Value::Float(link.confidence)));
-    }
-    if let Some(reason) = span.incomplete {
-        all.push(("netspan.incomplete".to_owned(), Value::Text(reason.into())));
-    }
-    all
-}

@@ -14,6 +14,7 @@
 //! The file is that of `--config`, else of `NETSPAN_CONFIG`, else [`DEFAULT_FILE`] if it is there.
 #![forbid(unsafe_code)]
 
+mod destination;
 mod environment;
 mod error;
 mod file;
@@ -27,10 +28,11 @@ mod table;
 use std::path::{Path, PathBuf};
 
 pub use self::{
+    destination::{Destination, QueueOptions},
     error::{ConfigError, Origin},
     options::{CaptureOptions, FamilyChoice, HookChoice, Options, RING_BYTES_MAX, RING_BYTES_MIN},
     otlp::OtlpOptions,
-    serve::{ApiOptions, StoreOptions},
+    serve::{ApiOptions, StoreOptions, state_dir},
     table::{Shape, Spec},
 };
 
@@ -75,13 +77,13 @@ impl Options {
     ) -> Result<Self, ConfigError> {
         let (environment, warnings) = environment::layer(variables);
         let file = match chosen_file(config, variables) {
-            Some(path) => file::layer(&path)?,
-            None if default_file.exists() => file::layer(default_file)?,
-            None => Layer::new(),
+            Some(path) => file::contents(&path)?,
+            None if default_file.exists() => file::contents(default_file)?,
+            None => file::Contents::default(),
         };
-        let mut options = Self { warnings, ..Self::default() };
+        let mut options = Self { warnings, destinations: file.destinations, ..Self::default() };
         for spec in Spec::ALL {
-            let given = [flag_layer(spec, flags), of(spec, environment.as_slice()), of(spec, &file)];
+            let given = [flag_layer(spec, flags), of(spec, environment.as_slice()), of(spec, &file.layer)];
             let Some(given) = given.into_iter().flatten().next() else { continue };
             for value in &given.values {
                 (spec.set)(&mut options, value, &given.origin).map_err(|why| ConfigError::Value {

@@ -136,7 +136,7 @@ pub struct LinkFlags {
     pub min_confidence: Option<String>,
 }
 
-/// Flags of the OTLP export.
+/// Flags of the export.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Export")]
 pub struct OtlpFlags {
@@ -147,9 +147,26 @@ pub struct OtlpFlags {
         help = "Send spans to this OTLP endpoint, such as http://localhost:4317; OTEL_EXPORTER_OTLP_* variables apply too"
     )]
     pub otlp: Option<String>,
-    /// Protocol: grpc or http/protobuf [default: grpc on port 4317, else http/protobuf]
+    /// Protocol: grpc, http/protobuf or http/json [default: grpc on port 4317, else http/protobuf]
     #[arg(long, value_name = "PROTOCOL")]
     pub otlp_protocol: Option<String>,
+    /// Where spans wait.
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "Let spans wait for their destinations in this directory [default: queue in the service's state directory, \
+                else /var/lib/netspan/queue; in memory in a replay]"
+    )]
+    pub queue: Option<String>,
+    /// Let spans wait in memory only
+    #[arg(long)]
+    pub no_queue: bool,
+    /// Let so much wait for each destination at most [default: 512MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub queue_bytes: Option<String>,
+    /// Let spans wait for so long [default: 24h; 10m in memory]
+    #[arg(long, value_name = "DURATION")]
+    pub queue_age: Option<String>,
 }
 
 /// Flags of sampling.
@@ -343,8 +360,18 @@ impl Flags for LinkFlags {
 
 impl Flags for OtlpFlags {
     fn given(&self) -> Vec<(&'static str, Vec<String>)> {
-        let Self { otlp, otlp_protocol } = self;
-        [one("otlp.url", otlp.as_ref()), one("otlp.protocol", otlp_protocol.as_ref())].into_iter().flatten().collect()
+        let Self { otlp, otlp_protocol, queue, no_queue, queue_bytes, queue_age } = self;
+        [
+            one("otlp.url", otlp.as_ref()),
+            one("otlp.protocol", otlp_protocol.as_ref()),
+            one("queue.dir", queue.as_ref()),
+            no_queue.then(|| ("queue.off", vec!["true".to_owned()])),
+            one("queue.bytes", queue_bytes.as_ref()),
+            one("queue.age", queue_age.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 

@@ -4,6 +4,7 @@
 mod client;
 pub mod config;
 pub mod doctor;
+mod export;
 pub mod flags;
 pub mod generate;
 pub mod link;

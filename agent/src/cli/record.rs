@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Err(error).with_context(|| format!("{name}: the recording is not whole"));
     }
     record.writer.finish(&account).with_context(|| format!("{name}: the recording is not whole"))?;
-    summary::print(&account, &[], None);
+    summary::print(&account, &[], &[]);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,12 +5,14 @@ use std::{
     io::{self, BufWriter},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context as _;
 
 use super::{
+    export::Exporters,
     flags::{CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, ViewFlags},
     output::{Form, Printer},
     session::{Origin, pipeline_options},
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::{
     capture::recording::Reader,
-    export::otlp,
+    export::delivery::WhenFull,
     host::{Machine, Recorded},
     pipeline::{self, Pipeline},
 };
@@ -79,11 +81,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let origin = Origin { seed: header.seed, clock_offset_ns: header.clock_offset_ns };
     let mut pipeline = Pipeline::new(pipeline_options(&options, origin, true)?, recorded);
 
-    let exporter = match options.otlp.resolve(|name| std::env::var(name).ok())? {
-        // A replay can wait for the collector.
-        Some(config) => Some(otlp::start(&otlp::Config { when_full: otlp::WhenFull::HoldBack, ..config })?),
-        None => None,
-    };
+    // A replay can wait for the receivers.
+    let exporters = Exporters::start(&options, None, WhenFull::HoldBack)?;
+    let sinks: Vec<_> = exporters.sinks().collect();
     let mut printer = Printer::new(Form::of(args.traces, args.json), options.view.clone());
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
@@ -92,8 +92,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if written.is_ok() {
             written = printer.write(&mut out);
         }
-        if let Some(exporter) = &exporter {
-            exporter.sink().give(span);
+        for sink in &sinks {
+            sink.give(Arc::clone(&span));
         }
     });
     printer.finish();
@@ -101,10 +101,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error).context("standard output"),
         _ => {}
     }
-    let stats = exporter.map(|exporter| exporter.shutdown(PATIENCE));
+    let delivered = exporters.shutdown(PATIENCE);
     let mut account = replayed.with_context(|| format!("{name}"))?;
     pipeline.account(&mut account);
-    summary::print(&account, &[], stats.as_ref());
+    summary::print(&account, &[], &delivered);
     summary::traces(printer.traces());
     Ok(ExitCode::SUCCESS)
 }

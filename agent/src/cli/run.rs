@@ -9,7 +9,8 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    config::Options,
+    config::{Options, state_dir},
+    export::{Exporters, Watch},
     flags::{
         CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, SampleFlags, ServeFlags,
     },
@@ -20,7 +21,7 @@ use crate::{
     api,
     capture::count::Account,
     conn::Closed,
-    export::{Fanout, Sink, otlp},
+    export::{Fanout, Sink, delivery::WhenFull},
     host::Processes,
     link::Tally,
     live::Tap,
@@ -72,16 +73,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let options = read()?;
     prioritise(&options);
-    let otlp = options.otlp.resolve(|name| std::env::var(name).ok())?;
-    let exporter = otlp.as_ref().map(otlp::start).transpose()?;
+    let state = state_dir(std::env::var("STATE_DIRECTORY").ok().as_deref());
+    let exporters = Exporters::start(&options, Some(state), WhenFull::DropOldest)?;
     let (store, api) = serve(&options)?;
-    if exporter.is_none() && store.is_none() && api.is_none() {
-        log::warn!("spans go nowhere: give --otlp URL, or use netspan watch to see them here");
+    if exporters.is_empty() && store.is_none() && api.is_none() {
+        log::warn!(
+            "spans go nowhere: give --otlp URL or [[export]] in the file, or use netspan watch to see them here"
+        );
     }
     let origin = Origin::new()?;
     let mut run = Run::new(options.sampling.clone(), store.as_ref().map(store::Handle::sink), origin);
-    if let Some(exporter) = &exporter {
-        run.kept.add(exporter.sink());
+    run.watches = exporters.watches();
+    for sink in exporters.sinks() {
+        run.kept.add(sink);
     }
     if let Some(api) = &api {
         run.all.add(api.sink());
@@ -93,10 +97,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut account = session.run(&mut run, || Ok(read()?))?;
     run.finish(&mut account);
-    let stats = exporter.map(|exporter| exporter.shutdown(PATIENCE));
+    let delivered = exporters.shutdown(PATIENCE);
     drop(api);
     let stored = store.map(store::Handle::shutdown);
-    summary::print(&account, &[], stats.as_ref());
+    summary::print(&account, &[], &delivered);
     if let Some(stored) = stored {
         eprintln!("  store: {stored}");
     }
@@ -131,6 +135,8 @@ struct Run {
     store: Option<Sink>,
     sampler: Sampler,
     told: Option<Arc<api::Told>>,
+    /// What becomes of spans on their way to the destinations.
+    watches: Vec<Watch>,
     /// Turns boot-time into Unix time.
     clock_offset_ns: u64,
 }
@@ -143,6 +149,7 @@ impl Run {
             store,
             sampler: Sampler::new(sampling),
             told: None,
+            watches: Vec::new(),
             clock_offset_ns: origin.clock_offset_ns,
         }
     }
@@ -206,6 +213,9 @@ impl Consumer for Run {
 
     fn account(&mut self, mut account: Account) {
         self.count(&mut account);
+        for watch in &self.watches {
+            watch.add_to(&mut account);
+        }
         if let Some(told) = &self.told {
             told.account(account);
             let store = self.store.as_ref().map(Sink::stats);

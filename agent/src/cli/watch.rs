@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Watch { sink, output } = watch;
     drop(sink);
     let (stats, traces) = output.finish().context("standard output")?;
-    summary::print(&account, &[stats], None);
+    summary::print(&account, &[stats], &[]);
     summary::traces(traces);
     Ok(ExitCode::SUCCESS)
 }

@@ -20,6 +20,13 @@ pub struct Sink {
     tally: Arc<Tally>,
 }
 
+/// What became of a sink's spans, for who must not keep the sink open.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    name: &'static str,
+    tally: Arc<Tally>,
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     offered: AtomicU64,
@@ -81,8 +88,26 @@ impl Sink {
 
     /// What became of the spans so far.
     pub fn stats(&self) -> SinkStats {
-        let (dropped_full, dropped_closed) = (self.tally.full.load(Acquire), self.tally.closed.load(Acquire));
-        SinkStats { name: self.name, offered: self.tally.offered.load(Relaxed), dropped_full, dropped_closed }
+        self.tally.read(self.name)
+    }
+
+    /// The same for later.
+    pub fn watch(&self) -> Watch {
+        Watch { name: self.name, tally: Arc::clone(&self.tally) }
+    }
+}
+
+impl Watch {
+    /// What became of the spans so far.
+    pub fn stats(&self) -> SinkStats {
+        self.tally.read(self.name)
+    }
+}
+
+impl Tally {
+    fn read(&self, name: &'static str) -> SinkStats {
+        let (dropped_full, dropped_closed) = (self.full.load(Acquire), self.closed.load(Acquire));
+        SinkStats { name, offered: self.offered.load(Relaxed), dropped_full, dropped_closed }
     }
 }
 

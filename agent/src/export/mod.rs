@@ -1,9 +1,9 @@
-//! Where spans go: a fan-out to bounded sinks, the OTLP sink, and the terminal's lines and waterfalls. Nothing here makes
-//! the pipeline wait: a full sink counts a drop.
+//! Where spans go: a fan-out to bounded sinks, the delivery to receivers and files, and the terminal's lines and
+//! waterfalls. Nothing here makes the pipeline wait: a full sink counts a drop.
 #![forbid(unsafe_code)]
 
+pub mod delivery;
 pub mod fanout;
-pub mod otlp;
 pub mod terminal;
 
-pub use fanout::{Fanout, Sink, SinkStats};
+pub use fanout::{Fanout, Sink, SinkStats, Watch};

@@ -6,6 +6,7 @@ mod read;
 mod write;
 
 pub use read::{ReadError, read};
+pub(super) use write::kind_name;
 pub use write::{write, write_attributes};
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod redact;
 #[cfg(test)]
 pub(crate) mod sample;
 mod text;
+pub mod zipkin;
 
 use std::{borrow::Cow, sync::Arc};
 pub use text::Text;
@@ -164,4 +165,19 @@ pub struct Span {
     pub links: Vec<SpanLink>,
     /// Attributes, by the semantic conventions.
     pub attributes: Vec<Attribute>,
+}
+
+impl Span {
+    /// The attributes for those who show a span: its own, and those that stand for fields that other formats have no place for.
+    pub fn shown_attributes(&self) -> impl Iterator<Item = (&str, Cow<'_, Value>)> {
+        let text = |text: &'static str| Value::Text(text.into());
+        let link = self.link.map(|Link { method, confidence }| {
+            [("netspan.link.method", text(method.name())), ("netspan.link.confidence", Value::Float(confidence))]
+        });
+        let thread = ("thread.id", Value::Int(i64::from(self.tid)));
+        let fields = [thread].into_iter().chain(link.into_iter().flatten());
+        let fields = fields.chain(self.incomplete.map(|reason| ("netspan.incomplete", text(reason))));
+        let own = self.attributes.iter().map(|(name, value)| (name.as_ref(), Cow::Borrowed(value)));
+        own.chain(fields.map(|(name, value)| (name, Cow::Owned(value))))
+    }
 }

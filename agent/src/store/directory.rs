@@ -7,9 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
-
 use super::partition;
+use crate::state;
 
 /// Damaged partitions that are kept to be looked at; older ones are removed.
 const DAMAGED_MAX: usize = 2;
@@ -37,12 +36,7 @@ pub struct Entry {
 impl Directory {
     /// Makes the directory if it is not there, for its owner alone, and takes it.
     pub fn take(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let lock = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path.join("lock"))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| io::Error::new(error.kind(), format!("another agent uses it ({error})")))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), _lock: state::take(path)? })
     }
 
     /// The path for a partition begun now.

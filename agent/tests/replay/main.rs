@@ -4,6 +4,7 @@
 mod conventions;
 mod dialogue;
 mod ends;
+mod exported;
 mod golden;
 mod http2;
 mod links;

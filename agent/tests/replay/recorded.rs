@@ -17,8 +17,13 @@ use std::{io::Cursor, sync::Arc};
 
 /// The play as a compressed recording.
 pub fn recorded(play: &Play) -> Vec<u8> {
+    recorded_with(play, [1, 2])
+}
+
+/// The same with another seed of the ids.
+pub fn recorded_with(play: &Play, seed: [u64; 2]) -> Vec<u8> {
     let mut file = Vec::new();
-    let mut writer = Writer::new(&mut file, &Header::new([1, 2], 0, 0), true).unwrap();
+    let mut writer = Writer::new(&mut file, &Header::new(seed, 0, 0), true).unwrap();
     let mut scrub = Scrub::new(100, Arc::default());
     for record in play.records() {
         writer.advance(Event::decode(record).unwrap().head().time_ns).unwrap();

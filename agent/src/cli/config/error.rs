@@ -62,6 +62,16 @@ pub enum ConfigError {
         /// What may stand there.
         wanted: &'static str,
     },
+    /// A destination in the file can't be what it says.
+    #[error("{}: line {line}: export: {why}", path.display())]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// The line where it begins, from 1.
+        line: usize,
+        /// What is wrong with it, and what to give.
+        why: String,
+    },
     /// The file isn't TOML.
     #[error("{}: line {line}: not TOML: {why}; correct the line", path.display())]
     Syntax {

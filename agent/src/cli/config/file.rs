@@ -4,13 +4,29 @@ use std::{fs, ops::Range, path::Path};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, Given, Layer, Origin, Shape, Spec, similar::nearest};
+use super::{
+    ConfigError, Given, Layer, Origin, Shape, Spec,
+    destination::{self, Destination},
+    similar::nearest,
+};
 
 /// Bytes of a file at most.
 const FILE_MAX: u64 = 1 << 20;
 
+/// The key of destinations, which only a file can have several of.
+const EXPORT: &str = "export";
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// Its options.
+    pub layer: Layer,
+    /// Its destinations.
+    pub destinations: Vec<Destination>,
+}
+
 /// The options of a file.
-pub(super) fn layer(path: &Path) -> Result<Layer, ConfigError> {
+pub(super) fn contents(path: &Path) -> Result<Contents, ConfigError> {
     let failed = |why: String| ConfigError::Read { path: path.to_owned(), why };
     let size = fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
     if size > FILE_MAX {
@@ -20,16 +36,17 @@ pub(super) fn layer(path: &Path) -> Result<Layer, ConfigError> {
     parse(path, &text)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Layer, ConfigError> {
+fn parse(path: &Path, text: &str) -> Result<Contents, ConfigError> {
     let file = File { path, text };
     let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         line: error.span().map_or(1, |span| file.line(span)),
         why: error.message().replace('\n', " "),
     })?;
-    let mut layer = Layer::new();
-    file.read(table.get_ref(), "", &mut layer)?;
-    Ok(layer)
+    let mut contents = Contents::default();
+    file.read(table.get_ref(), "", &mut contents.layer)?;
+    contents.destinations = file.destinations(table.get_ref())?;
+    Ok(contents)
 }
 
 struct File<'a> {
@@ -42,10 +59,32 @@ impl File<'_> {
         self.text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1)
     }
 
+    fn destinations(&self, table: &DeTable<'_>) -> Result<Vec<Destination>, ConfigError> {
+        let Some((name, value)) = table.get_key_value(EXPORT) else { return Ok(Vec::new()) };
+        let wanted = "tables that begin with [[export]]";
+        let DeValue::Array(all) = value.get_ref() else {
+            return Err(self.kind(self.line(name.span()), EXPORT, value.get_ref(), wanted));
+        };
+        let mut read = Vec::new();
+        for one in all {
+            let line = self.line(one.span());
+            let DeValue::Table(table) = one.get_ref() else {
+                return Err(self.kind(line, EXPORT, one.get_ref(), wanted));
+            };
+            let table = destination::Table { path: self.path, line, entries: table, line_of: &|span| self.line(span) };
+            read.push((line, table.read()?));
+        }
+        destination::distinct(self.path, &read)?;
+        Ok(read.into_iter().map(|(_, destination)| destination).collect())
+    }
+
     fn read(&self, table: &DeTable<'_>, above: &str, layer: &mut Layer) -> Result<(), ConfigError> {
         for (name, value) in table {
             let key = if above.is_empty() { name.get_ref().to_string() } else { format!("{above}.{}", name.get_ref()) };
             let line = self.line(name.span());
+            if key == EXPORT {
+                continue;
+            }
             let is_group =
                 Spec::ALL.iter().any(|spec| spec.key.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.')));
             match (Spec::by_key(&key), value.get_ref()) {
@@ -92,7 +131,7 @@ impl File<'_> {
 
     fn unknown(&self, line: usize, key: String) -> ConfigError {
         let groups = Spec::ALL.iter().filter_map(|spec| Some(spec.key.split_once('.')?.0));
-        let meant = nearest(&key, Spec::ALL.iter().map(|spec| spec.key).chain(groups));
+        let meant = nearest(&key, Spec::ALL.iter().map(|spec| spec.key).chain(groups).chain([EXPORT]));
         let advice = meant.map_or_else(
             || "remove it, or see `netspan run --help` for the options".to_owned(),
             |meant| format!("did you mean {meant}?"),
@@ -101,7 +140,7 @@ impl File<'_> {
     }
 }
 
-fn scalar(value: &DeValue<'_>) -> Option<String> {
+pub(super) fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
@@ -123,7 +162,7 @@ mod tests {
     fn tables_keys_and_values_become_options() {
         let text = "# a comment\n[filter]\nport = [80, '443', 0x50]\ncomm = 'nginx'\nexclude.pid = 7\n\n\
                     [link]\nmin_confidence = 0.5\n[redact]\nkeep_query = true\n[log]\nlevel = \"debug\"\n";
-        let layer = parse(Path::new("f"), text).expect("a sound file");
+        let layer = parse(Path::new("f"), text).expect("a sound file").layer;
         let mut read: Vec<_> = layer.iter().map(|given| format!("{}={}", given.key, given.values.join("|"))).collect();
         read.sort();
         assert_eq!(
@@ -161,6 +200,46 @@ mod tests {
                 "[filter]\nport = [[80]]",
                 "netspan.toml: line 2: filter.port: a list can't be its value: give a value or a list of values",
             ),
+            (
+                "[export]\nkind = 'file'",
+                "netspan.toml: line 1: export: a table can't be its value: give tables that begin with [[export]]",
+            ),
+            (
+                "\n[[export]]\nurl = 'http://a:1'",
+                "netspan.toml: line 2: export: it has no kind: give otlp-grpc, otlp-http, otlp-json, zipkin or file",
+            ),
+            (
+                "[[export]]\nkind = 'otlp'",
+                "netspan.toml: line 2: export.kind \"otlp\": not a kind of destination: give otlp-grpc, otlp-http, otlp-json, zipkin or file",
+            ),
+            (
+                "[[export]]\nkind = 'zipkin'",
+                "netspan.toml: line 1: export: it has no url: give one such as http://zipkin:9411",
+            ),
+            (
+                "[[export]]\nkind = 'file'\npath = '/x'\nurl = 'http://a:1'",
+                "netspan.toml: line 1: export: kind \"file\" has no url: remove it",
+            ),
+            (
+                "[[export]]\nkind = 'zipkin'\nurl = 'http://a:1'\ncompresion = 'gzip'",
+                "netspan.toml: line 4: export.compresion: no such option: did you mean compression?",
+            ),
+            (
+                "[[export]]\nkind = 'zipkin'\nurl = 'http://a:1'\ncompression = 'br'",
+                "netspan.toml: line 4: export.compression \"br\": not a compression: give none, gzip or zstd",
+            ),
+            (
+                "[[export]]\nkind = 'otlp-http'\nurl = 'http://a:1'\nheaders = { 'a b' = 'secret' }",
+                "netspan.toml: line 1: export: headers: \"a b\" has a name that no header can have",
+            ),
+            (
+                "[[export]]\nkind = 'otlp-http'\nurl = 'https://a:1'\nclient_key = '/k'",
+                "netspan.toml: line 1: export: client_certificate and client_key belong together: give both or none",
+            ),
+            (
+                "[[export]]\nkind = 'file'\npath = '/a'\n[[export]]\nkind = 'file'\npath = '/b'",
+                "netspan.toml: line 4: export: the name \"file\" is taken: give each destination a name of its own (otlp is that of --otlp)",
+            ),
         ] {
             assert_eq!(error(text), expected);
         }
@@ -169,8 +248,29 @@ mod tests {
     }
 
     #[test]
+    fn destinations_are_read_with_all_that_they_may_have() {
+        let text = "[[export]]\nkind = 'otlp-grpc'\nname = 'main'\nurl = 'https://c:4317'\ncompression = 'zstd'\n\
+                    timeout = '5s'\ncertificate = '/ca'\nclient_certificate = '/c'\nclient_key = '/k'\n\
+                    queue_bytes = '64MiB'\nqueue_age = '2h'\nheaders = { authorization = 'Bearer secret' }\n\
+                    [[export]]\nkind = 'zipkin'\nurl = 'http://z:9411'\nqueue = false\n\
+                    [[export]]\nkind = 'file'\npath = '/x'\nrotate_bytes = '1MiB'\nrotate_files = 3\n";
+        let read = parse(Path::new("f"), text).expect("a sound file").destinations;
+        let base = Path::new("/q");
+        let queue = super::super::QueueOptions::default();
+        let all: Vec<_> = read.iter().map(|one| one.resolve(&queue, Some(base), &[])).collect();
+        let shown: Vec<_> = all.iter().map(|config| (config.name.as_str(), config.shown())).collect();
+        let shown: Vec<_> = shown.iter().map(|(name, shown)| (*name, shown.as_str())).collect();
+        assert_eq!(shown, [("main", "https://c:4317"), ("zipkin", "http://z:9411/api/v2/spans"), ("file", "/x")]);
+        let dirs: Vec<_> =
+            all.iter().map(|one| one.queue.as_ref().map(|queue| (queue.dir.clone(), queue.bytes))).collect();
+        assert_eq!(dirs, [Some(("/q/main.otlp".into(), 64 << 20)), None, Some(("/q/file.lines".into(), 512 << 20))]);
+        assert_eq!(all[0].limits.retry_age.as_secs(), 2 * 3600);
+        assert!(!format!("{all:?}").contains("secret"));
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_said_so() {
-        let error = layer(Path::new("/nowhere/netspan.toml")).expect_err("no file").to_string();
+        let error = contents(Path::new("/nowhere/netspan.toml")).expect_err("no file").to_string();
         assert!(error.starts_with("/nowhere/netspan.toml: can't be read: "), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use log::LevelFilter;
 
-use super::{ApiOptions, OtlpOptions, StoreOptions};
+use super::{ApiOptions, Destination, OtlpOptions, QueueOptions, StoreOptions};
 pub use crate::probe::{FamilyChoice, HookChoice};
 use crate::{
     control::{FilterRules, SpanFilter},
@@ -45,6 +45,10 @@ pub struct Options {
     pub sampling: sample::Options,
     /// Where spans go by OTLP. Default: nowhere.
     pub otlp: OtlpOptions,
+    /// Where spans go besides, by the file. Default: nowhere.
+    pub destinations: Vec<Destination>,
+    /// Where spans wait for their destinations.
+    pub queue: QueueOptions,
     /// Which finished spans a view shows. Default: all.
     pub view: SpanFilter,
     /// The store. Default: on.
@@ -87,6 +91,8 @@ impl Default for Options {
             templates: Vec::new(),
             sampling: sample::Options::default(),
             otlp: OtlpOptions::default(),
+            destinations: Vec::new(),
+            queue: QueueOptions::default(),
             view: SpanFilter::default(),
             store: StoreOptions::default(),
             api: ApiOptions::default(),

@@ -1,7 +1,7 @@
 //! Options of the OTLP exporter, beside the standard `OTEL_EXPORTER_OTLP_*` variables, which the exporter reads itself.
 
 use super::Origin;
-use crate::export::otlp::{Config, ConfigError, Protocol};
+use crate::export::delivery::{Config, ConfigError, Protocol, config::PROTOCOLS};
 
 const ENDPOINT: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const PROTOCOL: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
@@ -11,7 +11,7 @@ const PROTOCOL: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTE
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtlpOptions {
     url: Option<Setting<String>>,
-    protocol: Option<Setting<Protocol>>,
+    protocol: Option<Setting<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +35,8 @@ impl OtlpOptions {
     }
 
     pub(super) fn set_protocol(&mut self, protocol: &str, origin: &Origin) -> Result<(), String> {
-        let protocol = match protocol {
-            "grpc" => Protocol::Grpc,
-            "http/protobuf" => Protocol::Http,
-            _ => return Err("not a protocol: give grpc or http/protobuf".to_owned()),
-        };
-        self.protocol = Some(Setting::new(protocol, origin));
+        Protocol::named(protocol).ok_or_else(|| format!("not a protocol: give {PROTOCOLS}"))?;
+        self.protocol = Some(Setting::new(protocol.to_owned(), origin));
         Ok(())
     }
 
@@ -52,10 +48,7 @@ impl OtlpOptions {
         let url = self.url.as_ref().filter(|url| !beaten(ENDPOINT, url.is_weak));
         let protocol = self.protocol.as_ref().filter(|protocol| !beaten(PROTOCOL, protocol.is_weak));
         Config::resolve(url.map(|url| url.value.as_str()), |name| match protocol {
-            Some(protocol) if name == PROTOCOL[0] => Some(match protocol.value {
-                Protocol::Grpc => "grpc".to_owned(),
-                Protocol::Http => "http/protobuf".to_owned(),
-            }),
+            Some(protocol) if name == PROTOCOL[0] => Some(protocol.value.clone()),
             _ => variable(name),
         })
     }
@@ -87,8 +80,9 @@ mod tests {
     }
 
     fn resolved(options: &OtlpOptions, variable: impl Fn(&str) -> Option<String>) -> Option<(String, Protocol)> {
-        let config = options.resolve(variable).expect("a sound configuration")?;
-        Some((config.endpoint.host().expect("a host").to_owned(), config.protocol))
+        let mut config = options.resolve(variable).expect("a sound configuration")?;
+        let endpoint = config.endpoint_mut().expect("an endpoint");
+        Some((endpoint.uri.host().expect("a host").to_owned(), endpoint.protocol))
     }
 
     #[test]
@@ -106,7 +100,7 @@ mod tests {
     fn what_is_no_endpoint_or_protocol_is_refused() {
         let mut options = OtlpOptions::default();
         assert!(options.set_url("ftp://x", &FLAG).is_err());
-        assert!(options.set_protocol("http/json", &FLAG).is_err());
+        assert!(options.set_protocol("http/xml", &FLAG).is_err());
         assert_eq!(options, OtlpOptions::default());
     }
 }

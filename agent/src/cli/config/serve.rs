@@ -8,7 +8,7 @@ use std::{
 
 use crate::{api, control::parse_duration, store};
 
-/// Where the store is where neither an option nor systemd says.
+/// Where state is kept where neither an option nor systemd says.
 const DIR: &str = "/var/lib/netspan";
 /// Age of the store at least.
 const AGE_MIN: Duration = Duration::from_mins(1);
@@ -50,9 +50,7 @@ impl Default for ApiOptions {
 impl StoreOptions {
     /// What the store is told; nothing if there is to be none. `state` is the value of `STATE_DIRECTORY`.
     pub fn config(&self, state: Option<&str>) -> Option<store::Config> {
-        // systemd separates several directories by colons.
-        let given = state.and_then(|all| all.split(':').find(|dir| !dir.is_empty()));
-        let dir = || PathBuf::from(given.unwrap_or(DIR));
+        let dir = || state_dir(state);
         (!self.off).then(|| store::Config {
             dir: self.dir.clone().unwrap_or_else(dir),
             bytes: self.bytes,
@@ -71,6 +69,12 @@ impl StoreOptions {
         self.age = age.ok_or("not an age: give at least 1m, such as 30m, 12h or 7d")?;
         Ok(())
     }
+}
+
+/// Where state is kept. `state` is the value of `STATE_DIRECTORY`.
+pub fn state_dir(state: Option<&str>) -> PathBuf {
+    // systemd separates several directories by colons.
+    PathBuf::from(state.and_then(|all| all.split(':').find(|dir| !dir.is_empty())).unwrap_or(DIR))
 }
 
 impl ApiOptions {
@@ -115,7 +119,7 @@ pub(super) fn size(text: &str) -> Option<u64> {
 }
 
 /// A duration that may also be in hours (`h`) or days (`d`).
-fn age(text: &str) -> Option<Duration> {
+pub(super) fn age(text: &str) -> Option<Duration> {
     let text = text.trim();
     for (unit, hours) in [('h', 1), ('d', 24)] {
         if let Some(number) = text.strip_suffix(unit) {

@@ -122,6 +122,18 @@ impl Spec {
         }),
         one("otlp.url", "otlp", |options, text, origin| options.otlp.set_url(text, origin)),
         one("otlp.protocol", "otlp-protocol", |options, text, origin| options.otlp.set_protocol(text, origin)),
+        Spec {
+            key: "queue.off",
+            flag: "no-queue",
+            shape: Shape::Switch,
+            set: |options, text, _| switch(text).map(|off| options.queue.off = off),
+        },
+        one("queue.dir", "queue", |options, text, _| {
+            options.queue.dir = Some(text.into());
+            Ok(())
+        }),
+        one("queue.bytes", "queue-bytes", |options, text, _| options.queue.set_bytes(text)),
+        one("queue.age", "queue-age", |options, text, _| options.queue.set_age(text)),
         list("view.path", "path", |options, text, _| text_of(options.view.add_path(text))),
         list("view.status", "status", |options, text, _| {
             text_of(StatusRange::parse(text).map(|range| options.view.statuses.push(range)))

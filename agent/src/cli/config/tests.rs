@@ -201,10 +201,10 @@ fn a_wrong_value_is_one_line_that_says_where_what_and_what_to_give() {
         ("--hook x", &[], "", "--hook \"x\": not a kind of hook: give auto, fentry or kprobe"),
         ("--log loud", &[], "", "--log \"loud\": not a log level: give off, error, warn, info, debug or trace"),
         (
-            "--otlp-protocol http/json",
+            "--otlp-protocol http/xml",
             &[],
             "",
-            "--otlp-protocol \"http/json\": not a protocol: give grpc or http/protobuf",
+            "--otlp-protocol \"http/xml\": not a protocol: give grpc, http/protobuf or http/json",
         ),
         (
             "--min-duration 5",

@@ -68,7 +68,7 @@ impl Serialize for Line<'_> {
     }
 }
 
-pub(super) const fn kind_name(kind: Kind) -> &'static str {
+pub(in crate::span) const fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Server => "SERVER",
         Kind::Client => "CLIENT",

@@ -1,0 +1,128 @@
+//! The destinations of a command, started and ended together.
+#![forbid(unsafe_code)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use super::config::Options;
+use crate::{
+    capture::count::Account,
+    export::{
+        Sink,
+        delivery::{self, Config, Handle, Stats, Totals, WhenFull},
+    },
+};
+
+/// Running exporters, by the names of their destinations.
+#[derive(Debug)]
+pub struct Exporters(Vec<(String, Handle)>);
+
+/// What became of the spans of a destination.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// Its name.
+    pub name: String,
+    /// In this run.
+    pub stats: Stats,
+    /// In all runs, where there is a queue on the disk.
+    pub totals: Option<Totals>,
+}
+
+/// Reads a destination's counters.
+pub struct Watch {
+    stage: String,
+    read: Box<dyn Fn() -> Stats + Send>,
+}
+
+impl Watch {
+    /// Adds the counters to an account.
+    pub fn add_to(&self, account: &mut Account) {
+        account.add(&self.stage, (self.read)().named());
+    }
+}
+
+impl Exporters {
+    /// Starts all that the options, and the standard variables, name. `state` is the directory of
+    /// state, if the command keeps state.
+    pub fn start(options: &Options, state: Option<PathBuf>, when_full: WhenFull) -> anyhow::Result<Self> {
+        ignore_limit_of_files();
+        let base = options.queue.base(state);
+        let configs = configs(options, base.as_deref())?;
+        if let Some(base) = base.filter(|_| !configs.is_empty()) {
+            tell_of_left_queues(&base, &configs);
+        }
+        let start = |config: Config| {
+            let config = Config { when_full, ..config };
+            Ok((config.name.clone(), delivery::start(&config)?))
+        };
+        configs.into_iter().map(start).collect::<anyhow::Result<_>>().map(Self)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The ends that spans are offered to.
+    pub fn sinks(&self) -> impl Iterator<Item = Sink> {
+        self.0.iter().map(|(_, handle)| handle.sink())
+    }
+
+    /// Readers of the counters.
+    pub fn watches(&self) -> Vec<Watch> {
+        let watch = |(name, handle): &(String, Handle)| Watch {
+            stage: format!("export.{name}"),
+            read: Box::new(handle.watch()),
+        };
+        self.0.iter().map(watch).collect()
+    }
+
+    /// Ends all at once, and gives each up to `patience` for what is on its way.
+    pub fn shutdown(self, patience: Duration) -> Vec<Delivered> {
+        let end = |(name, handle): (String, Handle)| {
+            thread::spawn(move || {
+                let totals = handle.totals();
+                let stats = handle.shutdown(patience);
+                Delivered { name, stats, totals: totals(&stats) }
+            })
+        };
+        let ends: Vec<_> = self.0.into_iter().map(end).collect();
+        ends.into_iter().filter_map(|end| end.join().ok()).collect()
+    }
+}
+
+/// A limit on the size of files (`RLIMIT_FSIZE`) is then an error of the write, like a full disk, and not the process's end.
+fn ignore_limit_of_files() {
+    if let Err(error) = signal_hook::flag::register(libc::SIGXFSZ, Arc::default()) {
+        log::debug!("SIGXFSZ: {error}");
+    }
+}
+
+fn configs(options: &Options, base: Option<&Path>) -> anyhow::Result<Vec<Config>> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let simple = options.otlp.resolve(variable)?.map(|config| options.queue.place(config, base));
+    let resource = Config::resource(variable)?;
+    let more = options.destinations.iter().map(|one| one.resolve(&options.queue, base, &resource));
+    Ok(simple.into_iter().chain(more).collect())
+}
+
+/// Tells of queues whose destination is not configured any more: what waits there is sent nowhere.
+fn tell_of_left_queues(base: &Path, configs: &[Config]) {
+    let is_known =
+        |dir: &Path| configs.iter().any(|config| config.queue.as_ref().is_some_and(|queue| queue.dir == dir));
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        let dir = entry.path();
+        let is_waiting = !is_known(&dir) && delivery::queue::disk::has_segments(&dir);
+        if is_waiting {
+            log::warn!(
+                "{}: spans wait there for a destination that is not configured: name it so again, or remove the directory",
+                dir.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! One attempt to send a batch over gRPC. The body is framed here, as it is: tonic would copy it, and compress it again for
+//! each attempt.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::body::{Frame, Incoming, SizeHint};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use tonic::{
+    Status,
+    client::{Grpc, GrpcService},
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    metadata::{MetadataMap, MetadataValue},
+};
+
+use super::http::{ANSWER_MAX, Body, Connections, HttpTransport, causes};
+use crate::export::delivery::{compress::Compression, outcome::Outcome};
+
+/// The service's method.
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+/// Marks a status that stands for an answer that is none of the protocol's.
+const GARBLED: &str = "netspan-garbled";
+
+/// Sends an encoded request.
+pub async fn send(transport: HttpTransport, compression: Compression, body: Bytes) -> Outcome {
+    let mut request = tonic::Request::new(());
+    *request.metadata_mut() = MetadataMap::from_headers(transport.headers);
+    request.set_timeout(transport.timeout);
+    let origin = origin(&transport.uri);
+    let channel = Channel { connections: transport.client, compression, body };
+    let mut grpc = Grpc::with_origin(channel, origin).max_decoding_message_size(ANSWER_MAX);
+    let path = http::uri::PathAndQuery::from_static(EXPORT);
+    match grpc.unary(request, path, Elsewhere).await {
+        Ok(response) => Outcome::of_grpc(Ok(response.into_inner())),
+        Err(status) if status.metadata().contains_key(GARBLED) => Outcome::garbled(status.message()),
+        Err(status) => Outcome::of_grpc(Err(&status)),
+    }
+}
+
+/// The endpoint without its path, which gRPC has none of.
+fn origin(endpoint: &Uri) -> Uri {
+    let mut parts = endpoint.clone().into_parts();
+    parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).expect("a URI with another path is one")
+}
+
+/// A message in its frame: whether it is compressed, its length, itself.
+struct Framed(VecDeque<Bytes>);
+
+impl Framed {
+    fn new(compression: Compression, body: Bytes) -> Self {
+        let mut head = BytesMut::with_capacity(5);
+        head.put_u8(u8::from(compression != Compression::None));
+        // A batch is far below 4 GiB.
+        head.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
+        Self([head.freeze(), body].into_iter().filter(|piece| !piece.is_empty()).collect())
+    }
+}
+
+impl hyper::body::Body for Framed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
+    }
+}
+
+/// The HTTP client as a gRPC channel: what fails before an answer is `UNAVAILABLE`, which is tried again.
+struct Channel {
+    connections: Connections,
+    compression: Compression,
+    body: Bytes,
+}
+
+impl GrpcService<Body> for Channel {
+    type ResponseBody = Incoming;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if let Some(encoding) = self.compression.encoding() {
+            request.headers_mut().insert("grpc-encoding", HeaderValue::from_static(encoding));
+        }
+        *request.body_mut() = Body::new(Framed::new(self.compression, std::mem::take(&mut self.body)));
+        let answer = self.connections.request(request);
+        Box::pin(async move {
+            answer.await.map_err(|error| {
+                let mut status = Status::unavailable(causes(&error));
+                if !error.is_connect() {
+                    status.metadata_mut().insert(GARBLED, MetadataValue::from_static("1"));
+                }
+                status
+            })
+        })
+    }
+}
+
+/// A codec for requests that are put in by the channel.
+struct Elsewhere;
+
+impl Codec for Elsewhere {
+    type Encode = ();
+    type Decode = ExportTraceServiceResponse;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Elsewhere {
+    type Item = ();
+    type Error = Status;
+
+    fn encode(&mut self, (): (), _: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+impl Decoder for Elsewhere {
+    type Item = ExportTraceServiceResponse;
+    type Error = Status;
+
+    /// An answer that is none of the protocol's, in a response whose status is OK, is as good as an empty one.
+    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<ExportTraceServiceResponse>, Status> {
+        let message = message.copy_to_bytes(message.remaining());
+        Ok(Some(prost::Message::decode(message).unwrap_or_default()))
+    }
+}
