@@ -1,4 +1,4 @@
-//! Everything between an event and a span, as one state machine: the connection table, the protocols, the linker. It does
+//! Everything between an event and a span, as one state machine: the connection table, the protocols, the linker, the routes. It does
 //! no I/O and takes no clock, so that `run`, `watch`, `replay` and the tests all drive the same thing.
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ use crate::{
     host::{Identities, Identity},
     link::{self, Linker, Tally, Why},
     protocol::{Exchange, Notice},
+    route::{Routes, Template},
     span::{Span, redact::Redaction},
 };
 use netspan_ebpf::{ConnEvent, ProcessEvent, kind};
@@ -38,6 +39,8 @@ pub struct Options {
     pub link: link::Options,
     /// What is to be seen; the kernel side applies what it can decide, the pipeline the rest.
     pub filter: Filter,
+    /// Routes that are given.
+    pub templates: Arc<[Template]>,
 }
 
 /// The rules that the pipeline applies to each exchange, before it is linked.
@@ -61,6 +64,7 @@ impl Filter {
 pub struct Pipeline<I> {
     table: Table,
     linker: Linker,
+    routes: Routes,
     identities: I,
     reports: Vec<Report>,
     filter: Filter,
@@ -84,6 +88,7 @@ impl<I: Identities> Pipeline<I> {
         Self {
             table: Table::new(options.connections, options.redaction),
             linker: Linker::new(options.link),
+            routes: Routes::new(options.templates),
             identities,
             reports: Vec::new(),
             filter: options.filter,
@@ -149,7 +154,10 @@ impl<I: Identities> Pipeline<I> {
 
     /// Takes the spans that were let go since the last call, parents before their children.
     pub fn take(&mut self) -> Vec<Arc<Span>> {
-        self.linker.take()
+        let mut spans = self.linker.take();
+        // Nobody else has them yet.
+        spans.iter_mut().filter_map(Arc::get_mut).for_each(|span| self.routes.name(span));
+        spans
     }
 
     /// From now on keeps the connections that are over, for [`take_closed`](Self::take_closed).
@@ -180,6 +188,11 @@ impl<I: Identities> Pipeline<I> {
     /// Replaces the rules.
     pub fn set_rules(&mut self, rules: FilterRules) {
         self.filter.rules = rules;
+    }
+
+    /// Replaces the routes that are given.
+    pub fn set_templates(&mut self, templates: Arc<[Template]>) {
+        self.routes.set_templates(templates);
     }
 
     /// Who processes are.
@@ -238,6 +251,7 @@ impl<I: Identities> Pipeline<I> {
         account.add("http2", self.table.http2_counts().named());
         let links = self.linker.counts();
         account.add("link", links.named());
+        account.add("route", self.routes.counts().named());
         account.add("unlinked", Why::ALL.map(|why| (why.name(), links.unlinked[why as usize])));
         // A replay has none of its own: the account of the recorded run has them.
         let counted = self.identities.counted();

@@ -44,6 +44,33 @@ pub fn sock_of(socket: u64) -> u64 {
     member(socket, &LAYOUT.socket_sk).unwrap_or(0)
 }
 
+/// The socket that a descriptor of the current process stands for. Nothing where it stands for none, or where the running
+/// kernel does not have all that leads there.
+///
+/// A program runs within an RCU read-side section, which keeps the table of descriptors and the file alive; the caller
+/// answers for the descriptor's being open. What a file's `private_data` points to depends on the file's kind: only a socket
+/// points back to its file.
+#[inline(always)]
+pub fn sock_of_descriptor(fd: u32) -> Option<u64> {
+    // SAFETY: a helper without pointers.
+    let task = unsafe { bpf_get_current_task() };
+    let files = member::<u64>(task, &LAYOUT.task_files)?;
+    let table = member::<u64>(files, &LAYOUT.files_table)?;
+    if fd >= member::<u32>(table, &LAYOUT.table_size)? {
+        return None;
+    }
+    let entries = member::<u64>(table, &LAYOUT.table_files)?;
+    let file = read::<u64>(entries + u64::from(fd) * size_of::<u64>() as u64)?;
+    if file == 0 {
+        return None;
+    }
+    let socket = member::<u64>(file, &LAYOUT.file_private)?;
+    if socket == 0 || member::<u64>(socket, &LAYOUT.socket_file)? != file {
+        return None;
+    }
+    member(socket, &LAYOUT.socket_sk)
+}
+
 /// `unix_sock.peer`
 #[inline(always)]
 pub fn unix_peer(sock: u64) -> u64 {

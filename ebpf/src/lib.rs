@@ -505,7 +505,19 @@ pub struct Layout {
     pub msg_control: u32,
     /// `msghdr.msg_controllen` (64 bits)
     pub msg_controllen: u32,
+    /// `task_struct.files` (pointer)
+    pub task_files: u32,
+    /// `files_struct.fdt` (pointer)
+    pub files_table: u32,
+    /// `fdtable.max_fds` (32 bits)
+    pub table_size: u32,
+    /// `fdtable.fd` (pointer to an array of pointers)
+    pub table_files: u32,
+    /// `file.private_data` (pointer)
+    pub file_private: u32,
+    /// `socket.file` (pointer)
+    pub socket_file: u32,
     /// Explicit padding.
     pub _pad: u32,
 }
-const _: () = assert!(size_of::<Layout>() == 136);
+const _: () = assert!(size_of::<Layout>() == 160);

@@ -27,7 +27,8 @@ for family in syscall socket; do
         try web --server nginx --client curl --version h2 --tls -- --family "$family"
     fi
 done
-try web --server hyper --client reqwest --version h2 --tls -- --family socket
+# rustls, and Go; under one agent, whose start is most of what this takes.
+try web --server hyper,go --client reqwest,go --version h2 --tls -- --family socket
 # The whole host, as the agent is installed: the family that the kernel permits.
 try host-wide --concurrency 8
 try host-wide --concurrency 8 -- --family syscall

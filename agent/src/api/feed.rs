@@ -22,7 +22,7 @@ pub(super) async fn feed(mut spans: Receiver<Arc<Span>>, state: &State) {
         }
         let is_last = taken.len() < TURN;
         {
-            let mut metrics = lock(&state.metrics);
+            let mut metrics = lock(&state.told.metrics);
             for span in &taken {
                 metrics.add(span);
             }

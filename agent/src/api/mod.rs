@@ -30,11 +30,11 @@ use std::{
 
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
-use self::metrics::Metrics;
 use crate::{
     capture::count::Account,
     export::{Sink, SinkStats},
     link::Tally,
+    metrics::Metrics,
     span::Span,
     store::{self, Reader},
 };
@@ -78,6 +78,7 @@ pub struct Told {
     account: Mutex<Account>,
     sinks: Mutex<Vec<SinkStats>>,
     links: Mutex<Vec<(u32, Tally)>>,
+    metrics: Arc<Mutex<Metrics>>,
     doctor: OnceLock<Doctor>,
 }
 
@@ -95,6 +96,11 @@ impl Told {
     /// What became of the spans of each process, by its id.
     pub fn links(&self, links: Vec<(u32, Tally)>) {
         *lock(&self.links) = links;
+    }
+
+    /// The metrics: the API counts the spans that it is offered.
+    pub fn metrics(&self) -> Arc<Mutex<Metrics>> {
+        Arc::clone(&self.metrics)
     }
 
     /// What became of the spans given to the sinks.
@@ -126,7 +132,6 @@ pub struct Stored {
 struct State {
     store: Option<Stored>,
     told: Arc<Told>,
-    metrics: Mutex<Metrics>,
     live: broadcast::Sender<Arc<Span>>,
     questions: Semaphore,
 }
@@ -168,7 +173,6 @@ pub fn start(config: &Config, store: Option<Stored>) -> Result<Handle, StartErro
     let state = Arc::new(State {
         store,
         told: Arc::clone(&told),
-        metrics: Mutex::default(),
         live: broadcast::channel(LIVE_MAX).0,
         questions: Semaphore::new(QUESTIONS_MAX),
     });

@@ -20,6 +20,7 @@ mod error;
 mod file;
 mod options;
 mod otlp;
+mod sampling;
 mod serve;
 mod similar;
 mod table;

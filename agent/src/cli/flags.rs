@@ -83,6 +83,13 @@ pub struct NameFlags {
     /// Call matching processes NAME; DIMENSION is exe, comm, cgroup or container
     #[arg(long, value_name = "DIMENSION:PATTERN=NAME")]
     pub service_rule: Vec<String>,
+    /// Routes.
+    #[arg(
+        long,
+        value_name = "[SERVICE ]PATH",
+        help = "Call matching requests by this route, such as '/users/{id}' or 'shop* /static/{file*}'; others are inferred"
+    )]
+    pub route: Vec<String>,
 }
 
 /// Flags of the kernel side.
@@ -160,6 +167,52 @@ pub struct OtlpFlags {
     /// Let spans wait for so long [default: 24h; 10m in memory]
     #[arg(long, value_name = "DURATION")]
     pub queue_age: Option<String>,
+}
+
+/// Flags of sampling.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Sampling (of what leaves the host; without, all does)")]
+pub struct SampleFlags {
+    /// Keep a trace with this probability, from 0 to 1, where nothing else keeps it [default: 1]
+    #[arg(long, value_name = "RATIO")]
+    pub sample: Option<String>,
+    /// Let callers' decisions stand instead of chance: override or respect [default: override]
+    #[arg(long, value_name = "WHAT")]
+    pub sample_incoming: Option<String>,
+    /// Keep traces with errors, or leave them to chance: keep or chance [default: keep]
+    #[arg(long, value_name = "WHAT")]
+    pub sample_errors: Option<String>,
+    /// Keep traces with a span that took at least this long, such as 2s
+    #[arg(long, value_name = "DURATION")]
+    pub sample_slow: Option<String>,
+    /// Keep traces with a request that took so many times as long as the 99th percentile of its route, such as 1.5
+    #[arg(long, value_name = "FACTOR")]
+    pub sample_slow_factor: Option<String>,
+    /// Keep so many traces of each route, and of each way through services, in a minute [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    pub sample_rare: Option<String>,
+    /// Keep traces with a request that carries this header, unless its value is 0 or false; it is captured, too
+    #[arg(long, value_name = "NAME")]
+    pub sample_header: Option<String>,
+    /// Let chance keep at most so many traces of a route in a second
+    #[arg(long, value_name = "NUMBER")]
+    pub sample_cap: Option<String>,
+    /// Rules.
+    #[arg(
+        long,
+        value_name = "RULE",
+        help = "What to do with traces: conditions, then keep, drop or a probability, such as 'service=shop route=/api/* status=2xx                 0.1'; the first rule that matches counts"
+    )]
+    pub sample_rule: Vec<String>,
+    /// What to do with single spans of traces that are kept; rules as those of traces
+    #[arg(long, value_name = "RULE")]
+    pub sample_span_rule: Vec<String>,
+    /// Wait so long for more of a trace after its request was answered [default: 1s]
+    #[arg(long, value_name = "DURATION")]
+    pub sample_delay: Option<String>,
+    /// What the store gets: all or kept [default: all]
+    #[arg(long, value_name = "WHAT")]
+    pub sample_store: Option<String>,
 }
 
 /// Flags of the store and of the API.
@@ -267,8 +320,8 @@ impl Flags for FilterFlags {
 
 impl Flags for NameFlags {
     fn given(&self) -> Vec<(&'static str, Vec<String>)> {
-        let Self { service_rule } = self;
-        [several("service.rule", service_rule)].into_iter().flatten().collect()
+        let Self { service_rule, route } = self;
+        [several("service.rule", service_rule), several("route.template", route)].into_iter().flatten().collect()
     }
 }
 
@@ -315,6 +368,42 @@ impl Flags for OtlpFlags {
             no_queue.then(|| ("queue.off", vec!["true".to_owned()])),
             one("queue.bytes", queue_bytes.as_ref()),
             one("queue.age", queue_age.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Flags for SampleFlags {
+    fn given(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Self {
+            sample,
+            sample_incoming,
+            sample_errors,
+            sample_slow,
+            sample_slow_factor,
+            sample_rare,
+            sample_header,
+            sample_cap,
+            sample_rule,
+            sample_span_rule,
+            sample_delay,
+            sample_store,
+        } = self;
+        [
+            one("sampling.ratio", sample.as_ref()),
+            one("sampling.incoming", sample_incoming.as_ref()),
+            one("sampling.errors", sample_errors.as_ref()),
+            one("sampling.slow", sample_slow.as_ref()),
+            one("sampling.slow_factor", sample_slow_factor.as_ref()),
+            one("sampling.rare", sample_rare.as_ref()),
+            one("sampling.header", sample_header.as_ref()),
+            one("sampling.cap", sample_cap.as_ref()),
+            several("sampling.rule", sample_rule),
+            several("sampling.span_rule", sample_span_rule),
+            one("sampling.delay", sample_delay.as_ref()),
+            one("sampling.store", sample_store.as_ref()),
         ]
         .into_iter()
         .flatten()

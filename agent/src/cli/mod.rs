@@ -45,7 +45,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Capture, link and export until told to stop
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Show spans or whole traces as they finish
     Watch(watch::Args),
     /// Record what is captured, for a replay

@@ -1,23 +1,32 @@
 //! `netspan run`: the daemon: capture, link, store, export, answer.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    process::ExitCode,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 
 use super::{
     config::{Options, state_dir},
     export::{Exporters, Watch},
-    flags::{CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, ServeFlags},
+    flags::{
+        CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, SampleFlags, ServeFlags,
+    },
     session::{Consumer, Origin, Session, prioritise},
     summary,
 };
 use crate::{
     api,
     capture::count::Account,
-    export::{Fanout, delivery::WhenFull},
+    conn::Closed,
+    export::{Fanout, Sink, delivery::WhenFull},
+    host::Processes,
     link::Tally,
     live::Tap,
-    span::Span,
+    sample::{self, Sampler},
+    span::{Resource, Span},
     store,
 };
 
@@ -45,6 +54,9 @@ pub struct Args {
     /// Redaction.
     #[command(flatten)]
     pub redact: RedactFlags,
+    /// Sampling.
+    #[command(flatten)]
+    pub sample: SampleFlags,
     /// Store and API.
     #[command(flatten)]
     pub serve: ServeFlags,
@@ -56,8 +68,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let read = || {
-        let Args { common, capture, filter, link, names, otlp, redact, serve } = args;
-        super::prepare(common, &[capture, filter, link, names, otlp, redact, serve])
+        let Args { common, capture, filter, link, names, otlp, redact, sample, serve } = args;
+        super::prepare(common, &[capture, filter, link, names, otlp, redact, sample, serve])
     };
     let options = read()?;
     prioritise(&options);
@@ -69,18 +81,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             "spans go nowhere: give --otlp URL or [[export]] in the file, or use netspan watch to see them here"
         );
     }
-    let mut fanout = Fanout::default();
-    let sinks = [store.as_ref().map(store::Handle::sink), api.as_ref().map(api::Handle::sink)];
-    for sink in exporters.sinks().chain(sinks.into_iter().flatten()) {
-        fanout.add(sink);
+    let origin = Origin::new()?;
+    let mut run = Run::new(options.sampling.clone(), store.as_ref().map(store::Handle::sink), origin);
+    run.watches = exporters.watches();
+    for sink in exporters.sinks() {
+        run.kept.add(sink);
     }
-    let session = Session::start(&options, Origin::new()?, false)?;
-    let told = api.as_ref().map(api::Handle::told);
-    if let Some(told) = &told {
+    if let Some(api) = &api {
+        run.all.add(api.sink());
+    }
+    let session = Session::start(&options, origin, false)?;
+    run.told = api.as_ref().map(api::Handle::told);
+    if let Some(told) = &run.told {
         told.doctor(Box::new(super::doctor::live(&options, session.probes())));
     }
-    let watches = exporters.watches();
-    let account = session.run(&mut Run { fanout, told, watches }, || Ok(read()?))?;
+    let mut account = session.run(&mut run, || Ok(read()?))?;
+    run.finish(&mut account);
     let delivered = exporters.shutdown(PATIENCE);
     drop(api);
     let stored = store.map(store::Handle::shutdown);
@@ -112,19 +128,80 @@ fn serve(options: &Options) -> anyhow::Result<(Option<store::Handle>, Option<api
     Ok((store, api))
 }
 
-/// Spans to the sinks.
+/// Spans to the sinks: some get all of them, some what sampling keeps.
 struct Run {
-    fanout: Fanout,
+    all: Fanout,
+    kept: Fanout,
+    store: Option<Sink>,
+    sampler: Sampler,
     told: Option<Arc<api::Told>>,
     watches: Vec<Watch>,
+    /// Turns boot-time into Unix time.
+    clock_offset_ns: u64,
 }
 
-impl Tap for Run {}
+impl Run {
+    fn new(sampling: sample::Options, store: Option<Sink>, origin: Origin) -> Self {
+        Self {
+            all: Fanout::default(),
+            kept: Fanout::default(),
+            store,
+            sampler: Sampler::new(sampling),
+            told: None,
+            watches: Vec::new(),
+            clock_offset_ns: origin.clock_offset_ns,
+        }
+    }
+
+    /// Decides about what still waits, and gives up the sinks.
+    fn finish(mut self, account: &mut Account) {
+        self.sampler.finish();
+        self.export();
+        self.count(account);
+    }
+
+    /// Gives what sampling keeps to who gets that.
+    fn export(&mut self) {
+        let store = self.store.as_ref().filter(|_| self.sampler.options().store == sample::Store::Kept);
+        for span in self.sampler.take() {
+            self.kept.send(&span);
+            if let Some(store) = store {
+                store.offer(span);
+            }
+        }
+    }
+
+    fn count(&self, account: &mut Account) {
+        let counts = self.sampler.counts();
+        if counts.produced > 0 {
+            account.add("sample", counts.named());
+        }
+    }
+}
+
+impl Tap for Run {
+    fn advance(&mut self, now_ns: u64) {
+        self.sampler.advance(now_ns);
+    }
+}
 
 impl Consumer for Run {
     fn spans(&mut self, spans: Vec<Arc<Span>>) -> bool {
+        let is_on = self.sampler.options().is_on();
+        let store = self.store.as_ref().filter(|_| !is_on || self.sampler.options().store == sample::Store::All);
         for span in &spans {
-            self.fanout.send(span);
+            self.all.send(span);
+            if let Some(store) = store {
+                store.offer(Arc::clone(span));
+            }
+            if !is_on {
+                self.kept.send(span);
+            }
+        }
+        if is_on {
+            for span in spans {
+                self.sampler.push(span);
+            }
         }
         true
     }
@@ -137,9 +214,11 @@ impl Consumer for Run {
         for watch in &self.watches {
             watch.add_to(&mut account);
         }
+        self.count(&mut account);
         if let Some(told) = &self.told {
             told.account(account);
-            told.sinks(self.fanout.stats().collect());
+            let store = self.store.as_ref().map(Sink::stats);
+            told.sinks(self.kept.stats().chain(store).chain(self.all.stats()).collect());
         }
     }
 
@@ -147,5 +226,29 @@ impl Consumer for Run {
         if let Some(told) = &self.told {
             told.links(links);
         }
+    }
+
+    fn wants_closed(&self) -> bool {
+        self.told.is_some()
+    }
+
+    fn closed(&mut self, closed: Vec<(Closed, Arc<Resource>)>) {
+        let Some(told) = &self.told else { return };
+        let metrics = told.metrics();
+        let mut metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        for (closed, resource) in &closed {
+            metrics.add_connection(closed, resource, self.clock_offset_ns);
+        }
+    }
+
+    fn reloaded(&mut self, options: &Options) {
+        if *self.sampler.options() != options.sampling {
+            self.sampler.set(options.sampling.clone());
+        }
+    }
+
+    fn turned(&mut self, _: &mut Processes) -> anyhow::Result<()> {
+        self.export();
+        Ok(())
     }
 }

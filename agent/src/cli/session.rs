@@ -20,13 +20,14 @@ use super::{
 };
 use crate::{
     capture::count::Account,
+    conn::Closed,
     control::{FilterPlan, FilterRules},
-    host::{ProcRoot, Processes},
+    host::{Identities as _, ProcRoot, Processes},
     link,
     live::{Live, Tap, boot_ns, clock_offset_ns},
     pipeline,
     probe::{HookState, Kernel, LoadOptions, Probes, tls::Admits},
-    span::Span,
+    span::{Resource, Span},
 };
 
 /// Connections that the pipeline knows at one time.
@@ -51,6 +52,17 @@ pub trait Consumer: Tap {
 
     /// What became of the spans of each process so far, by its id; told together with the account.
     fn links(&mut self, _links: Vec<(u32, link::Tally)>) {}
+
+    /// Whether it wants the connections that are over.
+    fn wants_closed(&self) -> bool {
+        false
+    }
+
+    /// Connections that are over, each with its process.
+    fn closed(&mut self, _closed: Vec<(Closed, Arc<Resource>)>) {}
+
+    /// The options were read anew.
+    fn reloaded(&mut self, _options: &Options) {}
 
     /// A turn is over.
     fn turned(&mut self, _processes: &mut Processes) -> anyhow::Result<()> {
@@ -93,6 +105,7 @@ pub fn pipeline_options(options: &Options, origin: Origin, is_replay: bool) -> a
             min_confidence: options.min_confidence,
         },
         filter: pipeline::Filter { rules: options.filter.clone(), is_replay },
+        templates: options.templates.clone().into(),
     })
 }
 
@@ -175,6 +188,9 @@ impl Session {
         reload: impl Fn() -> anyhow::Result<Options>,
     ) -> anyhow::Result<Account> {
         let mut told: Option<Instant> = None;
+        if consumer.wants_closed() {
+            self.live.pipeline().keep_closed();
+        }
         while !self.signals.stop.load(Ordering::Relaxed) {
             if consumer.wants_account() && told.is_none_or(|told| told.elapsed() >= ACCOUNT) {
                 told = Some(Instant::now());
@@ -185,26 +201,46 @@ impl Session {
             if !spans.is_empty() && !consumer.spans(spans) {
                 break;
             }
+            self.hand_closed(consumer);
             consumer.turned(self.live.pipeline().identities())?;
-            self.keep_filters(&reload)?;
+            self.keep_filters(consumer, &reload)?;
         }
         let (spans, account) = self.live.finish(consumer);
         consumer.spans(spans);
         Ok(account)
     }
 
+    fn hand_closed(&mut self, consumer: &mut impl Consumer) {
+        let pipeline = self.live.pipeline();
+        let closed = pipeline.take_closed();
+        if !closed.is_empty() {
+            let identities = pipeline.identities();
+            let with_process = |closed: Closed| {
+                let resource = identities.resource(closed.socket.tgid, closed.at_ns);
+                (closed, resource)
+            };
+            consumer.closed(closed.into_iter().map(with_process).collect());
+        }
+    }
+
     /// Makes the plan anew where it may have changed, or where a signal asks for other rules.
-    fn keep_filters(&mut self, reload: &impl Fn() -> anyhow::Result<Options>) -> anyhow::Result<()> {
+    fn keep_filters(
+        &mut self,
+        consumer: &mut impl Consumer,
+        reload: &impl Fn() -> anyhow::Result<Options>,
+    ) -> anyhow::Result<()> {
         let mut is_due = self.plan.may_change && self.planned.elapsed() >= REPLAN;
         if self.signals.reload.swap(false, Ordering::Relaxed) {
             match reload() {
                 Ok(options) => {
-                    log::info!("the filters were read anew");
+                    log::info!("filters, routes and sampling were read anew");
+                    consumer.reloaded(&options);
                     self.rules = options.filter;
                     self.live.pipeline().set_rules(self.rules.clone());
+                    self.live.pipeline().set_templates(options.templates.into());
                     is_due = true;
                 }
-                Err(error) => log::error!("the filters stay as they are: {error:#}"),
+                Err(error) => log::error!("the options stay as they are: {error:#}"),
             }
         }
         if is_due {

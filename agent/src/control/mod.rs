@@ -12,7 +12,7 @@
 //! may let through too much and never too little.
 #![forbid(unsafe_code)]
 
-mod glob;
+pub(crate) mod glob;
 mod plan;
 mod rules;
 mod set;

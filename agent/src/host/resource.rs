@@ -91,6 +91,36 @@ mod tests {
     }
 
     #[test]
+    fn all_names_are_the_conventions_own() {
+        use opentelemetry_semantic_conventions::resource as name;
+        let known = [
+            name::SERVICE_INSTANCE_ID,
+            name::PROCESS_EXECUTABLE_NAME,
+            name::PROCESS_EXECUTABLE_PATH,
+            name::PROCESS_COMMAND,
+            name::PROCESS_PID,
+            name::CONTAINER_ID,
+            name::HOST_NAME,
+            name::HOST_ID,
+            name::OS_TYPE,
+        ];
+        let identity = Identity {
+            pid: 7,
+            exe: Some("/a".into()),
+            command: Some("a".into()),
+            container: Some("0123456789abcdef".into()),
+            unit: Some("a.service".into()),
+            cgroup: Some("/a".into()),
+            ..Identity::default()
+        };
+        let resource = of(&identity, &machine());
+        assert_eq!(resource.attributes.len(), known.len() + 2);
+        for (name, _) in &resource.attributes {
+            assert!(known.contains(&name.as_ref()) || name.starts_with("netspan."), "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_unknown_is_left_out() {
         let resource = of(&Identity { pid: 7, ..Identity::default() }, &Machine::default());
         let names: Vec<_> = resource.attributes.iter().map(|(name, _)| name.as_ref()).collect();

@@ -39,6 +39,9 @@ pub(super) fn span(parts: Parts<'_>, clock_offset_ns: u64) -> Span {
         list.push((name.into(), Value::Int(ns.cast_signed())));
     });
     let link = parent.map(|(_, link)| link);
+    if let Some(sampled) = node.context.as_ref().and_then(|context| context.sampled) {
+        list.push(("netspan.context.sampled".into(), Value::Bool(sampled)));
+    }
     if node.given_up {
         list.push(("netspan.link.given_up".into(), Value::Bool(true)));
     }

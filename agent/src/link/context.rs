@@ -18,6 +18,8 @@ pub struct Context {
     pub span_id: SpanId,
     /// `tracestate`, its header lines joined; empty if there was none or it was invalid.
     pub state: String,
+    /// Whether the caller keeps the trace; absent where it leaves that open.
+    pub sampled: Option<bool>,
 }
 
 impl Context {
@@ -48,7 +50,7 @@ fn w3c(headers: &[(Bytes, Bytes)]) -> Option<Context> {
     let mut fields = known.split('-');
     let (version, trace, span, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     let [version] = hex_lower::<1>(version)?;
-    hex_lower::<1>(flags)?;
+    let [flags] = hex_lower::<1>(flags)?;
     let appended = &value[55..];
     let well_formed = match version {
         0xff => false,
@@ -57,7 +59,8 @@ fn w3c(headers: &[(Bytes, Bytes)]) -> Option<Context> {
     };
     let trace_id = TraceId(nonzero(hex_lower(trace)?)?);
     let span_id = SpanId(nonzero(hex_lower(span)?)?);
-    (well_formed && fields.next().is_none()).then(|| Context { trace_id, span_id, state: tracestate(headers) })
+    let sampled = Some(flags & 1 == 1);
+    (well_formed && fields.next().is_none()).then(|| Context { trace_id, span_id, state: tracestate(headers), sampled })
 }
 
 fn tracestate(headers: &[(Bytes, Bytes)]) -> String {
@@ -76,15 +79,17 @@ fn tracestate(headers: &[(Bytes, Bytes)]) -> String {
 /// `b3: {trace}-{span}[-{sampled}[-{parent}]]`; a lone sampling decision names no caller.
 fn b3_single(headers: &[(Bytes, Bytes)]) -> Option<Context> {
     let mut fields = only(headers, "b3")?.split('-');
-    b3(fields.next()?, fields.next()?)
+    b3(fields.next()?, fields.next()?, fields.next())
 }
 
-/// `x-b3-traceid` and `x-b3-spanid`.
+/// `x-b3-traceid`, `x-b3-spanid`, `x-b3-sampled`, and `x-b3-flags`, of which `1` is `d`.
 fn b3_multi(headers: &[(Bytes, Bytes)]) -> Option<Context> {
-    b3(only(headers, "x-b3-traceid")?, only(headers, "x-b3-spanid")?)
+    let is_debug = only(headers, "x-b3-flags") == Some("1");
+    let sampled = if is_debug { Some("d") } else { only(headers, "x-b3-sampled") };
+    b3(only(headers, "x-b3-traceid")?, only(headers, "x-b3-spanid")?, sampled)
 }
 
-fn b3(trace: &str, span: &str) -> Option<Context> {
+fn b3(trace: &str, span: &str, sampled: Option<&str>) -> Option<Context> {
     let mut trace_id = [0; 16];
     match trace.len() {
         32 => trace_id = hex(trace)?,
@@ -92,7 +97,12 @@ fn b3(trace: &str, span: &str) -> Option<Context> {
         _ => return None,
     }
     let span_id = SpanId(nonzero(hex(span)?)?);
-    Some(Context { trace_id: TraceId(nonzero(trace_id)?), span_id, state: String::new() })
+    let sampled = match sampled {
+        Some("1" | "d" | "true") => Some(true),
+        Some("0" | "false") => Some(false),
+        _ => None,
+    };
+    Some(Context { trace_id: TraceId(nonzero(trace_id)?), span_id, state: String::new(), sampled })
 }
 
 fn nonzero<const N: usize>(id: [u8; N]) -> Option<[u8; N]> {
@@ -128,7 +138,8 @@ mod tests {
     }
 
     fn expected(state: &str) -> Context {
-        Context { trace_id: TraceId(hex(TRACE).unwrap()), span_id: SpanId(hex(SPAN).unwrap()), state: state.to_owned() }
+        let (trace_id, span_id) = (TraceId(hex(TRACE).unwrap()), SpanId(hex(SPAN).unwrap()));
+        Context { trace_id, span_id, state: state.to_owned(), sampled: Some(true) }
     }
 
     #[test]
@@ -161,6 +172,18 @@ mod tests {
     }
 
     #[test]
+    fn the_callers_decision_is_read() {
+        let sampled = |headers: &[(&str, &str)]| context(headers).map(|context| context.sampled);
+        for (flags, expected) in [("00", Some(false)), ("01", Some(true)), ("03", Some(true)), ("02", Some(false))] {
+            assert_eq!(sampled(&[("traceparent", &format!("00-{TRACE}-{SPAN}-{flags}"))]), Some(expected), "{flags}");
+        }
+        for (last, expected) in [("-0", Some(false)), ("-1", Some(true)), ("-d", Some(true)), ("", None), ("-x", None)]
+        {
+            assert_eq!(sampled(&[("b3", &format!("{TRACE}-{SPAN}{last}"))]), Some(expected), "{last}");
+        }
+    }
+
+    #[test]
     fn a_future_version_may_append_fields() {
         let parent = format!("cc-{TRACE}-{SPAN}-01-what-the-future-will-be");
         assert_eq!(context(&[("traceparent", &parent)]), Some(expected("")));
@@ -176,11 +199,13 @@ mod tests {
     #[test]
     fn b3_is_read_in_both_forms_and_a_lone_decision_is_no_context() {
         assert_eq!(context(&[("b3", &format!("{TRACE}-{SPAN}-1-05e3ac9a4f6e3b90"))]), Some(expected("")));
-        assert_eq!(context(&[("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN)]), Some(expected("")));
+        let multi = [("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN)];
+        assert_eq!(context(&multi), Some(Context { sampled: None, ..expected("") }));
+        assert_eq!(context(&[&multi[..], &[("x-b3-sampled", "0"), ("x-b3-flags", "1")]].concat()), Some(expected("")));
         let short = context(&[("b3", &format!("{}-{SPAN}", &TRACE[16..]))]).unwrap();
         assert_eq!(short.trace_id.0[..8], [0; 8]);
         assert_eq!(context(&[("b3", "0")]), None);
-        let both = context(&[("b3", &format!("{TRACE}-{SPAN}")), ("x-b3-traceid", "1"), ("x-b3-spanid", "2")]);
+        let both = context(&[("b3", &format!("{TRACE}-{SPAN}-d")), ("x-b3-traceid", "1"), ("x-b3-spanid", "2")]);
         assert_eq!(both, Some(expected("")));
     }
 }

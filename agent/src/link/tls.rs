@@ -16,6 +16,6 @@ pub(super) fn attributes(list: &mut List, socket: &Socket) {
     }
     if let Some(name) = &hellos.server_name {
         // Not `server.address`, which the request says: one session may serve requests for several servers.
-        list.text("tls.client.server_name", name.clone());
+        list.text("netspan.tls.server_name", name.clone());
     }
 }

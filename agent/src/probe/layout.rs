@@ -47,6 +47,12 @@ pub fn resolve(btf: &Btf) -> Result<Layout, BtfError> {
         task_flags: may(btf, "task_struct", "flags"),
         msg_control: may(btf, "msghdr", "msg_control"),
         msg_controllen: may(btf, "msghdr", "msg_controllen"),
+        task_files: may(btf, "task_struct", "files"),
+        files_table: may(btf, "files_struct", "fdt"),
+        table_size: may(btf, "fdtable", "max_fds"),
+        table_files: may(btf, "fdtable", "fd"),
+        file_private: may(btf, "file", "private_data"),
+        socket_file: may(btf, "socket", "file"),
         _pad: 0,
     })
 }
@@ -79,6 +85,12 @@ mod tests {
         for offset in [layout.sock_cookie, layout.unix_peer, layout.tcp_srtt, layout.net_inum, layout.task_flags] {
             assert_ne!(offset, ABSENT);
         }
+        // What leads from a descriptor to its socket.
+        for offset in [layout.task_files, layout.files_table, layout.table_size, layout.table_files] {
+            assert_ne!(offset, ABSENT);
+        }
+        assert_ne!(layout.file_private, ABSENT);
+        assert!(layout.socket_file < layout.socket_sk, "struct socket: file, sk");
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub enum How {
     DynamicSymbols,
     /// In the full symbol table (`.symtab`).
     SymbolTable,
+    /// By the calls in functions that were located otherwise.
+    Call,
     /// In the table that Go's runtime needs for stack traces (`.gopclntab`).
     GoLineTable,
 }
@@ -70,6 +72,7 @@ impl How {
         match self {
             Self::DynamicSymbols => "dynamic symbols",
             Self::SymbolTable => "symbol table",
+            Self::Call => "calls",
             Self::GoLineTable => "Go line table",
         }
     }

@@ -18,6 +18,7 @@ mod evidence;
 mod function;
 mod golang;
 mod image;
+mod inner;
 mod native;
 mod refusal;
 mod rustls;

@@ -5,7 +5,7 @@ use super::{
     Analysis, Function, Hook, How, Library, Refusal,
     evidence::{self, Evidence},
     image::{Image, Kind, Symbol, Table},
-    rustls,
+    inner, rustls,
 };
 
 /// Functions of one library in one file at most. More than a few copies each (rustls has one per kind of cipher) is no
@@ -32,7 +32,7 @@ pub(super) struct Located {
     pub(super) address: u64,
     /// 0 where it is not told.
     pub(super) size: u64,
-    how: How,
+    pub(super) how: How,
 }
 
 /// What the symbol tables name.
@@ -136,9 +136,9 @@ fn analysis(image: &Image<'_>, library: Library, located: &[Located], version: O
         return None;
     }
     let mut hooks = Vec::new();
-    for located in located {
+    for located in located.iter().chain(&inner::of(image, located)) {
         let function = located.function;
-        let Some(offset) = image.code(located.address) else { continue };
+        let Some(offset) = image.code(located.address + inner::skipped(image, located.address)) else { continue };
         hooks.extend(function.moments().iter().map(|&moment| Hook { function, moment, offset }));
     }
     hooks.sort_unstable();
@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn each_functions_name_has_one_of_the_needles_in_it() {
         // Those of rustls are tested where they are.
-        let names = Function::ALL.iter().map(|function| function.name()).filter(|name| !name.starts_with("rustls "));
+        let names = Function::ALL.iter().map(|function| function.name());
+        let names = names.filter(|name| !name.starts_with("rustls ") && !name.contains("_internal"));
         for name in names.chain([CUSTOM_VERIFY]) {
             let has = |needle: &[u8]| memchr::memmem::find(name.as_bytes(), needle).is_some();
             assert!(NEEDLES.into_iter().any(has), "{name}");

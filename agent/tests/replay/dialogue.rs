@@ -278,7 +278,14 @@ impl Play {
             |service: &&'static str| Arc::new(Resource { service: (*service).to_owned(), attributes: Vec::new() });
         let cast = Cast(self.services.iter().map(|(tgid, service)| (*tgid, resource(service))).collect());
         let link = link::Options { ids: link::Ids::new([1, 2]), clock_offset_ns: OFFSET_NS, min_confidence };
-        Pipeline::new(Options { connections: 1000, redaction: Arc::default(), link, filter: Filter::default() }, cast)
+        let options = Options {
+            connections: 1000,
+            redaction: Arc::default(),
+            link,
+            filter: Filter::default(),
+            templates: [].into(),
+        };
+        Pipeline::new(options, cast)
     }
 
     /// The spans of the play. It is given to the pipeline twice: in the order of time with the watermark close behind, and

@@ -17,7 +17,9 @@ pub fn forest(spans: &[Arc<Span>]) -> String {
 fn branch(spans: &[Arc<Span>], span: &Span, depth: usize, text: &mut String) {
     let kind = if span.kind == Kind::Server { "SERVER" } else { "CLIENT" };
     let path = attribute(span, "url.path").or(attribute(span, "url.full")).unwrap_or("?".into());
-    write!(text, "{:1$}{kind} {2} {3} {path}", "", 2 * depth, span.resource.service, span.name).unwrap();
+    // Where there is a route, it says no more than the path.
+    let name = span.name.split_once(" /").map_or(span.name.as_str(), |(method, _)| method);
+    write!(text, "{:1$}{kind} {2} {name} {path}", "", 2 * depth, span.resource.service).unwrap();
     if let Some(link) = span.link {
         write!(text, " [{}]", link.method.name()).unwrap();
     }

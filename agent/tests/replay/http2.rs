@@ -193,8 +193,8 @@ fn an_upgraded_request_is_answered_by_http2() {
     assert!(spans.iter().all(|span| span.incomplete.is_none()));
 }
 
-#[test]
-fn a_call_of_grpc_is_named_and_judged_by_its_own_terms() {
+/// Both ends of a call of gRPC that finds nothing.
+pub fn calls() -> Vec<Arc<Span>> {
     let mut talk = Talk::new(false);
     let call = [
         (":method", "POST"),
@@ -208,7 +208,12 @@ fn a_call_of_grpc_is_named_and_judged_by_its_own_terms() {
     talk.answer(&[SETTINGS, &headers(1, 0, &[(":status", "200"), ("content-type", "application/grpc")])]);
     talk.answer(&[&frame(0, 0, 1, &[0; 10])]);
     talk.answer(&[&headers(1, END_STREAM, &[("grpc-status", "5"), ("grpc-message", "secret")])]);
-    let spans = talk.spans();
+    talk.spans()
+}
+
+#[test]
+fn a_call_of_grpc_is_named_and_judged_by_its_own_terms() {
+    let spans = calls();
     let (client, server) = (of(&spans, Kind::Client)[0], of(&spans, Kind::Server)[0]);
     for span in [client, server] {
         assert_eq!(span.name, "shop.Cart/Add");

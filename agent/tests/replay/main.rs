@@ -1,6 +1,7 @@
 //! Replay tests: dialogues between processes, played as events of the kernel side, against the spans that they must
 //! give. No kernel, no clock, no waiting.
 
+mod conventions;
 mod dialogue;
 mod ends;
 mod exported;

@@ -125,10 +125,11 @@ fn every_api_finds_the_spans_of_a_dialogue() {
     assert_eq!(served.json("/v1/openapi.json")["openapi"], "3.1.0");
 
     assert_eq!(served.json("/api/services")["data"], serde_json::json!(["app", "nginx"]));
-    assert_eq!(served.json("/api/services/app/operations")["data"], serde_json::json!(["GET"]));
+    assert_eq!(served.json("/api/services/app/operations")["data"], serde_json::json!(["GET /cart"]));
     assert_eq!(served.json("/api/operations?service=nginx")["total"], 2);
-    let jaeger =
-        served.json("/api/traces?service=nginx&operation=GET&limit=2&tags=%7B%22url.path%22%3A%22/shop/1%22%7D");
+    let jaeger = served.json(
+        "/api/traces?service=nginx&operation=GET%20/shop/%7Bid%7D&limit=2&tags=%7B%22url.path%22%3A%22/shop/1%22%7D",
+    );
     assert_eq!((&jaeger["data"][0]["traceID"], &jaeger["total"]), (&trace.clone().into(), &1.into()));
     let one = served.json(&format!("/api/traces/{trace}"));
     assert_eq!(one["data"][0]["spans"].as_array().unwrap().len(), 3);
@@ -142,7 +143,7 @@ fn every_api_finds_the_spans_of_a_dialogue() {
     assert!(status == 404 && body.contains(r#""msg":"trace not found""#), "{body}");
 
     assert_eq!(served.json("/api/v2/services"), serde_json::json!(["app", "nginx"]));
-    assert_eq!(served.json("/api/v2/spans?serviceName=app"), serde_json::json!(["get"]));
+    assert_eq!(served.json("/api/v2/spans?serviceName=app"), serde_json::json!(["get /cart"]));
     let zipkin = served.json("/api/v2/traces?serviceName=app&limit=5&endTs=99999999999999");
     assert_eq!(zipkin.as_array().unwrap().len(), 3);
     assert_eq!(served.json(&format!("/api/v2/trace/{trace}")).as_array().unwrap().len(), 3);
@@ -153,8 +154,7 @@ fn every_api_finds_the_spans_of_a_dialogue() {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (_, metrics) = served.ask("/metrics");
-        let line =
-            r#"http_server_request_duration_seconds_count{service_name="app",span_name="GET",status_class="2xx"} 3"#;
+        let line = r#"http_server_request_duration_seconds_count{service_name="app",http_request_method="GET",url_scheme="http",http_route="/cart",http_response_status_code="200",network_protocol_version="1.1"} 3"#;
         if metrics.lines().any(|own| own == line) {
             break;
         }

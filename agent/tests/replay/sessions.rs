@@ -63,7 +63,7 @@ fn spans_of_a_session_say_what_its_hellos_said_and_a_recording_keeps_no_more_of_
     play.close(carrier);
     // The rings may give the session's events before its carrier's, its end included: the play tries both.
     let spans = play.spans();
-    let told = ["tls.protocol.name", "tls.protocol.version", "tls.next_protocol", "tls.client.server_name"]
+    let told = ["tls.protocol.name", "tls.protocol.version", "tls.next_protocol", "netspan.tls.server_name"]
         .map(|name| attribute(&spans[0], name));
     assert_eq!(told, ["tls", "1.2", "http/1.1", "shop.example"].map(|value| Some(value.to_owned())));
     let file = recorded(&play);

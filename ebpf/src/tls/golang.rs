@@ -4,6 +4,7 @@
 //! The descriptor is read from the session: `tls.Conn` begins with a `net.Conn`, an interface of a type and a pointer. Where
 //! that points to a `net.TCPConn` or `net.UnixConn`, these begin with a pointer to a `net.netFD`, which begins with a
 //! `poll.FD` of 56 bytes and goes on with the address family and the socket's type. Other types don't look like that.
+//! What the descriptor stands for the family `syscall` has noted; the family `socket` looks it up in the process's table.
 
 use core::arch::asm;
 
@@ -13,13 +14,17 @@ use netspan_ebpf::{FdKey, direction, origin, role};
 use super::{carrier, current, free, keep_stack, known_session, layer, leave, moved, note, op, open, session};
 use crate::{
     conn::{self, Conn},
-    maps::FDS,
+    kernel,
+    maps::{FDS, KERNEL_READS, constant},
     user,
     walk::Source,
 };
 
 /// Offset of `isClient` in `tls.Conn`.
 const IS_CLIENT: u64 = 16;
+/// Offset in `poll.FD` of its `fdMutex`'s `state`, and the bit of that which is set before the descriptor is closed.
+const MUTEX: u64 = 0;
+const MUTEX_CLOSED: u64 = 1;
 /// Offset of `Sysfd` in `poll.FD`.
 const SYSFD: u64 = 16;
 /// Offset of `IsStream` in `poll.FD`.
@@ -72,29 +77,50 @@ fn role_of(pointer: u64) -> u8 {
     }
 }
 
-/// Ties a session to the socket that it holds.
-#[inline(always)]
-fn find_carrier(tgid: u32, key: u64, conn: &mut Conn, pointer: u64) {
-    if conn.other != 0 {
-        return;
+/// Ties a session to the socket that it holds, if that is not known yet. Global: it has a stack of its own, and the verifier
+/// checks it once per program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn go_carrier(tgid: u32, key: u64, pointer: u64) -> u32 {
+    // SAFETY: an integer.
+    let Some([_, inner]) = (unsafe { user::read::<[u64; 2]>(pointer) }) else { return 0 };
+    let Some(socket) = held(tgid, inner) else { return 0 };
+    if let Some(carrier) = conn::get(socket)
+        && (carrier.tls == layer::CARRIER || carrier.tls == layer::CARRIES)
+    {
+        carrier::bind(key, socket, carrier);
     }
+    0
+}
+
+/// Key of the connection whose descriptor a `net.Conn` holds, by the pointer in it.
+///
+/// That the descriptor was still the `net.Conn`'s own when it was looked up is told by what is read after that: before it is
+/// closed, and its number may be another's, the mutex says so, and does for good.
+#[inline(always)]
+fn held(tgid: u32, inner: u64) -> Option<u64> {
     // SAFETY: integers.
     unsafe {
-        let Some([_, inner]) = user::read::<[u64; 2]>(pointer) else { return };
-        let Some(netfd) = user::read::<u64>(inner) else { return };
-        let Some([family, kind]) = user::read::<[u64; 2]>(netfd + FAMILY) else { return };
-        let Some(stream) = user::read::<u8>(netfd + IS_STREAM) else { return };
+        let netfd = user::read::<u64>(inner)?;
+        let [family, kind] = user::read::<[u64; 2]>(netfd + FAMILY)?;
+        let stream = user::read::<u8>(netfd + IS_STREAM)?;
         if stream != 1 || kind != SOCK_STREAM || !matches!(family, AF_UNIX | AF_INET | AF_INET6) {
-            return;
+            return None;
         }
-        let Some(fd) = user::read::<i32>(netfd + SYSFD) else { return };
-        let Some(entry) = FDS.get(FdKey { tgid, fd }).copied() else { return };
-        if let Some(carrier) = conn::get(entry.key)
-            && (carrier.tls == layer::CARRIER || carrier.tls == layer::CARRIES)
-        {
-            carrier::bind(key, entry.key, carrier);
-        }
+        let fd = user::read::<i32>(netfd + SYSFD)?;
+        let socket = socket_of(tgid, fd)?;
+        if user::read::<u64>(netfd + MUTEX)? & MUTEX_CLOSED == 0 { Some(socket) } else { None }
     }
+}
+
+/// Key of the connection that a descriptor stands for.
+#[inline(always)]
+fn socket_of(tgid: u32, fd: i32) -> Option<u64> {
+    if constant(&KERNEL_READS) != 0 {
+        return kernel::sock_of_descriptor(fd.cast_unsigned());
+    }
+    // SAFETY: the value is copied at once.
+    unsafe { FDS.get(FdKey { tgid, fd }) }.map(|entry| entry.key)
 }
 
 /// The session that a method is called on, tied to its socket as far as that is known by now.
@@ -106,7 +132,9 @@ fn entered(ctx: &ProbeContext) -> Option<(u32, u64, &'static mut Conn)> {
     if conn.role == role::UNKNOWN {
         conn.role = role_of(pointer);
     }
-    find_carrier(tgid, key, conn, pointer);
+    if conn.other == 0 {
+        go_carrier(tgid, key, pointer);
+    }
     Some((tgid, key, conn))
 }
 

@@ -120,14 +120,14 @@ enum Task {
     /// Requests between a server and a client with the agent; fails unless the spans are exactly what happened
     Web {
         /// A few pairs instead, one after another under one agent
-        #[arg(long, conflicts_with_all = ["server", "client", "version", "tls", "connections", "each", "in_flight"])]
+        #[arg(long, conflicts_with_all = ["servers", "clients", "version", "tls", "connections", "each", "in_flight"])]
         all: bool,
-        /// Who answers
-        #[arg(long, value_enum, default_value = "nginx")]
-        server: web::Server,
-        /// Who asks
-        #[arg(long, value_enum, default_value = "curl")]
-        client: web::Client,
+        /// Who answers; with several, divided by commas, one after another under one agent
+        #[arg(long = "server", value_name = "SERVER", value_enum, value_delimiter = ',', default_value = "nginx")]
+        servers: Vec<web::Server>,
+        /// Who asks: one for each server
+        #[arg(long = "client", value_name = "CLIENT", value_enum, value_delimiter = ',', default_value = "curl")]
+        clients: Vec<web::Client>,
         /// Version of HTTP
         #[arg(long, value_enum, default_value = "h2")]
         version: web::Version,
@@ -319,12 +319,14 @@ fn main() -> Result<()> {
             println!("{{\"requests\":{}}}", scenario::uring(&agent)?);
             Ok(())
         }
-        Task::Web { all, server, client, version, tls, connections, each, in_flight, agent } => {
+        Task::Web { all, servers, clients, version, tls, connections, each, in_flight, agent } => {
             let wire = web::Wire { version, tls };
             let cases = if all {
                 web::compact()
             } else {
-                vec![web::Case { server, client, wire, connections, each, in_flight }]
+                ensure!(servers.len() == clients.len(), "as many clients as servers are needed");
+                let pairs = servers.into_iter().zip(clients);
+                pairs.map(|(server, client)| web::Case { server, client, wire, connections, each, in_flight }).collect()
             };
             println!("{{\"requests\":{}}}", web::run_all(&cases, &agent)?);
             Ok(())

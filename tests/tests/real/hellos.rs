@@ -14,7 +14,7 @@ use netspan_tests::{
 };
 
 /// What spans say of the session, in this order.
-const TOLD: [&str; 4] = ["tls.protocol.name", "tls.protocol.version", "tls.next_protocol", "tls.client.server_name"];
+const TOLD: [&str; 4] = ["tls.protocol.name", "tls.protocol.version", "tls.next_protocol", "netspan.tls.server_name"];
 
 fn run(command: &mut Command) -> Result<()> {
     let output = command.output()?;

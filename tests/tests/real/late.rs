@@ -16,9 +16,13 @@ fn is_known_in_time(server: Server, client: Client, tls: bool) -> Result<()> {
     let [servers, clients] = late.run(&[])?;
     println!("{late:?}\nserver {servers:?}\nclient {clients:?}");
     for (side, known) in [("server", &servers), ("client", &clients)] {
-        for (name, parts) in
-            [("seen", &known.seen), ("method", &known.method), ("path", &known.path), ("status", &known.status)]
-        {
+        for (name, parts) in [
+            ("seen", &known.seen),
+            ("method", &known.method),
+            ("path", &known.path),
+            ("status", &known.status),
+            ("port", &known.port),
+        ] {
             let judged = parts.get(parts.len() / 2..).unwrap_or_default();
             let is_known = judged.iter().all(|share| *share > KNOWN);
             ensure!(is_known && !judged.is_empty(), "{late:?}: of the {side}'s spans {name} is not known: {parts:?}");

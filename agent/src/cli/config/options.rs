@@ -9,7 +9,9 @@ pub use crate::probe::{FamilyChoice, HookChoice};
 use crate::{
     control::{FilterRules, SpanFilter},
     host::NameRule,
-    span::redact::{Query, Redaction, RedactionError},
+    route::{TEMPLATES_MAX, Template},
+    sample,
+    span::redact::{Query, Redaction, RedactionError, is_listed},
 };
 
 /// Bytes of one ring buffer at least.
@@ -37,6 +39,10 @@ pub struct Options {
     pub min_confidence: f64,
     /// Rules that name services; the first that matches a process names it. Default: none.
     pub services: Vec<NameRule>,
+    /// Routes that are not to be inferred; the first that matches a request is its. Default: none.
+    pub templates: Vec<Template>,
+    /// Which spans leave the host. Default: all.
+    pub sampling: sample::Options,
     /// Where spans go by OTLP. Default: nowhere.
     pub otlp: OtlpOptions,
     /// Where spans go besides, by the file. Default: nowhere.
@@ -82,6 +88,8 @@ impl Default for Options {
             headers: Vec::new(),
             min_confidence: 0.95,
             services: Vec::new(),
+            templates: Vec::new(),
+            sampling: sample::Options::default(),
             otlp: OtlpOptions::default(),
             destinations: Vec::new(),
             queue: QueueOptions::default(),
@@ -106,9 +114,28 @@ impl Options {
         Redaction::new(&self.headers, if self.keep_query { Query::Keep } else { Query::Mask })
     }
 
+    /// The header that asks for a trace: it is captured, too.
+    pub(super) fn set_sampling_header(&mut self, name: &str) -> Result<(), String> {
+        let name = name.trim().to_ascii_lowercase();
+        if is_listed(name.as_bytes()) {
+            return Err("this header means something else: give one of your own, such as x-debug".to_owned());
+        }
+        self.add_header(&name)?;
+        self.sampling.header = Some(name);
+        Ok(())
+    }
+
     pub(super) fn add_header(&mut self, name: &str) -> Result<(), String> {
         self.headers.push(name.to_owned());
         self.redaction().map(drop).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn add_template(&mut self, text: &str) -> Result<(), String> {
+        if self.templates.len() >= TEMPLATES_MAX {
+            return Err(format!("too many routes: give at most {TEMPLATES_MAX}"));
+        }
+        self.templates.push(text.parse().map_err(|error: crate::route::TemplateError| error.to_string())?);
+        Ok(())
     }
 
     pub(super) fn set_min_confidence(&mut self, text: &str) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The table of all options: the only list of them.
 
-use super::{Options, Origin, options::switch};
+use super::{Options, Origin, options::switch, sampling};
 use crate::control::{Dimension, StatusRange, parse_duration};
 
 /// How often an option's value can be given.
@@ -100,6 +100,25 @@ impl Spec {
         one("link.min_confidence", "min-confidence", |options, text, _| options.set_min_confidence(text)),
         list("service.rule", "service-rule", |options, text, _| {
             text_of(text.parse().map(|rule| options.services.push(rule)))
+        }),
+        list("route.template", "route", |options, text, _| options.add_template(text)),
+        one("sampling.ratio", "sample", |options, text, _| sampling::set_ratio(&mut options.sampling, text)),
+        one("sampling.incoming", "sample-incoming", |options, text, _| {
+            sampling::set_incoming(&mut options.sampling, text)
+        }),
+        one("sampling.errors", "sample-errors", |options, text, _| sampling::set_errors(&mut options.sampling, text)),
+        one("sampling.slow", "sample-slow", |options, text, _| sampling::set_slow(&mut options.sampling, text)),
+        one("sampling.slow_factor", "sample-slow-factor", |options, text, _| {
+            sampling::set_slow_factor(&mut options.sampling, text)
+        }),
+        one("sampling.rare", "sample-rare", |options, text, _| sampling::set_rare(&mut options.sampling, text)),
+        one("sampling.cap", "sample-cap", |options, text, _| sampling::set_cap(&mut options.sampling, text)),
+        one("sampling.delay", "sample-delay", |options, text, _| sampling::set_delay(&mut options.sampling, text)),
+        one("sampling.store", "sample-store", |options, text, _| sampling::set_store(&mut options.sampling, text)),
+        one("sampling.header", "sample-header", |options, text, _| options.set_sampling_header(text)),
+        list("sampling.rule", "sample-rule", |options, text, _| sampling::add_rule(&mut options.sampling.rules, text)),
+        list("sampling.span_rule", "sample-span-rule", |options, text, _| {
+            sampling::add_rule(&mut options.sampling.span_rules, text)
         }),
         one("otlp.url", "otlp", |options, text, origin| options.otlp.set_url(text, origin)),
         one("otlp.protocol", "otlp-protocol", |options, text, origin| options.otlp.set_protocol(text, origin)),

@@ -8,7 +8,8 @@ use log::LevelFilter;
 use super::*;
 use crate::{
     cli::flags::{
-        CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, ServeFlags, ViewFlags,
+        CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, SampleFlags, ServeFlags,
+        ViewFlags,
     },
     control::StatusRange,
 };
@@ -30,15 +31,17 @@ struct All {
     #[command(flatten)]
     otlp: OtlpFlags,
     #[command(flatten)]
+    sample: SampleFlags,
+    #[command(flatten)]
     view: ViewFlags,
     #[command(flatten)]
     serve: ServeFlags,
 }
 
 impl All {
-    fn flags(&self) -> [&dyn Flags; 9] {
-        let Self { common, filter, names, capture, redact, link, otlp, view, serve } = self;
-        [common, filter, names, capture, redact, link, otlp, view, serve]
+    fn flags(&self) -> [&dyn Flags; 10] {
+        let Self { common, filter, names, capture, redact, link, otlp, sample, view, serve } = self;
+        [common, filter, names, capture, redact, link, otlp, sample, view, serve]
     }
 }
 
@@ -90,7 +93,17 @@ fn sample(spec: &Spec) -> &'static str {
         "keep_query" | "off" => "true",
         "header" => "x-team",
         "min_confidence" => "0.5",
-        "rule" => "comm:nginx=edge",
+        "rule" if spec.key == "service.rule" => "comm:nginx=edge",
+        "rule" | "span_rule" => "0.75",
+        "template" => "/users/{id}",
+        "ratio" => "0.25",
+        "incoming" => "respect",
+        "errors" => "chance",
+        "slow" => "2s",
+        "delay" => "3s",
+        "slow_factor" => "1.5",
+        "rare" | "cap" => "9",
+        "store" => "kept",
         "url" => "http://localhost:4317",
         "protocol" => "grpc",
         "status" => "5xx",
@@ -238,4 +251,52 @@ fn the_file_named_by_flag_or_variable_replaces_the_default_one() {
     assert_eq!(log(None, &[], &dir.path().join("none")), Ok(LevelFilter::Info));
     let missing = log(Some(&dir.path().join("none")), &[], &default).expect_err("no such file");
     assert!(matches!(missing, ConfigError::Read { .. }));
+}
+
+#[test]
+fn sampling_and_routes_come_from_a_file_with_their_rules() {
+    let file = "[route]\ntemplate = ['/health', 'shop* /api/{version}/users/{id}']\n[sampling]\n\
+                ratio = 0.01\nheader = 'X-Debug'\nslow = '2s'\nslow_factor = 2\nrare = 3\ncap = 10\nstore = 'kept'\n\
+                rule = ['route=/health drop', 'service=shop status=2xx 0.1']\nspan_rule = 'kind=client 0.5'\n";
+    let options = resolve("", &[], file).expect("sound");
+    let sampling = &options.sampling;
+    assert_eq!((sampling.header.as_deref(), &options.headers[..]), (Some("x-debug"), &["x-debug".to_owned()][..]));
+    assert!(sampling.is_on() && !Options::default().sampling.is_on());
+    assert_eq!((options.templates.len(), sampling.rules.len(), sampling.span_rules.len()), (2, 2, 1));
+    assert_eq!((sampling.rare, sampling.cap, sampling.store), (3, Some(10), crate::sample::Store::Kept));
+    assert_eq!(sampling.slow, Some(Duration::from_secs(2)));
+    for (flags, file, expected) in [
+        (
+            "",
+            "[sampling]\nratio = 2",
+            "FILE: line 2: sampling.ratio \"2\": not a probability: give a number from 0 to 1, such as 0.01",
+        ),
+        (
+            "",
+            "[sampling]\nrule = ['servce=shop keep']",
+            "FILE: line 2: sampling.rule \"servce=shop keep\": \"servce=shop\" is no condition: give WORD=VALUE, such as \
+             service=shop, route=/api/*, method=GET or status=5xx",
+        ),
+        (
+            "",
+            "[route]\ntemplate = 'users/{id}'",
+            "FILE: line 2: route.template \"users/{id}\": not a route: give a path such as /users/{id}, after a service and a \
+             space if it is one service's",
+        ),
+        (
+            "--sample-header cookie",
+            "",
+            "--sample-header \"cookie\": header `cookie` carries credentials and is never kept; remove it from the list of \
+             captured headers",
+        ),
+        (
+            "",
+            "[sampling]\nheader = 'X-Request-Id'",
+            "FILE: line 2: sampling.header \"X-Request-Id\": this header means something else: give one of your own, such as \
+             x-debug",
+        ),
+        ("", "[sampling]\nrato = 1", "FILE: line 2: sampling.rato: no such option: did you mean sampling.ratio?"),
+    ] {
+        assert_eq!(resolve(flags, &[], file).expect_err("a mistake"), expected);
+    }
 }

@@ -1,19 +1,21 @@
-//! Routes: which requests are for the same, as inference sees it.
+//! Routes as inference sees them: which requests are for the same. Judged segment by segment, without what [`crate::route`]
+//! learns: a number that changed while it is learned would cost more than a route too many.
 
+use crate::route::Variable;
 use rustc_hash::FxHasher;
 use std::hash::{Hash, Hasher as _};
 
 /// Parts of a path that tell routes apart.
 const PARTS_MAX: usize = 8;
 
-/// A number for what is asked for: the method and the path, parts with digits in them being alike; `to` tells calls to
+/// A number for what is asked for: the method and the path, values in it being alike; `to` tells calls to
 /// several servers apart.
 pub(in crate::link) fn route(method: &[u8], target: &[u8], to: &impl Hash) -> u32 {
     let mut hasher = FxHasher::default();
     (method, to).hash(&mut hasher);
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
     for part in path.split(|byte| *byte == b'/').take(PARTS_MAX) {
-        let part = if part.iter().any(u8::is_ascii_digit) { b"*" } else { part };
+        let part = if Variable::of(part).is_some() { b"*" } else { part };
         part.hash(&mut hasher);
     }
     // The upper half: the lower bits of this hash are the worse ones.

@@ -37,17 +37,20 @@ impl Attached {
 
 /// Whether a function is hooked where the analysis has these. The kernel takes its time for each place (a tenth of a second
 /// to let one go), so what calls another one that is hooked is not: `SSL_connect` and `SSL_accept` shake hands by
-/// `SSL_do_handshake`, `gnutls_record_send` and `gnutls_record_send_range` send by `gnutls_record_send2`.
+/// `SSL_do_handshake`, `gnutls_record_send` and `gnutls_record_send_range` send by `gnutls_record_send2`, and OpenSSL's
+/// ways in and out may have one function each that does their work.
 fn is_needed(function: Function, analysis: &Analysis) -> bool {
     use Function as F;
-    let by = match function {
-        F::SslConnect | F::SslAccept => F::SslDoHandshake,
-        F::GnutlsRecordSend | F::GnutlsRecordSendRange => F::GnutlsRecordSend2,
+    let by: &[F] = match function {
+        F::SslConnect | F::SslAccept => &[F::SslDoHandshake],
+        F::SslRead | F::SslReadEx => &[F::SslReadInternal],
+        F::SslWrite | F::SslWriteEx | F::SslWriteEx2 => &[F::SslWriteInternal, F::SslWriteFlagsInternal],
+        F::GnutlsRecordSend | F::GnutlsRecordSendRange => &[F::GnutlsRecordSend2],
         // Early data and datagrams carry no protocol of ours.
         F::SslReadEarlyData | F::SslWriteEarlyData | F::GnutlsRecordRecvSeq => return false,
         _ => return true,
     };
-    !analysis.hooks.iter().any(|hook| hook.function == by)
+    !analysis.hooks.iter().any(|hook| by.contains(&hook.function))
 }
 
 /// The places that `wants` picks and that are needed.
@@ -68,10 +71,10 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
         F::SslWrite | F::GnutlsRecordSend | F::GnutlsRecordSend2 | F::GnutlsRecordSendRange => {
             ("tls_write", "tls_return")
         }
-        F::SslReadEx | F::SslReadEarlyData => ("tls_read_ex", "tls_return"),
-        F::SslWriteEx | F::SslWriteEarlyData => ("tls_write_ex", "tls_return"),
+        F::SslReadEx | F::SslReadEarlyData | F::SslReadInternal => ("tls_read_ex", "tls_return"),
+        F::SslWriteEx | F::SslWriteEarlyData | F::SslWriteInternal => ("tls_write_ex", "tls_return"),
         F::SslSendfile | F::GnutlsRecordSendFile => ("tls_send_file", "tls_return"),
-        F::SslWriteEx2 => ("tls_write_ex2", "tls_return"),
+        F::SslWriteEx2 | F::SslWriteFlagsInternal => ("tls_write_ex2", "tls_return"),
         F::SslDoHandshake | F::SslConnect | F::SslAccept | F::GnutlsHandshake => {
             ("tls_handshake", "tls_handshake_return")
         }
@@ -101,7 +104,7 @@ pub fn programs() -> impl Iterator<Item = &'static str> {
 
 /// Those that OpenSSL may need.
 pub fn programs_of_openssl() -> impl Iterator<Item = &'static str> {
-    let is_of = |function: &Function| ["SSL_", "BIO_"].iter().any(|begin| function.name().starts_with(begin));
+    let is_of = |function: &Function| ["SSL_", "ssl_", "BIO_"].iter().any(|begin| function.name().starts_with(begin));
     Function::ALL.iter().copied().filter(is_of).flat_map(programs_of)
 }
 
