@@ -58,8 +58,13 @@ export const peerOf = (span: Span): string =>
 
 export const processOf = (span: Span): string => `${text(span.resource["process.executable.name"]) || span.service}:${span.pid}`;
 
-/** Method and path, or the name where it says more. */
-export const titleOf = (span: Span): string => (span.name.includes(" ") || !pathOf(span) ? span.name : `${span.name} ${pathOf(span)}`);
+/** What was asked for: method and path, or the name where that is all that is known, and of gRPC. */
+export function askedOf(span: Span): [string, string] {
+  const [method, path] = [text(span.attributes["http.request.method"]), pathOf(span)];
+  return method && path && !text(span.attributes["rpc.method"]) ? [method, path] : [span.name, ""];
+}
+
+export const titleOf = (span: Span): string => askedOf(span).join(" ").trim();
 
 /** The parts of a span's time that the kernel told, in the order in which they pass. */
 const PARTS: Record<Span["kind"], [string, string][]> = {

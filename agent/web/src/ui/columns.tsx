@@ -1,7 +1,7 @@
 // The columns of spans, for every table of them. Durations are all as wide: where spans pass by, nothing shall jump.
 import { clock, duration } from "../model/format";
 import type { Span } from "../model/span";
-import { durationNs, millis, pathOf, peerOf, processOf, statusOf } from "../model/span";
+import { askedOf, durationNs, millis, pathOf, peerOf, processOf, statusOf, titleOf } from "../model/span";
 import { Incomplete, LinkBadge, Service, StatusCode } from "./bits";
 import type { Column } from "./table";
 
@@ -10,8 +10,8 @@ export const spanColumns: Column<Span>[] = [
   { key: "service", label: "service", width: "minmax(90px, 1fr)", by: (span) => span.service, cell: (span) => <Service name={span.service} /> },
   { key: "kind", label: "kind", width: "62px", by: (span) => span.kind, cell: (span) => <span class="dim">{span.kind.toLowerCase()}</span> },
   {
-    key: "path", label: "request", width: "minmax(160px, 3fr)", by: (span) => pathOf(span), title: (span) => `${span.name} ${pathOf(span)}`,
-    cell: (span) => <><b class="method">{span.name}</b> {!span.name.includes("/") && pathOf(span)}</>,
+    key: "path", label: "request", width: "minmax(160px, 3fr)", by: (span) => pathOf(span), title: (span) => (span.name.includes("/") ? `${titleOf(span)} (${span.name})` : titleOf(span)),
+    cell: (span) => <><b class="method">{askedOf(span)[0]}</b> {askedOf(span)[1]}</>,
   },
   { key: "status", label: "status", width: "68px", by: (span) => statusOf(span), cell: (span) => <StatusCode span={span} /> },
   { key: "duration", label: "duration", width: "90px", isNumber: true, by: durationNs, cell: (span) => <span class="mono even">{duration(durationNs(span)).padStart(8)}</span> },
