@@ -136,7 +136,7 @@ fn filters_change_while_the_agent_runs() -> Result<()> {
     only(&other)?;
     kill(agent.pid(), Signal::HUP)?;
     wait::until("that the filters are read anew", SOON, || {
-        Ok(agent.printed().contains("the filters were read anew").then_some(()))
+        Ok(agent.printed().contains("filters, routes and sampling were read anew").then_some(()))
     })?;
     drive::run(&node.address, &talks("/missing"))?;
     seen.extend(drive::run(&other.address, &talks("/missing"))?);
@@ -145,7 +145,7 @@ fn filters_change_while_the_agent_runs() -> Result<()> {
     fs::write(&file, "[filter]\nport = \"http\"\n")?;
     kill(agent.pid(), Signal::HUP)?;
     wait::until("that the agent refuses them", SOON, || {
-        Ok(agent.printed().contains("the filters stay as they are").then_some(()))
+        Ok(agent.printed().contains("the options stay as they are").then_some(()))
     })?;
     drive::run(&node.address, &talks("/missing"))?;
     seen.extend(drive::run(&other.address, &talks("/missing"))?);
