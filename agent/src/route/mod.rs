@@ -94,7 +94,6 @@ struct Seen<'a> {
     method: Option<&'a str>,
     path: Option<&'a str>,
     rpc: Option<(usize, &'a str)>,
-    rpc_code: Option<&'a str>,
     status: Option<i64>,
     has_route: bool,
 }
@@ -146,8 +145,7 @@ impl Routes {
 
     fn named(&mut self, span: &Span, seen: &Seen<'_>) -> Named {
         if let Some((at, method)) = seen.rpc {
-            let learns = seen.rpc_code != Some("UNIMPLEMENTED");
-            return if self.knows_rpc(span, method, learns) { Named::Nothing } else { Named::RpcOverflow(at) };
+            return if self.knows_rpc(span, method) { Named::Nothing } else { Named::RpcOverflow(at) };
         }
         if span.kind != Kind::Server || seen.has_route {
             return Named::Nothing;
@@ -186,9 +184,9 @@ impl Routes {
     }
 
     /// Whether a method of gRPC has a place among those of its service. One that the server does not know gets none.
-    fn knows_rpc(&mut self, span: &Span, method: &str, learns: bool) -> bool {
+    fn knows_rpc(&mut self, span: &Span, method: &str) -> bool {
         let methods = &mut self.service(span).methods;
-        let is_known = methods.contains(method) || (learns && methods.len() < RPC_MAX && methods.insert(method.into()));
+        let is_known = methods.contains(method) || (methods.len() < RPC_MAX && methods.insert(method.into()));
         self.counts.overflow += u64::from(!is_known);
         is_known
     }
@@ -226,7 +224,6 @@ impl<'a> Seen<'a> {
                 ("url.path", Value::Text(text)) => seen.path = Some(text),
                 ("http.response.status_code", Value::Int(code)) => seen.status = Some(*code),
                 ("rpc.method", Value::Text(text)) => seen.rpc = Some((at, text)),
-                ("rpc.response.status_code", Value::Text(text)) => seen.rpc_code = Some(text),
                 ("http.route", _) => seen.has_route = true,
                 _ => {}
             }
@@ -307,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_of_grpc_are_bounded_and_those_that_nobody_implements_get_no_place() {
+    fn methods_of_grpc_are_bounded() {
         let mut routes = Routes::default();
         let call = |method: String, code: &'static str| Span {
             name: method.clone(),
@@ -333,8 +330,9 @@ mod tests {
                 vec![("rpc.method".into(), text("_OTHER")), ("rpc.method_original".into(), text(method))],
             )
         };
-        assert_eq!(name("p.S/Scan", "UNIMPLEMENTED"), other("p.S/Scan"));
-        for n in 0..RPC_MAX {
+        // What a service does not have is asked for by a name all the same.
+        assert_eq!(name("p.S/Scan", "UNIMPLEMENTED").0, "p.S/Scan");
+        for n in 1..RPC_MAX {
             let method = format!("p.S/M{n}");
             assert_eq!(name(&method, "OK").0, method);
         }
