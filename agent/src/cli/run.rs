@@ -1,6 +1,7 @@
 //! `netspan run`: the daemon: capture, link, store, export, answer.
 
 use std::{
+    path::Path,
     process::ExitCode,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -74,8 +75,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = read()?;
     prioritise(&options);
     let state = state_dir(std::env::var("STATE_DIRECTORY").ok().as_deref());
-    let exporters = Exporters::start(&options, Some(state), WhenFull::DropOldest)?;
-    let (store, api) = serve(&options)?;
+    let exporters = Exporters::start(&options, Some(state.clone()), WhenFull::DropOldest)?;
+    let (store, api) = serve(&options, &state)?;
     if exporters.is_empty() && store.is_none() && api.is_none() {
         log::warn!(
             "spans go nowhere: give --otlp URL or [[export]] in the file, or use netspan watch to see them here"
@@ -109,9 +110,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Starts the store and the API, each on threads of its own. An address that is taken is no reason not to see; one that
 /// everybody could read spans from is.
-fn serve(options: &Options) -> anyhow::Result<(Option<store::Handle>, Option<api::Handle>)> {
-    let config = options.store.config(std::env::var("STATE_DIRECTORY").ok().as_deref());
-    let store = config.map(store::start).transpose().context("the store's thread")?;
+fn serve(options: &Options, state: &Path) -> anyhow::Result<(Option<store::Handle>, Option<api::Handle>)> {
+    let store = options.store.config(state).map(store::start).transpose().context("the store's thread")?;
     let stored = store.as_ref().map(|store| api::Stored { reader: store.reader(), stats: Box::new(store.watch()) });
     let api = match options.api.config().map(|config| api::start(&config, stored)) {
         None => None,

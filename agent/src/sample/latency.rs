@@ -4,6 +4,8 @@
 
 use rustc_hash::FxHashMap;
 
+use super::window::Window;
+
 /// Routes whose durations are remembered; of later ones nothing is slow.
 pub const ROUTES_MAX: usize = 2048;
 /// How long one histogram is filled, in nanoseconds.
@@ -31,7 +33,7 @@ struct Route {
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
     routes: FxHashMap<u64, Box<Route>>,
-    window_end_ns: u64,
+    window: Window<WINDOW_NS>,
 }
 
 impl Latencies {
@@ -55,10 +57,9 @@ impl Latencies {
 
     /// Forgets what is old. Routes that were not asked for since are forgotten altogether.
     pub(super) fn advance(&mut self, now_ns: u64) {
-        if now_ns < self.window_end_ns {
+        if !self.window.is_over(now_ns) {
             return;
         }
-        self.window_end_ns = now_ns.saturating_add(WINDOW_NS);
         self.routes.retain(|_, route| {
             route.before = std::mem::replace(&mut route.now, [0; BUCKETS]);
             route.count = route.before.iter().fold(0, |all, bucket| all.saturating_add(*bucket));

@@ -27,6 +27,7 @@ mod rule;
 mod tests;
 mod threshold;
 mod verdict;
+mod window;
 
 use std::{collections::VecDeque, sync::Arc};
 

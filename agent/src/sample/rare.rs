@@ -1,6 +1,8 @@
 //! What was seen seldom in this minute: a count-min sketch, in constant space. It may take for common what is not (where very
 //! many different things are seen), never for rare what is common.
 
+use super::window::Window;
+
 /// How long is counted, in nanoseconds.
 pub const WINDOW_NS: u64 = 60_000_000_000;
 /// Counters of a row, a power of two; and rows.
@@ -12,7 +14,7 @@ const ROWS: usize = 4;
 pub(super) struct Seldom {
     /// Filled at its first use.
     counts: Vec<u8>,
-    window_end_ns: u64,
+    window: Window<WINDOW_NS>,
 }
 
 impl Seldom {
@@ -37,8 +39,7 @@ impl Seldom {
 
     /// Begins anew when the window is over.
     pub(super) fn advance(&mut self, now_ns: u64) {
-        if now_ns >= self.window_end_ns {
-            self.window_end_ns = now_ns.saturating_add(WINDOW_NS);
+        if self.window.is_over(now_ns) {
             self.counts.fill(0);
         }
     }

@@ -6,7 +6,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use rustc_hash::FxHashMap;
 
-use super::{Randomness, Threshold};
+use super::{Randomness, Threshold, window::Window};
 use crate::span::TraceId;
 
 /// How long one reservoir is filled, in nanoseconds.
@@ -28,7 +28,7 @@ struct Reservoir {
 #[derive(Debug, Default)]
 pub(super) struct Reservoirs {
     routes: FxHashMap<u64, Reservoir>,
-    window_end_ns: u64,
+    window: Window<WINDOW_NS>,
 }
 
 impl Reservoirs {
@@ -52,11 +52,7 @@ impl Reservoirs {
 
     /// When the second is over: each trace that stays, with the threshold of its reservoir, in a fixed order.
     pub(super) fn advance(&mut self, now_ns: u64) -> Vec<(TraceId, Threshold)> {
-        if now_ns < self.window_end_ns {
-            return Vec::new();
-        }
-        self.window_end_ns = now_ns.saturating_add(WINDOW_NS);
-        self.finish()
+        if self.window.is_over(now_ns) { self.finish() } else { Vec::new() }
     }
 
     /// The same, whether the second is over or not.

@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -48,11 +48,10 @@ impl Default for ApiOptions {
 }
 
 impl StoreOptions {
-    /// What the store is told; nothing if there is to be none. `state` is the value of `STATE_DIRECTORY`.
-    pub fn config(&self, state: Option<&str>) -> Option<store::Config> {
-        let dir = || state_dir(state);
+    /// What the store is told; nothing if there is to be none. `state` is where state is kept.
+    pub fn config(&self, state: &Path) -> Option<store::Config> {
         (!self.off).then(|| store::Config {
-            dir: self.dir.clone().unwrap_or_else(dir),
+            dir: self.dir.clone().unwrap_or_else(|| state.to_owned()),
             bytes: self.bytes,
             age: self.age,
         })
@@ -136,7 +135,7 @@ mod tests {
     #[test]
     fn the_store_is_where_it_was_asked_for_or_where_the_service_keeps_state() {
         let options = StoreOptions::default();
-        let dir = |options: &StoreOptions, state| options.config(state).map(|config| config.dir);
+        let dir = |options: &StoreOptions, state| options.config(&state_dir(state)).map(|config| config.dir);
         assert_eq!(dir(&options, None), Some(PathBuf::from(DIR)));
         assert_eq!(dir(&options, Some("")), Some(PathBuf::from(DIR)));
         assert_eq!(dir(&options, Some("/var/lib/a:/var/lib/b")), Some(PathBuf::from("/var/lib/a")));

@@ -1,7 +1,8 @@
-//! A span and its resource as OTLP's `Span` and `Resource` messages. It adds only what is in the span; what the
-//! attributes must not hold twice (link, incomplete, thread) is written here, from the fields.
+//! A span and its resource as OTLP's `Span` and `Resource` messages.
 //!
 //! Field numbers are those of `opentelemetry/proto/trace/v1/trace.proto` and `common/v1/common.proto`.
+
+use std::borrow::Cow;
 
 use super::wire::{Wire, field_len};
 use crate::span::{Attribute, Kind, Link, Method, Resource, Span, SpanLink, Status, Value};
@@ -36,11 +37,12 @@ pub fn span(out: &mut Vec<u8>, span: &Span) {
         status,
         resource: _,
         pid: _,
-        tid,
-        incomplete,
+        // These are among the attributes.
+        tid: _,
+        incomplete: _,
         link,
         links,
-        attributes,
+        attributes: _,
     } = span;
     let mut wire = Wire(out);
     wire.bytes(1, &trace_id.0);
@@ -55,16 +57,8 @@ pub fn span(out: &mut Vec<u8>, span: &Span) {
     wire.varint(6, kind_number(*kind));
     wire.fixed64(7, *start_ns);
     wire.fixed64(8, *end_ns);
-    for (name, value) in attributes {
-        attribute(&mut wire, 9, name, value);
-    }
-    attribute(&mut wire, 9, "thread.id", &Value::Int(i64::from(*tid)));
-    if let Some(Link { method, confidence }) = link {
-        attribute(&mut wire, 9, "netspan.link.method", &Value::Text(method.name().into()));
-        attribute(&mut wire, 9, "netspan.link.confidence", &Value::Float(*confidence));
-    }
-    if let Some(reason) = incomplete {
-        attribute(&mut wire, 9, "netspan.incomplete", &Value::Text((*reason).into()));
+    for (name, value) in span.shown_attributes() {
+        attribute(&mut wire, 9, name, &value);
     }
     for link in links {
         wire.message(13, |wire| reference(wire, link));
@@ -76,19 +70,24 @@ pub fn span(out: &mut Vec<u8>, span: &Span) {
     wire.fixed32(16, flags(*parent_is_remote, *link));
 }
 
-/// Appends the fields of a `Resource` message to `out`: the process's own attributes, then those of `common` that it
-/// does not have.
+/// Appends the fields of a `Resource` message to `out`.
 pub fn resource(out: &mut Vec<u8>, resource: &Resource, common: &[Attribute]) {
-    let Resource { service, attributes } = resource;
     let mut wire = Wire(out);
-    attribute(&mut wire, 1, "service.name", &Value::Text(service.clone().into()));
-    for (name, value) in attributes {
-        attribute(&mut wire, 1, name, value);
+    for (name, value) in resource_attributes(resource, common) {
+        attribute(&mut wire, 1, name, &value);
     }
-    let own = |name: &str| name == "service.name" || attributes.iter().any(|(own, _)| own == name);
-    for (name, value) in common.iter().filter(|(name, _)| !own(name)) {
-        attribute(&mut wire, 1, name, value);
-    }
+}
+
+/// A resource's attributes: the process's own, then those of `common` that it does not have.
+pub fn resource_attributes<'r>(
+    resource: &'r Resource,
+    common: &'r [Attribute],
+) -> impl Iterator<Item = (&'r str, Cow<'r, Value>)> {
+    let Resource { service, attributes } = resource;
+    let own = move |name: &str| name == "service.name" || attributes.iter().any(|(own, _)| own == name);
+    let all = attributes.iter().chain(common.iter().filter(move |(name, _)| !own(name)));
+    let service = ("service.name", Cow::Owned(Value::Text(service.clone().into())));
+    [service].into_iter().chain(all.map(|(name, value)| (name.as_ref(), Cow::Borrowed(value))))
 }
 
 /// Most bytes that keys and lengths around a part take (a key of one byte, a length of up to five).

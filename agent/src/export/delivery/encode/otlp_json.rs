@@ -35,15 +35,10 @@ pub fn group(out: &mut Vec<u8>, is_first: bool, resource: &[u8], spans: &[u8]) {
     raw(out, "}");
 }
 
-/// Appends a resource: the process's own attributes, then those of `common` that it does not have.
+/// Appends a resource.
 pub fn resource(out: &mut Vec<u8>, resource: &Resource, common: &[Attribute]) {
-    let Resource { service, attributes } = resource;
-    let own = |name: &str| name == "service.name" || attributes.iter().any(|(own, _)| own == name);
-    let common = common.iter().filter(|(name, _)| !own(name));
-    let service = Value::Text(service.clone().into());
-    let all = attributes.iter().chain(common).map(|(name, value)| (name.as_ref(), value));
     raw(out, "{\"attributes\":");
-    list(out, [("service.name", &service)].into_iter().chain(all), |out, (name, value)| attribute(out, name, value));
+    list(out, otlp::resource_attributes(resource, common), |out, (name, value)| attribute(out, name, &value));
     raw(out, "}");
 }
 
