@@ -40,7 +40,7 @@ use std::{
 pub use self::{
     query::{
         Edge, Found, Group, GroupBy, HEAT_COLUMNS, HEAT_ROWS, Heat, Node, Paths, Query, QueryError, Reader, SEARCH_MAX,
-        Totals,
+        TRACE_SPANS_MAX, Totals, Trace, Traces,
     },
     stats::Stats,
     writer::unix_ns,

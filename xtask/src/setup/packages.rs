@@ -71,6 +71,8 @@ const PACKAGES: &[(Need, &str, Unless)] = &[
     (Web, "chromium", Never),
     (Web, "nodejs", Runs("node", &["--version"])),
     (Web, "npm", Runs("npm", &["--version"])),
+    // For `promtool`, which checks what Prometheus would read.
+    (Web, "prometheus", Runs("promtool", &["--version"])),
     (Machines, "qemu-system-x86", Never),
     (Machines, "qemu-system-common", Never),
     (Machines, "busybox-static", Never),
@@ -81,8 +83,12 @@ const PACKAGES: &[(Need, &str, Unless)] = &[
 ];
 
 /// Units that some of these packages bring, which must not run on the machine because of us.
-pub const SERVICES: &[(&str, &str)] =
-    &[("nginx-light", "nginx.service"), ("apache2", "apache2.service"), ("redis-server", "redis-server.service")];
+pub const SERVICES: &[(&str, &str)] = &[
+    ("nginx-light", "nginx.service"),
+    ("apache2", "apache2.service"),
+    ("redis-server", "redis-server.service"),
+    ("prometheus", "prometheus.service"),
+];
 
 /// The packages that some kinds of work need here. `source_of_core`: a toolchain has it.
 pub fn wanted(needs: &[Need], source_of_core: bool) -> Vec<&'static str> {

@@ -8,7 +8,7 @@
 //! | [`FORM`], [`PROCESS`] | per span, its place in the head's lists |
 //! | [`IDS`] | per span, its ids and thread |
 //! | [`LINKS`] | references to other spans, of those that have any |
-//! | [`TRACES`], [`VALUES`] | Bloom filters of trace ids, and of attributes with their values |
+//! | [`TRACES`], [`VALUES`], [`PATHS`] | Bloom filters of trace ids, of attributes with their values, and of the beginnings of paths |
 //! | [`COLUMNS`] and on | per attribute, the values there are, and which one each span has |
 //!
 //! A span's *form* is all that spans share that differ only in time, process and values: name, kind, status, how it was
@@ -50,6 +50,8 @@ pub const LINKS: u16 = 6;
 pub const TRACES: u16 = 7;
 /// Part: filter of attributes.
 pub const VALUES: u16 = 8;
+/// Part: filter of beginnings of paths. Blocks of older agents have none.
+pub const PATHS: u16 = 9;
 /// First part of an attribute; the one of the n-th name is n later.
 pub const COLUMNS: u16 = 16;
 

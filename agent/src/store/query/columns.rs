@@ -6,7 +6,7 @@ use crate::{
     control::Condition,
     span::Status,
     store::{
-        block::{self, Column, Head, Rows},
+        block::{self, Column, Form, Head, Rows},
         bloom,
         bytes::{Damaged, put_value},
         partition::PartitionError,
@@ -28,7 +28,7 @@ pub(super) fn choose(
     conditions: &[Condition<'_>],
     place: Place<'_>,
 ) -> Result<Option<Chosen>, PartitionError> {
-    if !may_hold_values(conditions, place)? {
+    if !may_hold_values(conditions, place)? || !may_hold_paths(conditions, place)? {
         return Ok(None);
     }
     let head = Head::read(&place.need(block::HEAD)?)?;
@@ -38,6 +38,15 @@ pub(super) fn choose(
     let forms: Vec<bool> = head.forms.iter().map(|form| filter.admits_form(&form.name, form.kind)).collect();
     if !processes.contains(&true) || !forms.contains(&true) {
         return Ok(None);
+    }
+    // Before a row is looked at: most blocks have no value at all that a rare condition admits.
+    let mut judged = Vec::with_capacity(conditions.len());
+    for condition in conditions {
+        let judgement = Judgement::of(condition, &head, &forms, place)?;
+        if judgement.is_hopeless() {
+            return Ok(None);
+        }
+        judged.push(judgement);
     }
     let form_of = block::places(&place.need(block::FORM)?, head.forms.len())?;
     let process_of = block::places(&place.need(block::PROCESS)?, head.processes.len())?;
@@ -57,12 +66,11 @@ pub(super) fn choose(
         let starts = block::times(&place.need(block::TIME)?, rows)?;
         narrow(&mut chosen, starts.iter().map(|start| query.admits_start(*start)));
     }
-    for condition in conditions {
+    for judgement in judged {
         if !chosen.contains(&true) {
             return Ok(None);
         }
-        let fulfilled = fulfilled(condition, &head, &form_of, place)?;
-        narrow(&mut chosen, fulfilled.into_iter());
+        narrow(&mut chosen, judgement.fulfilled(&head, &form_of)?.into_iter());
     }
     let rows: Rows = chosen.iter().enumerate().filter(|(_, is)| **is).map(|(row, _)| row as u16).collect();
     Ok((!rows.is_empty()).then_some(Chosen { head, rows, form_of, process_of }))
@@ -102,26 +110,55 @@ fn may_hold_values(conditions: &[Condition<'_>], place: Place<'_>) -> Result<boo
     Ok(exact.into_iter().all(may_be))
 }
 
-/// For each row whether it fulfils a condition.
-fn fulfilled(
-    condition: &Condition<'_>,
-    head: &Head,
-    form_of: &[u16],
-    place: Place<'_>,
-) -> Result<Vec<bool>, PartitionError> {
-    let is_error: Vec<bool> =
-        head.forms.iter().map(|form| condition.admits_errors() && form.status == Status::Error).collect();
-    let mut fulfilled: Vec<bool> = form_of.iter().map(|form| is_error[usize::from(*form)]).collect();
-    for (key, _) in head.keys.iter().enumerate().filter(|(_, name)| condition.is_about(name)) {
-        let column = Column::read(&place.need(Head::part(key as u16))?)?;
-        let holds: Vec<bool> = column.values.iter().map(|value| condition.holds(value)).collect();
-        if !holds.contains(&true) {
-            continue;
-        }
-        let spread = column.spread(key as u16, &head.forms, form_of, |place| holds[usize::from(place)])?;
-        for (fulfilled, holds) in fulfilled.iter_mut().zip(spread) {
-            *fulfilled |= holds == Some(true);
-        }
+/// Asks the block's filter for the beginnings of the paths that are asked for.
+fn may_hold_paths(conditions: &[Condition<'_>], place: Place<'_>) -> Result<bool, PartitionError> {
+    let wanted: Vec<_> = conditions.iter().filter_map(Condition::beginnings).collect();
+    if wanted.is_empty() {
+        return Ok(true);
     }
-    Ok(fulfilled)
+    let Some(filter) = place.part(block::PATHS)? else { return Ok(true) };
+    let may_be = |path: &&str| bloom::may_hold(&filter, bloom::hash(b"", path.as_bytes()));
+    Ok(wanted.iter().all(|alternatives| alternatives.iter().any(may_be)))
+}
+
+/// What a condition says of a block's forms and values, before it is asked which row has them.
+struct Judgement {
+    /// For each form, whether it fulfils the condition by itself.
+    by_form: Vec<bool>,
+    /// Columns that hold such a value: the key, the part, and for each value whether it is one.
+    columns: Vec<(u16, Vec<u8>, Vec<bool>)>,
+}
+
+impl Judgement {
+    /// Judges the values of the attributes that a condition is about; `forms` are those that are asked for.
+    fn of(condition: &Condition<'_>, head: &Head, forms: &[bool], place: Place<'_>) -> Result<Self, PartitionError> {
+        let is_error = |form: &Form| condition.admits_errors() && form.status == Status::Error;
+        let by_form = head.forms.iter().zip(forms).map(|(form, is_wanted)| *is_wanted && is_error(form)).collect();
+        let mut columns = Vec::new();
+        for (key, _) in head.keys.iter().enumerate().filter(|(_, name)| condition.is_about(name)) {
+            let raw = place.need(Head::part(key as u16))?;
+            let holds = Column::read(&raw)?.judge(condition)?;
+            if holds.contains(&true) {
+                columns.push((key as u16, raw, holds));
+            }
+        }
+        Ok(Self { by_form, columns })
+    }
+
+    /// Whether no row can fulfil the condition.
+    fn is_hopeless(&self) -> bool {
+        self.columns.is_empty() && !self.by_form.contains(&true)
+    }
+
+    /// For each row whether it fulfils the condition.
+    fn fulfilled(&self, head: &Head, form_of: &[u16]) -> Result<Vec<bool>, PartitionError> {
+        let mut fulfilled: Vec<bool> = form_of.iter().map(|form| self.by_form[usize::from(*form)]).collect();
+        for (key, raw, holds) in &self.columns {
+            let spread = Column::read(raw)?.spread(*key, &head.forms, form_of, |place| holds[usize::from(place)])?;
+            for (fulfilled, holds) in fulfilled.iter_mut().zip(spread) {
+                *fulfilled |= holds == Some(true);
+            }
+        }
+        Ok(fulfilled)
+    }
 }

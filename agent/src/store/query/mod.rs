@@ -5,6 +5,7 @@ mod columns;
 mod edges;
 mod groups;
 mod heat;
+mod known;
 mod label;
 mod names;
 mod paths;
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     control::SpanFilter,
-    span::{Span, TraceId},
+    span::{Kind, Span, TraceId},
 };
 
 /// Spans that one search gives at most.
@@ -61,6 +62,24 @@ pub struct Found {
     pub spans: Vec<Span>,
     /// There are more.
     pub has_more: bool,
+}
+
+/// The spans of some traces.
+#[derive(Clone, Debug, Default)]
+pub struct Traces {
+    /// By trace, in the order of their starts; a trace that is not known is not there.
+    pub by_id: HashMap<TraceId, Vec<Span>>,
+    /// All of them were looked for: there were fewer than [`TRACE_SPANS_MAX`].
+    pub is_whole: bool,
+}
+
+/// The spans of one trace.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// In the order of their starts.
+    pub spans: Vec<Span>,
+    /// These are all that are stored.
+    pub is_whole: bool,
 }
 
 /// Why a question was not answered.
@@ -130,13 +149,14 @@ impl Reader {
         Ok(search.found())
     }
 
-    /// The spans of a trace, in the order of their starts; none if it is not known. What was offered to the store before is
+    /// The spans of a trace; none if it is not known. What was offered to the store before is
     /// in it: who sees a request as it happens may ask for its trace at once.
-    pub fn trace(&self, wanted: TraceId) -> Result<Option<Vec<Span>>, QueryError> {
+    pub fn trace(&self, wanted: TraceId) -> Result<Option<Trace>, QueryError> {
         if !self.flush(FLUSH_PATIENCE) {
             log::debug!("store: asked for a trace before all of it may be committed");
         }
-        Ok(self.traces(&[wanted])?.remove(&wanted))
+        let mut traces = self.traces(&[wanted])?;
+        Ok(traces.by_id.remove(&wanted).map(|spans| Trace { spans, is_whole: traces.is_whole }))
     }
 
     /// Has every span committed that was offered so far, and waits for it at most for `patience`. Returns whether that is
@@ -146,9 +166,8 @@ impl Reader {
         self.commands.send(Command::Flush(done)).is_ok() && is_done.recv_timeout(patience).is_ok()
     }
 
-    /// The spans of these traces, by trace; a trace that is not known is not there. What is past [`TRACE_SPANS_MAX`] spans
-    /// of all of them is left out.
-    pub fn traces(&self, wanted: &[TraceId]) -> Result<HashMap<TraceId, Vec<Span>>, QueryError> {
+    /// The spans of these traces. What is past [`TRACE_SPANS_MAX`] spans of all of them is left out.
+    pub fn traces(&self, wanted: &[TraceId]) -> Result<Traces, QueryError> {
         let (mut traces, mut taken) = (HashMap::<_, Vec<Span>>::new(), 0);
         self.blocks(&Query::default(), false, |place| {
             let filter = place.need(block::TRACES)?;
@@ -168,7 +187,21 @@ impl Reader {
         for spans in traces.values_mut() {
             spans.sort_by_key(|span| (span.start_ns, span.end_ns));
         }
-        Ok(traces)
+        Ok(Traces { by_id: traces, is_whole: taken < TRACE_SPANS_MAX })
+    }
+
+    /// The names of all services, in their order; what is past [`names::NAMES_MAX`] is one name.
+    pub fn services(&self) -> Result<Vec<String>, QueryError> {
+        let mut services = known::Services::default();
+        self.blocks(&Query::default(), false, |place| services.block(place))?;
+        Ok(services.finish())
+    }
+
+    /// The names of the spans that a query asks for, by kind, clients' first; bounded as [`Self::services`] is.
+    pub fn operations(&self, query: &Query) -> Result<Vec<(String, Kind)>, QueryError> {
+        let mut operations = known::Operations::new(query);
+        self.blocks(query, false, |place| operations.block(place))?;
+        Ok(operations.finish())
     }
 
     /// Figures of all spans that a query asks for, by group, the largest group first.
