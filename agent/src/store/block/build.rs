@@ -10,10 +10,10 @@ use super::{
         bytes::{Input, put_attributes, put_bytes, put_signed, put_value, put_varint, seal},
     },
     COLUMNS, DURATION, FORM, HEAD, IDS, KEYS_MAX, LINKS, PATHS, PROCESS, ROWS_MAX, TIME, TRACE_STATE, TRACES, VALUES,
-    form,
+    form, mark_hash,
 };
 use crate::{
-    control::beginnings,
+    control::marks,
     span::{Resource, Span, TraceId, Value},
 };
 
@@ -288,7 +288,7 @@ impl Builder {
         self.columns.iter().flat_map(of).collect()
     }
 
-    /// Of beginnings of paths; most begin alike.
+    /// Of what paths begin with and consist of; most are alike.
     fn path_hashes(&self) -> Vec<u64> {
         let mut hashes = FxHashSet::default();
         for column in &self.columns {
@@ -296,7 +296,7 @@ impl Builder {
                 if let Some((0, text)) = value.split_first()
                     && let Ok(text) = Input(text).text()
                 {
-                    hashes.extend(beginnings(&column.name, text).map(|path| bloom::hash(b"", path.as_bytes())));
+                    hashes.extend(marks(&column.name, text).map(mark_hash));
                 }
             }
         }

@@ -65,14 +65,19 @@ impl<'a> Column<'a> {
         self.values.iter().map(|raw| Ok(of(Input(raw).value()?))).collect()
     }
 
-    /// For each value whether a condition holds.
-    pub fn judge(&self, condition: &Condition<'_>) -> Result<Vec<bool>, Damaged> {
-        let holds = |raw: &&[u8]| match raw.split_first() {
+    /// How many values there are.
+    pub const fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether a condition holds for the value at this place.
+    pub fn judge(&self, place: u16, condition: &Condition<'_>) -> Result<bool, Damaged> {
+        let raw = *self.values.get(usize::from(place)).ok_or(Damaged)?;
+        match raw.split_first() {
             // No text is copied to be judged.
             Some((0, text)) => Ok(condition.holds_text(Input(text).text()?)),
             _ => Ok(condition.holds(&Input(raw).value()?)),
-        };
-        self.values.iter().map(holds).collect()
+        }
     }
 
     /// Which value each span has that has any.

@@ -1,12 +1,14 @@
 //! The rows of one block that a query asks for, found column by column: each distinct process, form and value is judged
 //! once, and a column is read only if all before it left rows over.
 
+use memchr::memmem::Finder;
+
 use super::{Place, Query};
 use crate::{
-    control::Condition,
+    control::{Condition, Mark},
     span::Status,
     store::{
-        block::{self, Column, Form, Head, Rows},
+        block::{self, Column, Head, Rows},
         bloom,
         bytes::{Damaged, put_value},
         partition::PartitionError,
@@ -39,15 +41,6 @@ pub(super) fn choose(
     if !processes.contains(&true) || !forms.contains(&true) {
         return Ok(None);
     }
-    // Before a row is looked at: most blocks have no value at all that a rare condition admits.
-    let mut judged = Vec::with_capacity(conditions.len());
-    for condition in conditions {
-        let judgement = Judgement::of(condition, &head, &forms, place)?;
-        if judgement.is_hopeless() {
-            return Ok(None);
-        }
-        judged.push(judgement);
-    }
     let form_of = block::places(&place.need(block::FORM)?, head.forms.len())?;
     let process_of = block::places(&place.need(block::PROCESS)?, head.processes.len())?;
     if form_of.len() != rows || process_of.len() != rows {
@@ -66,11 +59,11 @@ pub(super) fn choose(
         let starts = block::times(&place.need(block::TIME)?, rows)?;
         narrow(&mut chosen, starts.iter().map(|start| query.admits_start(*start)));
     }
-    for judgement in judged {
+    for condition in conditions {
         if !chosen.contains(&true) {
             return Ok(None);
         }
-        narrow(&mut chosen, judgement.fulfilled(&head, &form_of)?.into_iter());
+        narrow_by(condition, &head, &form_of, place, &mut chosen)?;
     }
     let rows: Rows = chosen.iter().enumerate().filter(|(_, is)| **is).map(|(row, _)| row as u16).collect();
     Ok((!rows.is_empty()).then_some(Chosen { head, rows, form_of, process_of }))
@@ -110,55 +103,55 @@ fn may_hold_values(conditions: &[Condition<'_>], place: Place<'_>) -> Result<boo
     Ok(exact.into_iter().all(may_be))
 }
 
-/// Asks the block's filter for the beginnings of the paths that are asked for.
+/// Asks the block's filter for what the paths that are asked for begin with and consist of.
 fn may_hold_paths(conditions: &[Condition<'_>], place: Place<'_>) -> Result<bool, PartitionError> {
-    let wanted: Vec<_> = conditions.iter().filter_map(Condition::beginnings).collect();
+    let wanted: Vec<_> = conditions.iter().filter_map(Condition::marks).collect();
     if wanted.is_empty() {
         return Ok(true);
     }
     let Some(filter) = place.part(block::PATHS)? else { return Ok(true) };
-    let may_be = |path: &&str| bloom::may_hold(&filter, bloom::hash(b"", path.as_bytes()));
-    Ok(wanted.iter().all(|alternatives| alternatives.iter().any(may_be)))
+    let has = |mark: Mark<'_>| bloom::may_hold(&filter, block::mark_hash(mark));
+    let is_deep = has(Mark::Deep);
+    let may_be = |mark: &Mark<'_>| has(*mark) || (is_deep && matches!(mark, Mark::Segment(_)));
+    Ok(wanted.iter().all(|alternatives| alternatives.iter().any(|marks| marks.iter().all(may_be))))
 }
 
-/// What a condition says of a block's forms and values, before it is asked which row has them.
-struct Judgement {
-    /// For each form, whether it fulfils the condition by itself.
-    by_form: Vec<bool>,
-    /// Columns that hold such a value: the key, the part, and for each value whether it is one.
-    columns: Vec<(u16, Vec<u8>, Vec<bool>)>,
-}
-
-impl Judgement {
-    /// Judges the values of the attributes that a condition is about; `forms` are those that are asked for.
-    fn of(condition: &Condition<'_>, head: &Head, forms: &[bool], place: Place<'_>) -> Result<Self, PartitionError> {
-        let is_error = |form: &Form| condition.admits_errors() && form.status == Status::Error;
-        let by_form = head.forms.iter().zip(forms).map(|(form, is_wanted)| *is_wanted && is_error(form)).collect();
-        let mut columns = Vec::new();
-        for (key, _) in head.keys.iter().enumerate().filter(|(_, name)| condition.is_about(name)) {
-            let raw = place.need(Head::part(key as u16))?;
-            let holds = Column::read(&raw)?.judge(condition)?;
-            if holds.contains(&true) {
-                columns.push((key as u16, raw, holds));
-            }
+/// Leaves of the chosen rows those that fulfil a condition. Each value of a chosen row is judged once, the others never.
+fn narrow_by(
+    condition: &Condition<'_>,
+    head: &Head,
+    form_of: &[u16],
+    place: Place<'_>,
+    chosen: &mut [bool],
+) -> Result<(), PartitionError> {
+    let is_error: Vec<bool> =
+        head.forms.iter().map(|form| condition.admits_errors() && form.status == Status::Error).collect();
+    let mut fulfilled: Vec<bool> = form_of.iter().map(|form| is_error[usize::from(*form)]).collect();
+    let literals: Option<Vec<_>> =
+        condition.literals().map(|all| all.into_iter().map(|literal| Finder::new(literal.as_bytes())).collect());
+    for (key, _) in head.keys.iter().enumerate().filter(|(_, name)| condition.is_about(name)) {
+        let raw = place.need(Head::part(key as u16))?;
+        // Texts lie there as they are: what is nowhere in them needs no taking apart.
+        if literals.as_ref().is_some_and(|all| all.iter().all(|literal| literal.find(&raw).is_none())) {
+            continue;
         }
-        Ok(Self { by_form, columns })
-    }
-
-    /// Whether no row can fulfil the condition.
-    fn is_hopeless(&self) -> bool {
-        self.columns.is_empty() && !self.by_form.contains(&true)
-    }
-
-    /// For each row whether it fulfils the condition.
-    fn fulfilled(&self, head: &Head, form_of: &[u16]) -> Result<Vec<bool>, PartitionError> {
-        let mut fulfilled: Vec<bool> = form_of.iter().map(|form| self.by_form[usize::from(*form)]).collect();
-        for (key, raw, holds) in &self.columns {
-            let spread = Column::read(raw)?.spread(*key, &head.forms, form_of, |place| holds[usize::from(place)])?;
-            for (fulfilled, holds) in fulfilled.iter_mut().zip(spread) {
-                *fulfilled |= holds == Some(true);
-            }
+        let column = Column::read(&raw)?;
+        let spread = column.spread(key as u16, &head.forms, form_of, |place| place)?;
+        let mut judged = vec![None; column.len()];
+        for ((fulfilled, own), _) in fulfilled
+            .iter_mut()
+            .zip(spread)
+            .zip(chosen.iter())
+            .filter(|((fulfilled, _), chosen)| **chosen && !**fulfilled)
+        {
+            let Some(value) = own else { continue };
+            let holds = match judged[usize::from(value)] {
+                Some(holds) => holds,
+                None => *judged[usize::from(value)].insert(column.judge(value, condition)?),
+            };
+            *fulfilled = holds;
         }
-        Ok(fulfilled)
     }
+    narrow(chosen, fulfilled.into_iter());
+    Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod columns;
 mod edges;
+mod filters;
 mod groups;
 mod heat;
 mod known;
@@ -14,9 +15,14 @@ mod search;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::mpsc::{Sender, sync_channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Sender, sync_channel},
+    },
     time::{Duration, Instant},
 };
+
+use rustc_hash::FxHashSet;
 
 pub use self::{
     edges::Edge,
@@ -98,6 +104,7 @@ pub enum QueryError {
 pub struct Reader {
     dir: PathBuf,
     commands: Sender<Command>,
+    filters: Arc<Mutex<filters::Filters>>,
 }
 
 /// A block of a partition.
@@ -107,6 +114,8 @@ struct Place<'a> {
     block: Block,
     /// Which of the opened ones, for telling damage.
     at: usize,
+    /// When the partition was begun.
+    begun_ns: u64,
 }
 
 impl Place<'_> {
@@ -138,8 +147,8 @@ impl Query {
 }
 
 impl Reader {
-    pub(super) const fn new(dir: PathBuf, commands: Sender<Command>) -> Self {
-        Self { dir, commands }
+    pub(super) fn new(dir: PathBuf, commands: Sender<Command>) -> Self {
+        Self { dir, commands, filters: Arc::default() }
     }
 
     /// The newest spans that a query asks for, at most `limit` and [`SEARCH_MAX`].
@@ -169,10 +178,13 @@ impl Reader {
     /// The spans of these traces. What is past [`TRACE_SPANS_MAX`] spans of all of them is left out.
     pub fn traces(&self, wanted: &[TraceId]) -> Result<Traces, QueryError> {
         let (mut traces, mut taken) = (HashMap::<_, Vec<Span>>::new(), 0);
+        let hashes: Vec<_> = wanted.iter().map(|trace| bloom::hash(b"", &trace.0)).collect();
+        let mut begun_ns = FxHashSet::default();
+        // Questions are few at a time; that they wait for each other here costs less than a copy of the filters.
+        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
         self.blocks(&Query::default(), false, |place| {
-            let filter = place.need(block::TRACES)?;
-            let hashes = wanted.iter().map(|trace| bloom::hash(b"", &trace.0));
-            if !hashes.into_iter().any(|hash| bloom::may_hold(&filter, hash)) {
+            begun_ns.insert(place.begun_ns);
+            if !filters.may_hold(place, &hashes)? {
                 return Ok(true);
             }
             let rows = block::rows_of(&place.need(block::IDS)?, place.block.summary.rows as usize, wanted)?;
@@ -187,7 +199,11 @@ impl Reader {
         for spans in traces.values_mut() {
             spans.sort_by_key(|span| (span.start_ns, span.end_ns));
         }
-        Ok(Traces { by_id: traces, is_whole: taken < TRACE_SPANS_MAX })
+        let is_whole = taken < TRACE_SPANS_MAX;
+        if is_whole {
+            filters.keep(&begun_ns);
+        }
+        Ok(Traces { by_id: traces, is_whole })
     }
 
     /// The names of all services, in their order; what is past [`names::NAMES_MAX`] is one name.
@@ -269,10 +285,11 @@ impl Reader {
         let mut is_damaged = vec![false; opened.len()];
         let mut places = Vec::new();
         for (at, (entry, partition)) in opened.iter().enumerate() {
+            let begun_ns = entry.begun_ns;
             match partition.blocks() {
                 Ok(blocks) => {
                     let asked = blocks.into_iter().filter(|block| query.may_be_in(block));
-                    places.extend(asked.map(|block| Place { partition, block, at }));
+                    places.extend(asked.map(|block| Place { partition, block, at, begun_ns }));
                 }
                 Err(error) => is_damaged[at] = self.tell(entry, &error),
             }
