@@ -66,7 +66,7 @@ impl<'a> Column<'a> {
     }
 
     /// How many values there are.
-    pub const fn len(&self) -> usize {
+    pub const fn count(&self) -> usize {
         self.values.len()
     }
 

@@ -137,7 +137,7 @@ fn narrow_by(
         }
         let column = Column::read(&raw)?;
         let spread = column.spread(key as u16, &head.forms, form_of, |place| place)?;
-        let mut judged = vec![None; column.len()];
+        let mut judged = vec![None; column.count()];
         for ((fulfilled, own), _) in fulfilled
             .iter_mut()
             .zip(spread)
