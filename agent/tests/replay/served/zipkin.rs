@@ -144,7 +144,7 @@ fn spans() -> Vec<std::sync::Arc<Span>> {
     let mut spans = shop();
     let mut odd = Span::clone(&spans[0]);
     odd.span_id = SpanId([7; 8]);
-    odd.name = "PUT /Orders/{id}".to_owned();
+    "PUT /Orders/{id}".clone_into(&mut odd.name);
     odd.resource = std::sync::Arc::new(netspan::span::Resource {
         service: "Back Office".to_owned(),
         ..netspan::span::Resource::clone(&odd.resource)
