@@ -53,8 +53,8 @@ test("its search finds what is asked for by service, operation and tags", { skip
   assert.ok(data.length > 0);
   const fits = (span, processes) => processes[span.processID].serviceName === "orders" && span.operationName === "POST" && span.tags.some(({ key, value }) => key === "http.response.status_code" && value === 200);
   for (const trace of data) assert.ok(trace.spans.some((span) => fits(span, trace.processes)), trace.traceID);
-  await page.locator(".ResultItemTitle--item").first().waitFor();
-  assert.equal(await page.locator(".ResultItemTitle--item").count(), data.length);
+  await page.locator("a.ResultItemTitle--item").first().waitFor();
+  assert.equal(await page.locator("a.ResultItemTitle--item").count(), data.length);
 });
 
 test("its view of a trace has every span, with tags and process", { skip }, async () => {
