@@ -1,5 +1,5 @@
-//! Which request of a process a call belongs to: the evidence of threads and of time. It claims nothing where two
-//! requests are possible.
+//! Which request of a process a call belongs to: the evidence of threads, of values and of time. It claims nothing where two
+//! requests are possible, and makes no link where two methods tell of two.
 //!
 //! `thread` is exact only in programs that handle a request on one thread from its first byte to its last. Event loops
 //! and runtimes that move tasks between threads do not, and nothing in a single call tells them apart. So a process is
@@ -19,6 +19,7 @@ use super::{
     node::Node,
     requests::{Held, Requests},
     tally::{Tally, Why},
+    token::Claim,
     turn::{TURN_CONFIDENCE, Turns},
 };
 use crate::{conn::SocketEnd, protocol::Exchange, span::Method};
@@ -93,7 +94,9 @@ pub(super) enum Cause {
     Unknown(Why),
     /// Nothing but by statistics: several requests were open.
     Ask,
-    /// A method that should be exact names a request that was over before the call was.
+    /// It was made for a request that had been answered by then.
+    Follows(Key, Method, f64),
+    /// A method that should be exact names a request that was over before the call was, or another one than another method.
     Contradiction,
 }
 
@@ -159,7 +162,7 @@ impl Process {
             self.habits.moves = true;
             return;
         }
-        let open = self.requests.open_at(client.start_ns, client.tid, None);
+        let open = self.requests.open_at(client.start_ns, client.tid, [None; 2]);
         if open.here_count == 1 && open.count > 1 {
             self.habits.steady = self.habits.steady.saturating_add(1);
         }
@@ -173,7 +176,12 @@ impl Process {
         if from < self.requests.forgotten_ns || from >= seen_ns {
             return Cause::Unknown(Why::Late);
         }
-        let open = self.requests.open_at(from, client.tid, turn.request);
+        let claim = self
+            .requests
+            .holders
+            .claim(&client.tokens, seen_ns.min(client.end_ns.unwrap_or(seen_ns)), || client.route(&to));
+        let open = self.requests.open_at(from, client.tid, [turn.request, claim.request()]);
+        let [by_turn, by_token] = open.named;
         let is_explained = Self::explains(&mut self.destinations, to, open.count == 0);
         // A call that nobody answered ends when its connection does, and its request need not wait for that.
         let gave_up = client.exchange.as_ref().is_some_and(|exchange| exchange.incomplete.is_some());
@@ -184,8 +192,27 @@ impl Process {
         if self.habits.trusts_threads(open.count == 1 && is_explained)
             && let (Some(held), 1) = (open.here, open.here_count)
         {
-            let fits = contains(&held) || gave_up;
+            let fits = (contains(&held) || gave_up) && !by_token.is_some_and(|other| other.key != held.key);
             return if fits { Cause::Request(held.key, Method::Thread, 1.0) } else { Cause::Contradiction };
+        }
+        match claim {
+            Claim::Of(..) if self.lost_before(from) => {}
+            Claim::Of(_, _, confidence) if let Some(held) = by_token => {
+                if turn.is_sure && by_turn.is_some_and(|other| other.key != held.key) {
+                    return Cause::Contradiction;
+                }
+                return if contains(&held) || gave_up {
+                    Cause::Request(held.key, Method::Token, confidence)
+                } else {
+                    Cause::Follows(held.key, Method::Token, confidence)
+                };
+            }
+            Claim::Of(key, start_ns, confidence) if start_ns <= from => {
+                return Cause::Follows(key, Method::Token, confidence);
+            }
+            // It was read after the call was made: what is called asks back.
+            Claim::Of(..) | Claim::Nothing => {}
+            Claim::Contradiction => return Cause::Contradiction,
         }
         match open.any {
             Some(only)
@@ -198,7 +225,7 @@ impl Process {
                 Cause::Request(only.key, Method::Exclusive, confidence)
             }
             _ if turn.is_sure && !self.lost_before(from) => {
-                let Some(held) = open.named.filter(|held| contains(held) || gave_up) else {
+                let Some(held) = by_turn.filter(|held| contains(held) || gave_up) else {
                     return Cause::Unknown(Why::Outlived);
                 };
                 let confidence = if is_explained { TURN_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };

@@ -14,4 +14,5 @@ mod served;
 mod sessions;
 mod styles;
 mod table;
+mod tokens;
 mod turns;
