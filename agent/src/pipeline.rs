@@ -123,6 +123,7 @@ impl<I: Identities> Pipeline<I> {
         self.newest_ns = self.newest_ns.max(event.head().time_ns);
         match event {
             Event::Process(event) => self.process(event),
+            Event::Goroutine(event) => self.linker.goroutine(event),
             Event::Conn(_) | Event::Data(..) | Event::Close(_) => {
                 self.table.event(event, &mut self.reports);
                 self.link();

@@ -1,5 +1,5 @@
-//! Where a finished exchange hangs, by the evidence in order of authority: `header`, `socket`, `thread`, `token`,
-//! `exclusive`, `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is better than a wrong one.
+//! Where a finished exchange hangs, by the evidence in order of authority: `header`, `socket`, `goroutine`,
+//! `thread`, `token`, `exclusive`, `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is better than a wrong one.
 
 use super::{
     ADDRESS_WAIT_NS, CALL_WAIT_NS, DEFAULT_MIN_CONFIDENCE, Key, Linker, RIPE_NS, UNEXPLAINED_CONFIDENCE,

@@ -19,6 +19,7 @@ mod build;
 mod context;
 mod decide;
 mod ends;
+mod goroutine;
 mod id;
 pub mod infer;
 mod live;
@@ -43,11 +44,13 @@ use crate::{
 };
 pub use context::Context;
 use ends::Ends;
+pub use goroutine::{CHILD_CONFIDENCE, GOROUTINES_MAX, Goroutine};
 pub use id::Ids;
 use live::Work;
 pub use live::{
     LEARN_AT, LEARNING_NS, OPEN_TRUSTED, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S,
 };
+use netspan_ebpf::{EventHead, GoroutineEvent, role};
 use node::Node;
 use process::Process;
 pub use process::{DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE};
@@ -141,11 +144,11 @@ pub struct Counts {
 
 impl Counts {
     /// Each counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 18] {
+    pub fn named(&self) -> [(&'static str, u64); 19] {
         let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused, .. } =
             *self;
         let infer::Counts { windows, .. } = self.inference;
-        let [header, socket, thread, exclusive, turn, inferred, token] = linked;
+        let [header, socket, thread, exclusive, turn, inferred, token, goroutine] = linked;
         [
             ("started", started),
             ("finished", finished),
@@ -157,6 +160,7 @@ impl Counts {
             ("turn", turn),
             ("inferred", inferred),
             ("token", token),
+            ("goroutine", goroutine),
             ("roots", roots),
             ("unsure", unsure),
             ("contradicted", contradicted),
@@ -285,6 +289,18 @@ impl Linker {
     /// A call of this process and thread received bytes.
     pub fn received(&mut self, conn: u64, at_ns: u64, tgid: u32, thread: u32) {
         self.step(tgid, at_ns, thread, Did::Received(conn));
+    }
+
+    /// A goroutine of a Go program is at a connection.
+    pub fn goroutine(&mut self, event: &GoroutineEvent) {
+        let EventHead { conn, tgid, time_ns, .. } = event.head;
+        let goroutines = &mut self.processes.entry(tgid).or_default().goroutines;
+        if event.role == u64::from(role::SERVER) {
+            goroutines.serves(conn, event.goroutine);
+        } else {
+            let asking = Goroutine { id: event.goroutine, parent: event.parent, site: event.site };
+            goroutines.asks(conn, time_ns, asking);
+        }
     }
 
     /// Events of a connection of this process were lost.
@@ -477,6 +493,9 @@ impl Linker {
         let Some(conn) = self.conns.get(&id) else { return };
         if conn.exchanges.is_empty() || self.now_ns == u64::MAX {
             self.ends.forget(&conn.socket);
+            if let Some(process) = self.processes.get_mut(&conn.socket.tgid) {
+                process.goroutines.closed(id);
+            }
             self.conns.remove(&id);
         } else {
             self.closed.push_back((self.now_ns, id));

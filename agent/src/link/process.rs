@@ -1,4 +1,4 @@
-//! Which request of a process a call belongs to: the evidence of threads, of values and of time. It claims nothing where two
+//! Which request of a process a call belongs to: the evidence of goroutines, threads, values and time. It claims nothing where two
 //! requests are possible, and makes no link where two methods tell of two.
 //!
 //! `thread` is exact only in programs that handle a request on one thread from its first byte to its last. Event loops
@@ -14,7 +14,8 @@
 //! the only open request proves little, and the confidence falls below the default threshold.
 
 use super::{
-    Key,
+    CHILD_CONFIDENCE, Key,
+    goroutine::Goroutines,
     live::Gathered,
     node::Node,
     requests::{Held, Requests},
@@ -54,6 +55,8 @@ pub(super) struct Process {
     lost_ns: Option<u64>,
     /// What it is at.
     pub(super) turns: Turns,
+    /// What its goroutines are at.
+    pub(super) goroutines: Goroutines,
     /// What may be inferred from.
     pub(super) gathered: Gathered,
     /// What became of its spans.
@@ -100,6 +103,16 @@ pub(super) enum Cause {
     Contradiction,
 }
 
+/// What goroutines tell of a call, and how sure that is.
+enum ByGoroutine {
+    Nothing,
+    /// It was made for this request.
+    Of(Held, f64),
+    /// It was made after this request was answered.
+    After(Held, f64),
+    Contradiction,
+}
+
 impl Process {
     /// A request was read.
     pub(super) fn received(&mut self, server: &Node) {
@@ -123,6 +136,7 @@ impl Process {
     /// A call was begun.
     pub(super) fn called(&mut self, client: &Node) {
         self.makes_calls = true;
+        self.goroutines.sent(client.key.conn, client.start_ns);
         self.calls.insert((client.start_ns, client.key));
     }
 
@@ -144,6 +158,7 @@ impl Process {
         self.requests.forget_threads();
         self.turns.forget(at_ns);
         self.gathered.forget();
+        self.goroutines = Goroutines::default();
         self.destinations.clear();
     }
 
@@ -189,9 +204,22 @@ impl Process {
             (Some(end_ns), Some(call_end_ns)) => call_end_ns <= end_ns,
             _ => true,
         };
-        if self.habits.trusts_threads(open.count == 1 && is_explained)
-            && let (Some(held), 1) = (open.here, open.here_count)
-        {
+        let trusted_here = if self.habits.trusts_threads(open.count == 1 && is_explained) && open.here_count == 1 {
+            open.here
+        } else {
+            None
+        };
+        match self.by_goroutine(client, trusted_here.or(by_token).map(|held| held.key)) {
+            ByGoroutine::Nothing => {}
+            ByGoroutine::Contradiction => return Cause::Contradiction,
+            ByGoroutine::Of(held, confidence) if contains(&held) || gave_up => {
+                return Cause::Request(held.key, Method::Goroutine, confidence);
+            }
+            ByGoroutine::Of(held, confidence) | ByGoroutine::After(held, confidence) => {
+                return Cause::Follows(held.key, Method::Goroutine, confidence);
+            }
+        }
+        if let Some(held) = trusted_here {
             let fits = (contains(&held) || gave_up) && !by_token.is_some_and(|other| other.key != held.key);
             return if fits { Cause::Request(held.key, Method::Thread, 1.0) } else { Cause::Contradiction };
         }
@@ -237,6 +265,31 @@ impl Process {
             _ if !is_explained => Cause::Unknown(Why::Destination),
             _ if whole(client).is_none() => Cause::Unknown(Why::Incomplete),
             _ => Cause::Ask,
+        }
+    }
+
+    /// What goroutines tell of a call; `other` is the request that another method names.
+    fn by_goroutine(&mut self, client: &Node, other: Option<Key>) -> ByGoroutine {
+        let Some(asker) = self.goroutines.asker(client.key.conn, client.start_ns) else { return ByGoroutine::Nothing };
+        let held = self.requests.of_conn(asker.conn, asker.at_ns);
+        let open = held.filter(|held| held.is_open_at(asker.at_ns));
+        let confidence = match asker.child {
+            None => 1.0,
+            Some(child) if self.goroutines.believes(child, open.map(|held| held.key)) => CHILD_CONFIDENCE,
+            Some(_) => return ByGoroutine::Nothing,
+        };
+        let Some(held) = held else { return ByGoroutine::Nothing };
+        if let Some(other) = other {
+            let agrees = other == held.key;
+            self.goroutines.compare(agrees);
+            if !agrees {
+                return ByGoroutine::Contradiction;
+            }
+        }
+        match self.goroutines.is_trusted() {
+            false => ByGoroutine::Nothing,
+            true if open.is_some() => ByGoroutine::Of(held, confidence),
+            true => ByGoroutine::After(held, confidence),
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn is_open_at(&self, ns: u64) -> bool {
+    pub(super) fn is_open_at(&self, ns: u64) -> bool {
         self.start_ns <= ns && self.end_ns.is_none_or(|end_ns| ns < end_ns)
     }
 }
@@ -154,6 +154,15 @@ impl Requests {
             }
         }
         open
+    }
+
+    /// The request of a connection that was open at a time, or else the one that was answered last before. Of several, the first: it
+    /// is served before the others.
+    pub(super) fn of_conn(&self, conn: u64, ns: u64) -> Option<Held> {
+        let of = |held: &&Held| held.key.conn == conn && held.start_ns <= ns;
+        let open = self.held.iter().chain(&self.over).filter(of).filter(|held| held.is_open_at(ns));
+        let over = || self.held.iter().chain(&self.over).filter(of).max_by_key(|held| held.end_ns);
+        open.min_by_key(|held| held.start_ns).or_else(over).copied()
     }
 
     /// Whether all are answered.

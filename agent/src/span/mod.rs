@@ -82,12 +82,22 @@ pub enum Method {
     Inferred,
     /// The call has a value that no other request of the process has: a request id.
     Token,
+    /// The goroutine that serves the request made the call, or one that it made.
+    Goroutine,
 }
 
 impl Method {
     /// All methods. What is stored refers to them by their place here: new ones go to the end.
-    pub const ALL: [Self; 7] =
-        [Self::Header, Self::Socket, Self::Thread, Self::Exclusive, Self::Turn, Self::Inferred, Self::Token];
+    pub const ALL: [Self; 8] = [
+        Self::Header,
+        Self::Socket,
+        Self::Thread,
+        Self::Exclusive,
+        Self::Turn,
+        Self::Inferred,
+        Self::Token,
+        Self::Goroutine,
+    ];
 
     /// The value of `netspan.link.method`.
     pub const fn name(self) -> &'static str {
@@ -99,6 +109,7 @@ impl Method {
             Self::Turn => "turn",
             Self::Inferred => "inferred",
             Self::Token => "token",
+            Self::Goroutine => "goroutine",
         }
     }
 }

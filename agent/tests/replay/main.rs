@@ -6,6 +6,7 @@ mod dialogue;
 mod ends;
 mod exported;
 mod golden;
+mod goroutines;
 mod http2;
 mod links;
 mod recorded;
