@@ -68,6 +68,17 @@ pub(super) struct Asker {
     pub child: Option<Goroutine>,
 }
 
+/// What is thought of a call whose goroutine was made by the one that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Child {
+    /// It was made for the request that is open.
+    Believed,
+    /// It may be left over from an earlier one.
+    Unproven,
+    /// It is.
+    Late,
+}
+
 /// The goroutines of a process.
 #[derive(Debug, Default)]
 pub(super) struct Goroutines {
@@ -132,9 +143,8 @@ impl Goroutines {
         Some(Asker { at_ns: *at_ns, conn: *conn, child: own.is_none().then_some(*goroutine) })
     }
 
-    /// A goroutine that was made by the one that serves asked: this is the request that is open, if one is. Says whether it is
-    /// believed.
-    pub(super) fn believes(&mut self, child: Goroutine, request: Option<Key>) -> bool {
+    /// A goroutine that was made by the one that serves asked: this is the request that is open, if one is.
+    pub(super) fn child(&mut self, child: Goroutine, request: Option<Key>) -> Child {
         if self.sites.len() >= SITES_MAX && !self.sites.contains_key(&child.site) {
             self.sites.clear();
         }
@@ -148,7 +158,11 @@ impl Goroutines {
         }
         let is_late = first.is_none() || first != request;
         (site.all, site.late) = (site.all + 1, site.late + u32::from(is_late));
-        !is_late && site.all >= SITE_MIN && site.late.saturating_mul(SITE_SHARE) <= site.all
+        match site.all >= SITE_MIN && site.late.saturating_mul(SITE_SHARE) <= site.all {
+            _ if is_late => Child::Late,
+            true => Child::Believed,
+            false => Child::Unproven,
+        }
     }
 
     /// Another method tells of a call, too.
@@ -230,14 +244,16 @@ mod tests {
     #[test]
     fn a_place_whose_goroutines_outlive_requests_is_not_believed() {
         let calls = SITE_MIN + SITE_SHARE;
-        for (late, is_believed) in [(0, true), (1, true), (5, false)] {
+        for (late, expected) in [(0, Child::Believed), (1, Child::Believed), (5, Child::Unproven)] {
             let mut goroutines = Goroutines::default();
             for n in 0..u64::from(calls) {
                 let request = (n >= late).then(|| key(n));
-                goroutines.believes(goroutine(100 + n, 10), request);
+                let child = goroutines.child(goroutine(100 + n, 10), request);
+                assert_eq!(child == Child::Late, n < late);
             }
-            assert_eq!(goroutines.believes(goroutine(50, 10), Some(key(50))), is_believed, "{late}");
-            assert!(!goroutines.believes(goroutine(50, 10), Some(key(51))), "its first call was for another request");
+            assert_eq!(goroutines.child(goroutine(50, 10), Some(key(50))), expected, "{late}");
+            let again = goroutines.child(goroutine(50, 10), Some(key(51)));
+            assert_eq!(again, Child::Late, "its first call was for another request");
         }
     }
 
@@ -257,7 +273,7 @@ mod tests {
         for n in 0..3 * GOROUTINES_MAX as u64 {
             goroutines.serves(n, n);
             goroutines.asks(n, n, goroutine(n, n));
-            goroutines.believes(Goroutine { id: n, parent: n, site: n }, Some(key(n)));
+            goroutines.child(Goroutine { id: n, parent: n, site: n }, Some(key(n)));
             (0..20).for_each(|at_ns| goroutines.asks(1 << 40, at_ns, goroutine(n, n)));
         }
         assert!(goroutines.serving.len().max(goroutines.marks.len()).max(goroutines.children.len()) <= GOROUTINES_MAX);

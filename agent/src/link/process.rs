@@ -15,7 +15,7 @@
 
 use super::{
     CHILD_CONFIDENCE, Key,
-    goroutine::Goroutines,
+    goroutine::{Child, Goroutines},
     live::Gathered,
     node::Node,
     requests::{Held, Requests},
@@ -110,6 +110,8 @@ enum ByGoroutine {
     Of(Held, f64),
     /// It was made after this request was answered.
     After(Held, f64),
+    /// It was left over by a request that had been answered.
+    Late,
     Contradiction,
 }
 
@@ -212,6 +214,7 @@ impl Process {
         match self.by_goroutine(client, trusted_here.or(by_token).map(|held| held.key)) {
             ByGoroutine::Nothing => {}
             ByGoroutine::Contradiction => return Cause::Contradiction,
+            ByGoroutine::Late => return Cause::Unknown(Why::Outlived),
             ByGoroutine::Of(held, confidence) if contains(&held) || gave_up => {
                 return Cause::Request(held.key, Method::Goroutine, confidence);
             }
@@ -275,8 +278,11 @@ impl Process {
         let open = held.filter(|held| held.is_open_at(asker.at_ns));
         let confidence = match asker.child {
             None => 1.0,
-            Some(child) if self.goroutines.believes(child, open.map(|held| held.key)) => CHILD_CONFIDENCE,
-            Some(_) => return ByGoroutine::Nothing,
+            Some(child) => match self.goroutines.child(child, open.map(|held| held.key)) {
+                Child::Believed => CHILD_CONFIDENCE,
+                Child::Unproven => return ByGoroutine::Nothing,
+                Child::Late => return ByGoroutine::Late,
+            },
         };
         let Some(held) = held else { return ByGoroutine::Nothing };
         if let Some(other) = other {

@@ -115,6 +115,24 @@ fn a_call_after_the_answer_follows_from_it() {
 }
 
 #[test]
+fn what_is_left_over_is_not_taken_for_a_call_of_the_only_open_request() {
+    let mut play = Play::new();
+    let app = play.process(20, "app");
+    let (front, other, back) = (play.accept(app), play.accept(app), play.connect(app));
+    for (end, goroutine) in [(front, 100), (other, 101)] {
+        play.goroutine(end, goroutine, 1);
+        play.hear(end, 20, "/1");
+    }
+    play.answer(front, 20);
+    play.goroutine(back, 1000, 100);
+    play.ask(back, 21, "/late");
+    play.learn(back, 21);
+    play.answer(other, 20);
+    let spans = play.spans();
+    assert!(spans.iter().all(|span| span.kind == Kind::Server || span.parent.is_none()));
+}
+
+#[test]
 fn a_lost_event_links_nothing_to_the_goroutine_before() {
     let mut program = Program::new(nothing);
     let (_, back) = program.ends[0];
