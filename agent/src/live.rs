@@ -71,8 +71,8 @@ impl<I: Identities> Live<I> {
     }
 
     /// Sees plaintext under TLS from now on, in processes that `admits` lets pass.
-    pub fn watch_tls(&mut self, admits: Admits) {
-        if let Err(why) = self.probes.watch_tls(admits) {
+    pub fn watch_tls(&mut self, admits: Admits, goroutines: bool) {
+        if let Err(why) = self.probes.watch_tls(admits, goroutines) {
             log::warn!("TLS is not seen: {why}");
         }
     }

@@ -123,6 +123,7 @@ impl<I: Identities> Pipeline<I> {
         self.newest_ns = self.newest_ns.max(event.head().time_ns);
         match event {
             Event::Process(event) => self.process(event),
+            Event::Goroutine(event) => self.linker.goroutine(event),
             Event::Conn(_) | Event::Data(..) | Event::Close(_) => {
                 self.table.event(event, &mut self.reports);
                 self.link();
@@ -278,12 +279,12 @@ impl<I: Identities> Pipeline<I> {
                     self.identities.identity(socket.tgid, self.newest_ns);
                     self.linker.socket(&socket);
                 }
-                Report::Notice { conn, notice: Notice::Started { ordinal, first }, .. } => {
+                Report::Notice { conn, notice: Notice::Started { ordinal, first, tokens }, .. } => {
                     if !admits(&self.filter, &self.table, &mut self.identities, conn, (first.tgid, first.end_ns)) {
                         continue;
                     }
                     let resource = self.identities.resource(first.tgid, first.end_ns);
-                    self.linker.started(conn, ordinal, &first, resource);
+                    self.linker.started(conn, ordinal, &first, tokens, resource);
                 }
                 Report::Notice { conn, at_ns, notice: Notice::Finished(exchange) } => {
                     let (tgid, called_ns) = caller(&exchange);

@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 /// Raised with every change of a layout or of a meaning in this file; a recording carries it.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Ring buffers that events are spread over by connection; a power of two.
 pub const RING_SHARDS: u32 = 4;
@@ -46,6 +46,8 @@ pub mod kind {
     pub const IO_URING: u16 = 6;
     /// [`LookEvent`](super::LookEvent): the agent should look at what a descriptor is.
     pub const LOOK: u16 = 7;
+    /// [`GoroutineEvent`](super::GoroutineEvent): a goroutine is at a request of a connection.
+    pub const GOROUTINE: u16 = 8;
 }
 
 /// The head of every event.
@@ -361,6 +363,23 @@ pub struct LookEvent {
     pub pad: u32,
 }
 const _: () = assert!(size_of::<LookEvent>() == 40);
+
+/// A goroutine of a Go program is at a request of a connection: it is about to read one, which it will serve, or to send one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GoroutineEvent {
+    /// Head; `kind` is [`kind::GOROUTINE`], `conn` the connection on which the request is told.
+    pub head: EventHead,
+    /// The goroutine's number (`goid`), which no other of the process ever has.
+    pub goroutine: u64,
+    /// The number of the one that made it, or 0 (before Go 1.21).
+    pub parent: u64,
+    /// Address of the instruction that made it (`gopc`), where `parent` is known.
+    pub site: u64,
+    /// One of [`role`], that of the process.
+    pub role: u64,
+}
+const _: () = assert!(size_of::<GoroutineEvent>() == 64);
 
 pub mod counter;
 

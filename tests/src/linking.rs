@@ -95,7 +95,13 @@ impl Case {
         let behind = [first?, second?];
         let mut front = self.style.start(&scope, [behind[0].port(), behind[1].port()])?;
         let agent = Agent::watch_with(&scope, options)?;
-        let asked = load::run(front.address(), self.style.routes(), self.concurrency, self.length, self.seed)?;
+        let asked = load::run(
+            front.address(),
+            (self.style.routes(), self.style.ids()),
+            self.concurrency,
+            self.length,
+            self.seed,
+        )?;
         std::thread::sleep(SETTLE);
         let report = agent.stop()?;
         let truth = front.stop(&asked, &behind)?;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use netspan::{
     conn::{Family, Origin, Role, Socket, SocketEnd},
     link::Linker,
-    protocol::{Exchange, Request, Response, Size, Stamp, Transfer, Version},
+    protocol::{Exchange, Request, Response, Size, Stamp, Tokens, Transfer, Version},
     span::Resource,
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -73,7 +73,7 @@ impl Feed {
                         linker.received(conn, at_ns, tgid, tid);
                     }
                     Ready::Started { conn, ordinal, first, resource } => {
-                        linker.started(conn, ordinal, &first, resource);
+                        linker.started(conn, ordinal, &first, Tokens::default(), resource);
                     }
                     Ready::Finished { conn, exchange, resource } => {
                         linker.finished(conn, exchange, at_ns, resource);

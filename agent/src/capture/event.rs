@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use netspan_ebpf::{
-    COMM_LEN, CloseEvent, ConnEvent, DataEvent, EventHead, PATH_LEN, PIECE_ALIGN, PieceHead, ProcessEvent, data_flag,
-    kind,
+    COMM_LEN, CloseEvent, ConnEvent, DataEvent, EventHead, GoroutineEvent, PATH_LEN, PIECE_ALIGN, PieceHead,
+    ProcessEvent, data_flag, kind,
 };
 use thiserror::Error;
 
@@ -19,6 +19,8 @@ pub enum Event<'a> {
     Close(CloseEvent),
     /// Something happened to a process.
     Process(ProcessEvent),
+    /// A goroutine is at a request of a connection.
+    Goroutine(GoroutineEvent),
 }
 
 /// Why bytes are no event.
@@ -56,6 +58,7 @@ impl<'a> Event<'a> {
             }
             kind::CLOSE => fields.close(head).map(Self::Close).ok_or(short),
             kind::EXEC | kind::EXIT | kind::IO_URING => fields.process(head).map(Self::Process).ok_or(short),
+            kind::GOROUTINE => fields.goroutine(head).map(Self::Goroutine).ok_or(short),
             other => Err(DecodeError::Kind(other)),
         }
     }
@@ -70,6 +73,7 @@ impl<'a> Event<'a> {
             }
             Self::Close(event) => put_close(out, event),
             Self::Process(event) => put_process(out, event),
+            Self::Goroutine(event) => put_goroutine(out, event),
         }
     }
 
@@ -80,6 +84,7 @@ impl<'a> Event<'a> {
             Self::Data(event, _) => &event.head,
             Self::Close(event) => &event.head,
             Self::Process(event) => &event.head,
+            Self::Goroutine(event) => &event.head,
         }
     }
 }
@@ -248,6 +253,10 @@ impl Fields<'_> {
         })
     }
 
+    fn goroutine(&mut self, head: EventHead) -> Option<GoroutineEvent> {
+        Some(GoroutineEvent { head, goroutine: self.u64()?, parent: self.u64()?, site: self.u64()?, role: self.u64()? })
+    }
+
     fn process(&mut self, head: EventHead) -> Option<ProcessEvent> {
         Some(ProcessEvent {
             head,
@@ -326,6 +335,14 @@ fn put_process(out: &mut Vec<u8>, event: &ProcessEvent) {
     out.extend([0; 4]);
 }
 
+fn put_goroutine(out: &mut Vec<u8>, event: &GoroutineEvent) {
+    let GoroutineEvent { head, goroutine, parent, site, role } = *event;
+    put_head(out, head);
+    for field in [goroutine, parent, site, role] {
+        out.extend(field.to_ne_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,13 +372,19 @@ mod tests {
                 path: [b'y'; PATH_LEN],
                 _pad: [0; 4],
             }),
+            Event::Goroutine(GoroutineEvent { head: head(kind::GOROUTINE), goroutine: 6, parent: 7, site: 8, role: 2 }),
         ]
     }
 
     #[test]
     fn every_kind_survives_encoding_and_decoding_with_the_size_of_its_struct() {
-        let sizes =
-            [size_of::<ConnEvent>(), size_of::<DataEvent>() + 3, size_of::<CloseEvent>(), size_of::<ProcessEvent>()];
+        let sizes = [
+            size_of::<ConnEvent>(),
+            size_of::<DataEvent>() + 3,
+            size_of::<CloseEvent>(),
+            size_of::<ProcessEvent>(),
+            size_of::<GoroutineEvent>(),
+        ];
         for (event, size) in samples().into_iter().zip(sizes) {
             let mut bytes = Vec::new();
             event.encode(&mut bytes);

@@ -113,6 +113,10 @@ pub struct CaptureFlags {
     /// [default: -10]
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub nice: Option<String>,
+    /// Follow goroutines of Go programs, which tells exactly whose their calls are: on or off. It costs two microseconds per request
+    /// and per call [default: on]
+    #[arg(long, value_name = "on|off")]
+    pub goroutines: Option<String>,
 }
 
 /// Flags of what is kept of requests.
@@ -327,13 +331,14 @@ impl Flags for NameFlags {
 
 impl Flags for CaptureFlags {
     fn given(&self) -> Vec<(&'static str, Vec<String>)> {
-        let Self { family, hook, ring_size, connections, nice } = self;
+        let Self { family, hook, ring_size, connections, nice, goroutines } = self;
         [
             one("capture.family", family.as_ref()),
             one("capture.hook", hook.as_ref()),
             one("capture.ring_size", ring_size.as_ref()),
             one("capture.connections", connections.as_ref()),
             one("capture.nice", nice.as_ref()),
+            one("capture.goroutines", goroutines.as_ref()),
         ]
         .into_iter()
         .flatten()

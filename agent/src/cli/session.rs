@@ -161,7 +161,7 @@ impl Session {
             log::warn!("{warning}");
         }
         live.filter(&plan.kernel)?;
-        live.watch_tls(admission(options));
+        live.watch_tls(admission(options), options.capture.goroutines);
         let probes = live.probes();
         let attached = probes.hooks.iter().filter(|hook| hook.state == HookState::Attached).count();
         eprintln!(

@@ -1,5 +1,5 @@
-//! Where a finished exchange hangs, by the evidence in order of authority: `header`, `socket`, `thread`, `exclusive`,
-//! `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is better than a wrong one.
+//! Where a finished exchange hangs, by the evidence in order of authority: `header`, `socket`, `goroutine`,
+//! `thread`, `token`, `exclusive`, `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is better than a wrong one.
 
 use super::{
     ADDRESS_WAIT_NS, CALL_WAIT_NS, DEFAULT_MIN_CONFIDENCE, Key, Linker, RIPE_NS, UNEXPLAINED_CONFIDENCE,
@@ -102,6 +102,10 @@ impl Linker {
             Cause::Request(request, method, confidence) => (request, Link { method, confidence }),
             Cause::Unknown(why) => return Verdict::Decided(by_header.because(why)),
             Cause::Ask => return Verdict::Decided(by_header.because(Why::Late)),
+            Cause::Follows(request, method, confidence) => {
+                let aside = Some((request, Link { method, confidence }));
+                return Verdict::Decided(Decision { aside, ..by_header.because(Why::Outlived) });
+            }
             Cause::Contradiction => {
                 self.counts.contradicted += 1;
                 return Verdict::Decided(by_header.because(Why::Contradicted));

@@ -19,6 +19,7 @@ mod build;
 mod context;
 mod decide;
 mod ends;
+mod goroutine;
 mod id;
 pub mod infer;
 mod live;
@@ -33,20 +34,23 @@ mod target;
 mod texts;
 mod timing;
 mod tls;
+mod token;
 mod turn;
 
 use crate::{
     conn::{Role, Socket},
-    protocol::{Exchange, Stamp, tls::Hellos},
-    span::{Kind, Resource, Span},
+    protocol::{Exchange, Stamp, Tokens, tls::Hellos},
+    span::{Kind, Method, Resource, Span},
 };
 pub use context::Context;
 use ends::Ends;
+pub use goroutine::{CHILD_CONFIDENCE, GOROUTINES_MAX, Goroutine};
 pub use id::Ids;
 use live::Work;
 pub use live::{
     LEARN_AT, LEARNING_NS, OPEN_TRUSTED, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S,
 };
+use netspan_ebpf::{EventHead, GoroutineEvent, role};
 use node::Node;
 use process::Process;
 pub use process::{DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE};
@@ -59,6 +63,7 @@ use std::{
 pub use tally::{Linked, Tally, Why};
 use texts::Texts;
 pub use timing::{end_ns, start_ns};
+pub use token::{PATH_CONFIDENCE, TOKEN_CONFIDENCE};
 use turn::Did;
 pub use turn::{DOUBTS_SHARE, STEPS_MAX, TRUST_MIN, TURN_CONFIDENCE};
 
@@ -115,8 +120,8 @@ pub struct Counts {
     pub finished: u64,
     /// Spans let go.
     pub spans: u64,
-    /// Links made, by `header`, `socket`, `thread`, `exclusive`, `turn`, `inferred`.
-    pub linked: [u64; 6],
+    /// Links made, by the method's place in [`Method::ALL`].
+    pub linked: [u64; Method::ALL.len()],
     /// Spans that stayed roots.
     pub roots: u64,
     /// Calls among them, by the reason's place in [`Why::ALL`].
@@ -139,11 +144,11 @@ pub struct Counts {
 
 impl Counts {
     /// Each counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 17] {
+    pub fn named(&self) -> [(&'static str, u64); 19] {
         let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused, .. } =
             *self;
         let infer::Counts { windows, .. } = self.inference;
-        let [header, socket, thread, exclusive, turn, inferred] = linked;
+        let [header, socket, thread, exclusive, turn, inferred, token, goroutine] = linked;
         [
             ("started", started),
             ("finished", finished),
@@ -154,6 +159,8 @@ impl Counts {
             ("exclusive", exclusive),
             ("turn", turn),
             ("inferred", inferred),
+            ("token", token),
+            ("goroutine", goroutine),
             ("roots", roots),
             ("unsure", unsure),
             ("contradicted", contradicted),
@@ -284,6 +291,18 @@ impl Linker {
         self.step(tgid, at_ns, thread, Did::Received(conn));
     }
 
+    /// A goroutine of a Go program is at a connection.
+    pub fn goroutine(&mut self, event: &GoroutineEvent) {
+        let EventHead { conn, tgid, time_ns, .. } = event.head;
+        let goroutines = &mut self.processes.entry(tgid).or_default().goroutines;
+        if event.role == u64::from(role::SERVER) {
+            goroutines.serves(conn, event.goroutine);
+        } else {
+            let asking = Goroutine { id: event.goroutine, parent: event.parent, site: event.site };
+            goroutines.asks(conn, time_ns, asking);
+        }
+    }
+
     /// Events of a connection of this process were lost.
     pub fn lost(&mut self, tgid: u32, at_ns: u64) {
         self.processes.entry(tgid).or_default().note_loss(at_ns);
@@ -314,8 +333,9 @@ impl Linker {
         self.exited.push_back((at_ns, tgid));
     }
 
-    /// The head of a request was seen. `resource` is the process that made the call in `first`.
-    pub fn started(&mut self, conn: u64, ordinal: u64, first: &Stamp, resource: Arc<Resource>) {
+    /// The head of a request was seen. `resource` is the process that made the call in `first`, `tokens` what its calls may be
+    /// known by.
+    pub fn started(&mut self, conn: u64, ordinal: u64, first: &Stamp, tokens: Tokens, resource: Arc<Resource>) {
         let key = Key { conn, ordinal };
         let Some(kind) = self.kind_of(conn) else { return };
         self.counts.started += 1;
@@ -323,7 +343,8 @@ impl Linker {
             return;
         }
         let start_ns = timing::first_ns(kind, first);
-        self.begin(key, Box::new(Node::new(key, kind, start_ns, first, resource, self.options.ids)));
+        let node = Node::new(key, kind, start_ns, first, resource, self.options.ids);
+        self.begin(key, Box::new(Node { tokens, ..node }));
     }
 
     /// An exchange is over. `at_ns` is the time of the event that ended it.
@@ -341,6 +362,7 @@ impl Linker {
                 return;
             };
             let mut node = Node::new(key, kind, start_ns, &first, resource, self.options.ids);
+            node.tokens = exchange.request.as_ref().map(Tokens::of).unwrap_or_default();
             if self.nodes.len() >= NODES_MAX && !self.forget_oldest() {
                 self.counts.refused += 1;
                 node.finish(exchange, at_ns);
@@ -471,6 +493,9 @@ impl Linker {
         let Some(conn) = self.conns.get(&id) else { return };
         if conn.exchanges.is_empty() || self.now_ns == u64::MAX {
             self.ends.forget(&conn.socket);
+            if let Some(process) = self.processes.get_mut(&conn.socket.tgid) {
+                process.goroutines.closed(id);
+            }
             self.conns.remove(&id);
         } else {
             self.closed.push_back((self.now_ns, id));

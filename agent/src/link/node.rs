@@ -2,7 +2,7 @@
 
 use super::{Context, Ids, Key, infer, live, tally::Why, timing};
 use crate::{
-    protocol::{Exchange, Stamp},
+    protocol::{Exchange, Stamp, Tokens},
     span::{Kind, Link, Resource, SpanId, TraceId},
 };
 use std::{
@@ -28,6 +28,7 @@ pub(super) struct Node {
     /// The whole exchange, from its end until the span is let go.
     pub(super) exchange: Option<Box<Exchange>>,
     pub(super) context: Option<Box<Context>>,
+    pub(super) tokens: Tokens,
     /// Hash of method and target, kept longer than the exchange.
     pub(super) line: Option<u64>,
     /// Where the request begins on its connection, likewise.
@@ -112,6 +113,7 @@ impl Node {
             resource,
             exchange: None,
             context: None,
+            tokens: Tokens::default(),
             line: None,
             offset: None,
             stream: None,

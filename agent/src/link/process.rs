@@ -1,5 +1,5 @@
-//! Which request of a process a call belongs to: the evidence of threads and of time. It claims nothing where two
-//! requests are possible.
+//! Which request of a process a call belongs to: the evidence of goroutines, threads, values and time. It claims nothing where two
+//! requests are possible, and makes no link where two methods tell of two.
 //!
 //! `thread` is exact only in programs that handle a request on one thread from its first byte to its last. Event loops
 //! and runtimes that move tasks between threads do not, and nothing in a single call tells them apart. So a process is
@@ -14,11 +14,13 @@
 //! the only open request proves little, and the confidence falls below the default threshold.
 
 use super::{
-    Key,
+    CHILD_CONFIDENCE, Key,
+    goroutine::{Child, Goroutines},
     live::Gathered,
     node::Node,
     requests::{Held, Requests},
     tally::{Tally, Why},
+    token::Claim,
     turn::{TURN_CONFIDENCE, Turns},
 };
 use crate::{conn::SocketEnd, protocol::Exchange, span::Method};
@@ -53,6 +55,8 @@ pub(super) struct Process {
     lost_ns: Option<u64>,
     /// What it is at.
     pub(super) turns: Turns,
+    /// What its goroutines are at.
+    pub(super) goroutines: Goroutines,
     /// What may be inferred from.
     pub(super) gathered: Gathered,
     /// What became of its spans.
@@ -93,7 +97,21 @@ pub(super) enum Cause {
     Unknown(Why),
     /// Nothing but by statistics: several requests were open.
     Ask,
-    /// A method that should be exact names a request that was over before the call was.
+    /// It was made for a request that had been answered by then.
+    Follows(Key, Method, f64),
+    /// A method that should be exact names a request that was over before the call was, or another one than another method.
+    Contradiction,
+}
+
+/// What goroutines tell of a call, and how sure that is.
+enum ByGoroutine {
+    Nothing,
+    /// It was made for this request.
+    Of(Held, f64),
+    /// It was made after this request was answered.
+    After(Held, f64),
+    /// It was left over by a request that had been answered.
+    Late,
     Contradiction,
 }
 
@@ -120,6 +138,7 @@ impl Process {
     /// A call was begun.
     pub(super) fn called(&mut self, client: &Node) {
         self.makes_calls = true;
+        self.goroutines.sent(client.key.conn, client.start_ns);
         self.calls.insert((client.start_ns, client.key));
     }
 
@@ -141,6 +160,7 @@ impl Process {
         self.requests.forget_threads();
         self.turns.forget(at_ns);
         self.gathered.forget();
+        self.goroutines = Goroutines::default();
         self.destinations.clear();
     }
 
@@ -159,7 +179,7 @@ impl Process {
             self.habits.moves = true;
             return;
         }
-        let open = self.requests.open_at(client.start_ns, client.tid, None);
+        let open = self.requests.open_at(client.start_ns, client.tid, [None; 2]);
         if open.here_count == 1 && open.count > 1 {
             self.habits.steady = self.habits.steady.saturating_add(1);
         }
@@ -173,7 +193,12 @@ impl Process {
         if from < self.requests.forgotten_ns || from >= seen_ns {
             return Cause::Unknown(Why::Late);
         }
-        let open = self.requests.open_at(from, client.tid, turn.request);
+        let claim = self
+            .requests
+            .holders
+            .claim(&client.tokens, seen_ns.min(client.end_ns.unwrap_or(seen_ns)), || client.route(&to));
+        let open = self.requests.open_at(from, client.tid, [turn.request, claim.request()]);
+        let [by_turn, by_token] = open.named;
         let is_explained = Self::explains(&mut self.destinations, to, open.count == 0);
         // A call that nobody answered ends when its connection does, and its request need not wait for that.
         let gave_up = client.exchange.as_ref().is_some_and(|exchange| exchange.incomplete.is_some());
@@ -181,11 +206,44 @@ impl Process {
             (Some(end_ns), Some(call_end_ns)) => call_end_ns <= end_ns,
             _ => true,
         };
-        if self.habits.trusts_threads(open.count == 1 && is_explained)
-            && let (Some(held), 1) = (open.here, open.here_count)
-        {
-            let fits = contains(&held) || gave_up;
+        let trusted_here = if self.habits.trusts_threads(open.count == 1 && is_explained) && open.here_count == 1 {
+            open.here
+        } else {
+            None
+        };
+        match self.by_goroutine(client, trusted_here.or(by_token).map(|held| held.key)) {
+            ByGoroutine::Nothing => {}
+            ByGoroutine::Contradiction => return Cause::Contradiction,
+            ByGoroutine::Late => return Cause::Unknown(Why::Outlived),
+            ByGoroutine::Of(held, confidence) if contains(&held) || gave_up => {
+                return Cause::Request(held.key, Method::Goroutine, confidence);
+            }
+            ByGoroutine::Of(held, confidence) | ByGoroutine::After(held, confidence) => {
+                return Cause::Follows(held.key, Method::Goroutine, confidence);
+            }
+        }
+        if let Some(held) = trusted_here {
+            let fits = (contains(&held) || gave_up) && !by_token.is_some_and(|other| other.key != held.key);
             return if fits { Cause::Request(held.key, Method::Thread, 1.0) } else { Cause::Contradiction };
+        }
+        match claim {
+            Claim::Of(..) if self.lost_before(from) => {}
+            Claim::Of(_, _, confidence) if let Some(held) = by_token => {
+                if turn.is_sure && by_turn.is_some_and(|other| other.key != held.key) {
+                    return Cause::Contradiction;
+                }
+                return if contains(&held) || gave_up {
+                    Cause::Request(held.key, Method::Token, confidence)
+                } else {
+                    Cause::Follows(held.key, Method::Token, confidence)
+                };
+            }
+            Claim::Of(key, start_ns, confidence) if start_ns <= from => {
+                return Cause::Follows(key, Method::Token, confidence);
+            }
+            // It was read after the call was made: what is called asks back.
+            Claim::Of(..) | Claim::Nothing => {}
+            Claim::Contradiction => return Cause::Contradiction,
         }
         match open.any {
             Some(only)
@@ -198,7 +256,7 @@ impl Process {
                 Cause::Request(only.key, Method::Exclusive, confidence)
             }
             _ if turn.is_sure && !self.lost_before(from) => {
-                let Some(held) = open.named.filter(|held| contains(held) || gave_up) else {
+                let Some(held) = by_turn.filter(|held| contains(held) || gave_up) else {
                     return Cause::Unknown(Why::Outlived);
                 };
                 let confidence = if is_explained { TURN_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };
@@ -210,6 +268,34 @@ impl Process {
             _ if !is_explained => Cause::Unknown(Why::Destination),
             _ if whole(client).is_none() => Cause::Unknown(Why::Incomplete),
             _ => Cause::Ask,
+        }
+    }
+
+    /// What goroutines tell of a call; `other` is the request that another method names.
+    fn by_goroutine(&mut self, client: &Node, other: Option<Key>) -> ByGoroutine {
+        let Some(asker) = self.goroutines.asker(client.key.conn, client.start_ns) else { return ByGoroutine::Nothing };
+        let held = self.requests.of_conn(asker.conn, asker.at_ns);
+        let open = held.filter(|held| held.is_open_at(asker.at_ns));
+        let confidence = match asker.child {
+            None => 1.0,
+            Some(child) => match self.goroutines.child(child, open.map(|held| held.key)) {
+                Child::Believed => CHILD_CONFIDENCE,
+                Child::Unproven => return ByGoroutine::Nothing,
+                Child::Late => return ByGoroutine::Late,
+            },
+        };
+        let Some(held) = held else { return ByGoroutine::Nothing };
+        if let Some(other) = other {
+            let agrees = other == held.key;
+            self.goroutines.compare(agrees);
+            if !agrees {
+                return ByGoroutine::Contradiction;
+            }
+        }
+        match self.goroutines.is_trusted() {
+            false => ByGoroutine::Nothing,
+            true if open.is_some() => ByGoroutine::Of(held, confidence),
+            true => ByGoroutine::After(held, confidence),
         }
     }
 

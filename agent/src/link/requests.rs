@@ -5,7 +5,7 @@
 //! ends, so that what is kept of each thread, its latest end, tells whether a later one overlapped an earlier one, and nobody
 //! needs to go through those that are over.
 
-use super::{CALL_WAIT_NS, Key, node::Node};
+use super::{CALL_WAIT_NS, Key, node::Node, token::Holders};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
@@ -23,6 +23,8 @@ pub(super) struct Requests {
     over: VecDeque<Held>,
     /// Of each thread, when it was last done.
     threads: FxHashMap<u32, Done>,
+    /// What their calls may be known by.
+    pub(super) holders: Holders,
     /// Requests that ended before this time may have been forgotten.
     pub(super) forgotten_ns: u64,
 }
@@ -38,7 +40,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn is_open_at(&self, ns: u64) -> bool {
+    pub(super) fn is_open_at(&self, ns: u64) -> bool {
         self.start_ns <= ns && self.end_ns.is_none_or(|end_ns| ns < end_ns)
     }
 }
@@ -77,8 +79,8 @@ pub(super) struct Open {
     /// Those that the call's thread had read, and one.
     pub(super) here_count: usize,
     pub(super) here: Option<Held>,
-    /// The one that was asked for.
-    pub(super) named: Option<Held>,
+    /// Those that were asked for.
+    pub(super) named: [Option<Held>; 2],
 }
 
 impl Requests {
@@ -88,6 +90,7 @@ impl Requests {
         // Rings tell of it nearly in the order of time.
         let later = self.held.iter().rev().take_while(|other| other.start_ns > held.start_ns).count();
         self.held.insert(self.held.len() - later, held);
+        self.holders.hold(server.key, server.start_ns, &server.tokens);
     }
 
     /// A request is answered.
@@ -114,10 +117,11 @@ impl Requests {
     /// that ended first.
     fn forget(&mut self, now_ns: u64, first_call_ns: Option<u64>) {
         let horizon_ns = now_ns.saturating_sub(CALL_WAIT_NS).min(first_call_ns.unwrap_or(u64::MAX));
-        while let Some(end_ns) = self.over.front().and_then(|held| held.end_ns)
+        while let Some(Held { key, end_ns: Some(end_ns), .. }) = self.over.front().copied()
             && (end_ns < horizon_ns || self.over.len() > SERVERS_MAX)
         {
             self.over.pop_front();
+            self.holders.release(key);
             if first_call_ns.is_some_and(|first_ns| end_ns >= first_ns) {
                 self.forgotten_ns = self.forgotten_ns.max(end_ns);
             }
@@ -133,8 +137,8 @@ impl Requests {
             || begun().any(|held| is_other(held) && held.end_ns.is_none_or(|end_ns| end_ns > server.start_ns))
     }
 
-    /// The requests that were open at a time, as seen by a thread, and one of them by its name.
-    pub(super) fn open_at(&self, ns: u64, tid: u32, name: Option<Key>) -> Open {
+    /// The requests that were open at a time, as seen by a thread, and some of them by their names.
+    pub(super) fn open_at(&self, ns: u64, tid: u32, names: [Option<Key>; 2]) -> Open {
         let held = self.held.iter().take_while(|held| held.start_ns <= ns);
         let over = self.over.iter().rev().take_while(|held| held.end_ns.is_some_and(|end_ns| end_ns > ns));
         let mut open = Open::default();
@@ -143,11 +147,22 @@ impl Requests {
             if held.tid == tid {
                 (open.here_count, open.here) = (open.here_count + 1, Some(*held));
             }
-            if Some(held.key) == name {
-                open.named = Some(*held);
+            for (name, named) in names.iter().zip(&mut open.named) {
+                if Some(held.key) == *name {
+                    *named = Some(*held);
+                }
             }
         }
         open
+    }
+
+    /// The request of a connection that was open at a time, or else the one that was answered last before. Of several, the first: it
+    /// is served before the others.
+    pub(super) fn of_conn(&self, conn: u64, ns: u64) -> Option<Held> {
+        let of = |held: &&Held| held.key.conn == conn && held.start_ns <= ns;
+        let open = self.held.iter().chain(&self.over).filter(of).filter(|held| held.is_open_at(ns));
+        let over = || self.held.iter().chain(&self.over).filter(of).max_by_key(|held| held.end_ns);
+        open.min_by_key(|held| held.start_ns).or_else(over).copied()
     }
 
     /// Whether all are answered.
@@ -221,8 +236,8 @@ mod tests {
         }
         let counts = |requests: &Requests| {
             [5, 10, 25, 39, 40, 49, 50].map(|ns| {
-                let open = requests.open_at(ns, 8, Some(nodes[0].key));
-                (open.count, open.here_count, open.named.is_some())
+                let open = requests.open_at(ns, 8, [None, Some(nodes[0].key)]);
+                (open.count, open.here_count, open.named[1].is_some())
             })
         };
         let expected =

@@ -218,9 +218,9 @@ impl Probes {
     ///
     /// # Errors
     /// One line that says why not; everything else works without.
-    pub fn watch_tls(&mut self, admits: tls::Admits) -> Result<(), String> {
+    pub fn watch_tls(&mut self, admits: tls::Admits, goroutines: bool) -> Result<(), String> {
         let programs = self.tls_programs.take().ok_or("they are watched already")??;
-        self.tls = Some(tls::Watch::start(programs, admits, TLS_START)?);
+        self.tls = Some(tls::Watch::start(programs, admits, goroutines, TLS_START)?);
         Ok(())
     }
 

@@ -8,8 +8,10 @@ pub mod detect;
 pub mod http1;
 pub mod http2;
 pub mod tls;
+mod token;
 
 use bytes::Bytes;
+pub use token::Tokens;
 
 /// The call that moved some bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -276,6 +278,8 @@ pub enum Notice {
         ordinal: u64,
         /// The call that moved the request's first byte.
         first: Stamp,
+        /// What its calls may be known by.
+        tokens: Tokens,
     },
     /// An exchange is over.
     Finished(Box<Exchange>),

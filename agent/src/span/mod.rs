@@ -80,11 +80,24 @@ pub enum Method {
     Turn,
     /// Statistics over many requests of the program.
     Inferred,
+    /// The call has a value that no other request of the process has: a request id.
+    Token,
+    /// The goroutine that serves the request made the call, or one that it made.
+    Goroutine,
 }
 
 impl Method {
     /// All methods. What is stored refers to them by their place here: new ones go to the end.
-    pub const ALL: [Self; 6] = [Self::Header, Self::Socket, Self::Thread, Self::Exclusive, Self::Turn, Self::Inferred];
+    pub const ALL: [Self; 8] = [
+        Self::Header,
+        Self::Socket,
+        Self::Thread,
+        Self::Exclusive,
+        Self::Turn,
+        Self::Inferred,
+        Self::Token,
+        Self::Goroutine,
+    ];
 
     /// The value of `netspan.link.method`.
     pub const fn name(self) -> &'static str {
@@ -95,6 +108,8 @@ impl Method {
             Self::Exclusive => "exclusive",
             Self::Turn => "turn",
             Self::Inferred => "inferred",
+            Self::Token => "token",
+            Self::Goroutine => "goroutine",
         }
     }
 }

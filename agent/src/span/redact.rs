@@ -7,7 +7,7 @@
 //! | `host`, `user-agent`, `server` | attributes of the semantic conventions |
 //! | `content-type`, `content-length`, `content-encoding`, `transfer-encoding`, `connection`, `upgrade` | what the message is |
 //! | `traceparent`, `tracestate`, `b3`, `x-b3-*`, `uber-trace-id`, `x-amzn-trace-id`, `x-cloud-trace-context`, `grpc-trace-bin`, `ot-tracer-*`, `sw8`, `x-datadog-*` | context: the parent that the application names |
-//! | `x-request-id`, `x-correlation-id`, `x-envoy-attempt-count`, `x-envoy-expected-rq-timeout-ms` | correlation |
+//! | `x-request-id`, `request-id`, `x-client-request-id`, `x-ms-client-request-id`, `x-amzn-requestid`, `x-correlation-id`, `correlation-id`, `x-trace-id`, `x-transaction-id`, `x-envoy-attempt-count`, `x-envoy-expected-rq-timeout-ms` | correlation |
 //! | `forwarded`, `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host` | the client behind a proxy |
 //!
 //! Not on it, on purpose: `referer`, `location` and the like (they are URLs, and URLs carry secrets), `baggage` (data
@@ -230,7 +230,9 @@ allow_list! {
     b"ot-tracer-traceid" b"ot-tracer-spanid" b"ot-tracer-sampled"
     b"sw8"
     b"x-datadog-trace-id" b"x-datadog-parent-id" b"x-datadog-sampling-priority" b"x-datadog-tags" b"x-datadog-origin"
-    b"x-request-id" b"x-correlation-id" b"x-envoy-attempt-count" b"x-envoy-expected-rq-timeout-ms"
+    b"x-request-id" b"request-id" b"x-client-request-id" b"x-ms-client-request-id" b"x-amzn-requestid"
+    b"x-correlation-id" b"correlation-id" b"x-trace-id" b"x-transaction-id"
+    b"x-envoy-attempt-count" b"x-envoy-expected-rq-timeout-ms"
     b"forwarded" b"x-forwarded-for" b"x-forwarded-proto" b"x-forwarded-host"
 }
 

@@ -77,6 +77,8 @@ functions! {
     GoTlsConnClose "crypto/tls.(*Conn).Close" ENTRY "(c) -> error.",
     GoTlsConnClientHandshake "crypto/tls.(*Conn).clientHandshake" ENTRY "(c, context) -> error: a client's session begins.",
     GoTlsConnServerHandshake "crypto/tls.(*Conn).serverHandshake" ENTRY "(c, context) -> error: a server's session begins.",
+    GoHttpServe "net/http.(*conn).readRequest" ENTRY "(c, context): a goroutine reads a request, and will serve it.",
+    GoHttpAsk "net/http.(*persistConn).roundTrip" ENTRY "(pc, request): a goroutine sends a request.",
     RustlsEncrypt "rustls MessageEncrypter::encrypt" BOTH "(result, encrypter, message, number): plaintext out, one record.",
     RustlsEncrypter "rustls Tls13AeadAlgorithm::encrypter" RETURN "(algorithm, key, iv) -> encrypter: keys to send with.",
     RustlsDecrypter "rustls Tls13AeadAlgorithm::decrypter" RETURN "(algorithm, key, iv) -> decrypter: keys to receive with.",
@@ -94,11 +96,18 @@ impl Function {
     }
 
     /// Go's functions that are hooked.
-    pub(super) const GO: [Self; 5] = [
+    pub(super) const GO: [Self; 7] = [
         Self::GoTlsConnRead,
         Self::GoTlsConnWrite,
         Self::GoTlsConnClose,
         Self::GoTlsConnClientHandshake,
         Self::GoTlsConnServerHandshake,
+        Self::GoHttpServe,
+        Self::GoHttpAsk,
     ];
+
+    /// Whether it tells of goroutines, and not of plaintext.
+    pub const fn is_of_goroutines(self) -> bool {
+        matches!(self, Self::GoHttpServe | Self::GoHttpAsk)
+    }
 }

@@ -10,8 +10,8 @@ use netspan::{
     span::{Resource, Span},
 };
 use netspan_ebpf::{
-    CloseEvent, ConnEvent, DataEvent, EventHead, ProcessEvent, close, data_flag, direction, family, kind, known,
-    origin, role,
+    CloseEvent, ConnEvent, DataEvent, EventHead, GoroutineEvent, ProcessEvent, close, data_flag, direction, family,
+    kind, known, origin, role,
 };
 use std::{
     collections::HashMap,
@@ -225,6 +225,14 @@ impl Play {
     /// A 200 with a body of 10 bytes comes in.
     pub fn learn(&mut self, end: End, tid: u32) {
         self.receive(end, tid, OK, 10);
+    }
+
+    /// A goroutine, made by another one or by one that is not known (0), is at a request of the connection.
+    pub fn goroutine(&mut self, end: End, goroutine: u64, parent: u64) {
+        let head = self.head(end, 0, kind::GOROUTINE, self.now);
+        let role = u64::from(self.states[&end].event.role);
+        self.now += STEP_NS;
+        self.push(&Event::Goroutine(GoroutineEvent { head, goroutine, parent, site: 77, role }));
     }
 
     /// The connection ends.

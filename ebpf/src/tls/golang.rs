@@ -38,14 +38,14 @@ const AF_INET6: u64 = 10;
 
 /// Offsets in `struct pt_regs` of x86-64 of the first three integer arguments, the first of which is a result at the
 /// return, and of the goroutine. The agent attaches these programs on x86-64 only.
-const RAX: i32 = 80;
+pub const RAX: i32 = 80;
 const RBX: i32 = 40;
 const RCX: i32 = 88;
-const R14: i32 = 8;
+pub const R14: i32 = 8;
 
 /// A register. The verifier wants the offset in the instruction itself.
 #[inline(always)]
-fn register<const OFFSET: i32>(ctx: &ProbeContext) -> u64 {
+pub fn register<const OFFSET: i32>(ctx: &ProbeContext) -> u64 {
     let value;
     // SAFETY: a load from the context, at an offset that the verifier checks.
     unsafe {
@@ -98,7 +98,7 @@ pub extern "C" fn go_carrier(tgid: u32, key: u64, pointer: u64) -> u32 {
 /// That the descriptor was still the `net.Conn`'s own when it was looked up is told by what is read after that: before it is
 /// closed, and its number may be another's, the mutex says so, and does for good.
 #[inline(always)]
-fn held(tgid: u32, inner: u64) -> Option<u64> {
+pub fn held(tgid: u32, inner: u64) -> Option<u64> {
     // SAFETY: integers.
     unsafe {
         let netfd = user::read::<u64>(inner)?;

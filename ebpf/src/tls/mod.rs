@@ -7,6 +7,7 @@
 
 mod carrier;
 mod golang;
+mod goroutine;
 mod ktls;
 mod library;
 mod rustls;

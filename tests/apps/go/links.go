@@ -81,6 +81,15 @@ func handle(answer http.ResponseWriter, request *http.Request) {
 		if rand.Intn(2) == 0 {
 			call(own, 1, "/b")
 		}
+	case "spread":
+		// A goroutine that makes another one, which calls.
+		done := make(chan struct{})
+		go func() { call(own, 0, "/a"); call(own, 1, "/b"); close(done) }()
+		<-done
+	case "left":
+		call(own, 0, "/a")
+		// Nobody waits for it: it is no child of the request.
+		go func() { pause(); call("0 0", 1, "/b") }()
 	case "timer":
 		pause()
 		call(own, 0, "/a")

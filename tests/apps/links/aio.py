@@ -13,6 +13,7 @@ from aiohttp import web
 loop_kind, port, log, *downstream = sys.argv[1:]
 truth = []
 owner = contextvars.ContextVar("owner")
+request_id = contextvars.ContextVar("request_id", default=None)
 seen_in, seen_out = collections.Counter(), collections.Counter()
 
 
@@ -33,7 +34,8 @@ class Noted(aiohttp.ClientRequest):
 
 async def call(app, own, which, path):
     owner.set(own)
-    async with app["session"].get(f"http://127.0.0.1:{downstream[which]}{path}") as response:
+    headers = {"X-Request-ID": request_id.get()} if request_id.get() else None
+    async with app["session"].get(f"http://127.0.0.1:{downstream[which]}{path}", headers=headers) as response:
         await response.read()
 
 
@@ -70,6 +72,7 @@ ROUTES = {"one": one, "sequence": sequence, "parallel": parallel, "cached": cach
 async def handle(request):
     remote = request.transport.get_extra_info("peername")[1]
     own = f"{remote} {count(seen_in, remote)}"
+    request_id.set(request.headers.get("X-Request-ID"))
     work = ROUTES.get(request.match_info["route"])
     if work:
         await work(request.app, own)

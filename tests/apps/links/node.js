@@ -8,6 +8,8 @@ const [port, log, ...downstream] = process.argv.slice(2);
 const agents = downstream.map(() => new http.Agent({ keepAlive: true }));
 const truth = [];
 const seen = { in: new Map(), out: new Map() };
+// Request ids that are handed on, by what the request is called in the truth.
+const ids = new Map();
 
 const count = (ports, number) => {
   const ordinal = ports.get(number) || 0;
@@ -16,7 +18,8 @@ const count = (ports, number) => {
 };
 
 const call = (own, which, path) => new Promise((resolve, reject) => {
-  const options = { host: '127.0.0.1', port: downstream[which], path, agent: agents[which] };
+  const headers = ids.get(own) ? { 'X-Request-ID': ids.get(own) } : {};
+  const options = { host: '127.0.0.1', port: downstream[which], path, agent: agents[which], headers };
   http.get(options, (response) => {
     const local = `${response.socket.localPort} ${downstream[which]}`;
     truth.push(`${own} ${local} ${count(seen.out, local)}`);
@@ -52,7 +55,9 @@ const routes = {
 http.createServer(async (request, response) => {
   const remote = request.socket.remotePort;
   const own = `${remote} ${count(seen.in, remote)}`;
+  ids.set(own, request.headers['x-request-id']);
   await (routes[request.url.slice(1).split('?')[0]] || routes.none)(own);
+  ids.delete(own);
   response.end('done\n');
 }).listen(Number(port), '127.0.0.1');
 

@@ -7,7 +7,10 @@ use clap::ValueEnum;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{downstream::Downstream, load::Sent};
+use super::{
+    downstream::Downstream,
+    load::{Ids, Sent},
+};
 use crate::{
     apps, nginx, paths, ports,
     process::{Address, Process},
@@ -26,16 +29,24 @@ pub enum Style {
     Node,
     /// Node with timers between reading a request and calling.
     NodeTimers,
+    /// The same with a request id that is handed on.
+    NodeToken,
+    /// The same, but all requests have the same one.
+    NodeForged,
     /// asyncio with aiohttp.
     Asyncio,
     /// The same with timers.
     AsyncioTimers,
+    /// The same with timers and a request id that is handed on.
+    AsyncioToken,
     /// The same without timers, on uvloop.
     Uvloop,
     /// Go's `net/http`.
     Go,
     /// Go with pauses.
     GoTimers,
+    /// Go with calls that no request waits for.
+    GoLeft,
     /// A thread to each connection.
     Threads,
     /// One thread that reads, and others that work, with a queue between.
@@ -55,7 +66,7 @@ pub(super) struct Front {
 /// An exchange: the client's port, the server's, and its ordinal between them, from 0.
 pub(super) type Place = (u16, u16, u32);
 
-/// A request, and the call that was made for it.
+/// A request, and the call that was made for it. A request of port 0 is none: no request waits for the call.
 pub(super) type Made = (Place, Place);
 
 impl Style {
@@ -63,10 +74,23 @@ impl Style {
     pub(super) fn routes(self) -> &'static [(u64, &'static str)] {
         match self {
             Self::Nginx | Self::NginxClose => &[(1, "one"), (1, "two")],
-            Self::NodeTimers | Self::AsyncioTimers | Self::GoTimers => {
-                &[(2, "timer"), (2, "sequence"), (1, "parallel"), (1, "none")]
-            }
+            Self::NodeTimers
+            | Self::NodeToken
+            | Self::NodeForged
+            | Self::AsyncioTimers
+            | Self::AsyncioToken
+            | Self::GoTimers => &[(2, "timer"), (2, "sequence"), (1, "parallel"), (1, "none")],
+            Self::GoLeft => &[(2, "one"), (2, "parallel"), (2, "spread"), (1, "left"), (1, "none")],
             _ => &[(2, "one"), (2, "sequence"), (2, "parallel"), (2, "cached"), (1, "none")],
+        }
+    }
+
+    /// Which request ids it is sent.
+    pub(super) fn ids(self) -> Ids {
+        match self {
+            Self::NodeToken | Self::AsyncioToken => Ids::Own,
+            Self::NodeForged => Ids::Same,
+            _ => Ids::None,
         }
     }
 
@@ -88,10 +112,16 @@ impl Style {
             Self::Nginx | Self::NginxClose => {
                 nginx::start(scope, here, &proxy(port, &behind, self == Self::Nginx), &address)?
             }
-            Self::Node | Self::NodeTimers => started(&paths::tool("node", "nodejs")?, &[&text("node.js")])?,
-            Self::Asyncio | Self::AsyncioTimers => started(&python::program("python")?, &[&text("aio.py"), "asyncio"])?,
+            Self::Node | Self::NodeTimers | Self::NodeToken | Self::NodeForged => {
+                started(&paths::tool("node", "nodejs")?, &[&text("node.js")])?
+            }
+            Self::Asyncio | Self::AsyncioTimers | Self::AsyncioToken => {
+                started(&python::program("python")?, &[&text("aio.py"), "asyncio"])?
+            }
             Self::Uvloop => started(&python::program("python")?, &[&text("aio.py"), "uvloop"])?,
-            Self::Go | Self::GoTimers => started(&apps::built_by_go(&paths::tool("go", "golang-go")?, "links")?, &[])?,
+            Self::Go | Self::GoTimers | Self::GoLeft => {
+                started(&apps::built_by_go(&paths::tool("go", "golang-go")?, "links")?, &[])?
+            }
             Self::Threads => started(&python::program("python")?, &[&text("threads.py"), "thread"])?,
             Self::Pool => started(&python::program("python")?, &[&text("threads.py"), "pool"])?,
         };

@@ -23,10 +23,21 @@ pub(super) struct Sent {
     pub serial: u64,
 }
 
+/// Request ids that requests carry (`X-Request-ID`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ids {
+    /// None.
+    None,
+    /// One for each.
+    Own,
+    /// The same one for all.
+    Same,
+}
+
 /// Sends requests by routes chosen by weight.
 pub(super) fn run(
     address: &Address,
-    routes: &[(u64, &'static str)],
+    (routes, ids): (&[(u64, &'static str)], Ids),
     concurrency: u32,
     length: Duration,
     seed: u64,
@@ -34,7 +45,7 @@ pub(super) fn run(
     let end = Instant::now() + length;
     thread::scope(|scope| {
         let workers: Vec<_> = (0..concurrency)
-            .map(|worker| scope.spawn(move || one(address, routes, end, u64::from(worker), seed)))
+            .map(|worker| scope.spawn(move || one(address, (routes, ids), end, u64::from(worker), seed)))
             .collect();
         let mut sent = Vec::new();
         for worker in workers {
@@ -44,7 +55,13 @@ pub(super) fn run(
     })
 }
 
-fn one(address: &Address, routes: &[(u64, &'static str)], end: Instant, worker: u64, seed: u64) -> Result<Vec<Sent>> {
+fn one(
+    address: &Address,
+    (routes, ids): (&[(u64, &'static str)], Ids),
+    end: Instant,
+    worker: u64,
+    seed: u64,
+) -> Result<Vec<Sent>> {
     let mut dice = Dice::new(seed.wrapping_mul(1009).wrapping_add(worker));
     let mut connection = Connection::open(address)?;
     let mut sent = Vec::new();
@@ -53,7 +70,12 @@ fn one(address: &Address, routes: &[(u64, &'static str)], end: Instant, worker: 
             break;
         }
         let serial = worker << 32 | u64::from(ordinal);
-        let ask = Ask::get(&format!("/{}?s={serial}", dice.pick(routes)));
+        let headers = match ids {
+            Ids::None => String::new(),
+            Ids::Own => format!("X-Request-ID: {:016x}{:016x}\r\n", dice.roll(), dice.roll()),
+            Ids::Same => "X-Request-ID: 3f2504e04f8941d39a0c0305e82c3301\r\n".to_owned(),
+        };
+        let ask = Ask { headers, ..Ask::get(&format!("/{}?s={serial}", dice.pick(routes))) };
         connection.write(&ask.bytes())?;
         connection.answer("GET").with_context(|| format!("no answer to {}", ask.target))?;
         sent.push(Sent { port: connection.port(), ordinal, serial });

@@ -51,22 +51,23 @@ pub struct Outcome {
 impl Outcome {
     pub(super) fn of(case: Case, truth: &[Made], report: &Report) -> Self {
         let (servers, clients) = (numbered(report.servers()), numbered(report.clients()));
-        let mut calls: Vec<(&JsonSpan, &str, Place)> = Vec::new();
+        let mut calls: Vec<(&JsonSpan, Option<&str>, Place)> = Vec::new();
         let mut unseen = 0;
         for (request, call) in truth {
             match (servers.get(request), clients.get(call)) {
-                (Some(request_span), Some(call)) => calls.push((call, &request_span.span_id, *request)),
+                (Some(request_span), Some(call)) => calls.push((call, Some(&request_span.span_id), *request)),
+                (None, Some(call)) if request.0 == 0 => calls.push((call, None, *request)),
                 _ => unseen += 1,
             }
         }
         calls.sort_by_key(|(call, ..)| call.start_ns);
         let mut methods: BTreeMap<String, Score> = BTreeMap::new();
-        let (mut made, mut right, mut right_later) = (0, 0, 0);
+        let (mut made, mut wrong, mut right, mut right_later) = (0, 0, 0, 0);
         let mut failed: HashSet<Place> = HashSet::new();
         let mut requests: HashSet<Place> = HashSet::new();
         for (n, (call, parent, request)) in calls.iter().enumerate() {
             requests.insert(*request);
-            let is_right = call.parent() == Some(parent);
+            let is_right = call.parent() == *parent;
             if !is_right {
                 failed.insert(*request);
             }
@@ -76,6 +77,7 @@ impl Outcome {
                 score.made += 1;
                 score.wrong += usize::from(!is_right);
                 made += 1;
+                wrong += usize::from(!is_right);
             }
             right += usize::from(is_right);
             right_later += usize::from(is_right && n >= calls.len() / 2);
@@ -88,7 +90,7 @@ impl Outcome {
             calls: calls.len(),
             unseen,
             made,
-            wrong: share(made - right, made),
+            wrong: share(wrong, made),
             right: share(right, calls.len()),
             right_later: share(right_later, calls.len() - calls.len() / 2),
             requests_right: share(requests.len() - failed.len(), requests.len()),

@@ -77,6 +77,8 @@ pub struct CaptureOptions {
     /// Scheduling priority of the agent, from -20 (first) to 19 (last), see `nice(2)`. Default: -10: what it does is little,
     /// but where it has to wait behind a busy host's own work, the rings fill up and events are lost.
     pub nice: i32,
+    /// Whether goroutines of Go programs are followed. Default: they are.
+    pub goroutines: bool,
 }
 
 impl Default for Options {
@@ -104,7 +106,14 @@ impl Default for Options {
 
 impl Default for CaptureOptions {
     fn default() -> Self {
-        Self { family: FamilyChoice::Auto, hook: HookChoice::Auto, ring_bytes: 2 << 20, connections: 32_768, nice: -10 }
+        Self {
+            family: FamilyChoice::Auto,
+            hook: HookChoice::Auto,
+            ring_bytes: 2 << 20,
+            connections: 32_768,
+            nice: -10,
+            goroutines: true,
+        }
     }
 }
 
@@ -182,6 +191,15 @@ impl CaptureOptions {
     pub(super) fn set_nice(&mut self, text: &str) -> Result<(), String> {
         let number = text.parse().ok().filter(|number| (-20..=19).contains(number));
         self.nice = number.ok_or("not a priority: give a number from -20 to 19, such as -10")?;
+        Ok(())
+    }
+
+    pub(super) fn set_goroutines(&mut self, text: &str) -> Result<(), String> {
+        self.goroutines = match text {
+            "on" => true,
+            "off" => false,
+            _ => return Err("neither on nor off: give one of the two".to_owned()),
+        };
         Ok(())
     }
 

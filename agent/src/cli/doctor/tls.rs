@@ -28,7 +28,7 @@ impl<'a> Examiner<'a> {
     pub fn start(probes: Result<&'a mut Probes, &anyhow::Error>, admits: Admits) -> Self {
         let refused = |why: String| Self::Unattached(why, Cache::default());
         match probes {
-            Ok(probes) => match probes.watch_tls(admits) {
+            Ok(probes) => match probes.watch_tls(admits, true) {
                 Ok(()) => Self::Attached(probes),
                 Err(why) => refused(why),
             },

@@ -62,7 +62,7 @@ fn picked(analysis: &Analysis, wants: impl Fn(Function) -> bool) -> impl Iterato
 /// The program for a place, if there is one.
 fn program(function: Function, moment: Moment) -> Option<&'static str> {
     use Function as F;
-    let by_register = function.name().starts_with("crypto/tls") || function.name().starts_with("rustls");
+    let by_register = ["crypto/tls", "net/http", "rustls"].iter().any(|begin| function.name().starts_with(begin));
     if by_register && cfg!(not(target_arch = "x86_64")) {
         return None;
     }
@@ -87,6 +87,8 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
         F::GoTlsConnWrite => ("go_write", "go_return"),
         F::GoTlsConnClose => ("go_close", ""),
         F::GoTlsConnClientHandshake | F::GoTlsConnServerHandshake => ("go_handshake", ""),
+        F::GoHttpServe => ("go_serves", ""),
+        F::GoHttpAsk => ("go_asks", ""),
         F::RustlsEncrypt => ("rustls_encrypt", "rustls_encrypted"),
         F::RustlsEncrypter => ("", "rustls_encrypter"),
         F::RustlsDecrypter => ("", "rustls_decrypter"),
@@ -116,16 +118,23 @@ fn programs_of(function: Function) -> impl Iterator<Item = &'static str> {
 pub struct Attacher {
     programs: Programs,
     detacher: Detacher,
+    /// What tells of goroutines is attached as well.
+    goroutines: bool,
 }
 
 impl Attacher {
-    /// Of these programs.
-    pub fn new(programs: Programs) -> io::Result<Self> {
-        Ok(Self { programs, detacher: Detacher::start()? })
+    /// Of these programs; those that tell of goroutines only if that is asked for.
+    pub fn new(programs: Programs, goroutines: bool) -> io::Result<Self> {
+        Ok(Self { programs, detacher: Detacher::start()?, goroutines })
+    }
+
+    fn is_asked_for(&self, function: Function) -> bool {
+        self.goroutines || !function.is_of_goroutines()
     }
 
     /// Whether all programs are loaded, or can't be, for the places that `wants` picks. Those that are not are asked for.
     pub fn is_ready(&self, analysis: &Analysis, wants: impl Fn(Function) -> bool) -> bool {
+        let wants = |function| wants(function) && self.is_asked_for(function);
         let needed = picked(analysis, wants).filter_map(|hook| program(hook.function, hook.moment));
         // Each is asked for, whether one before it is missing or not.
         needed.filter(|name| self.programs.get(name).is_none()).count() == 0
@@ -141,6 +150,7 @@ impl Attacher {
         wants: impl Fn(Function) -> bool,
         attached: &mut Attached,
     ) {
+        let wants = |function| wants(function) && self.is_asked_for(function);
         // Returns first: an entry whose return is not hooked would be noted for nothing.
         let (entries, returns): (Vec<&Hook>, Vec<&Hook>) =
             picked(analysis, wants).partition(|hook| hook.moment == Moment::Entry);

@@ -102,14 +102,19 @@ impl Watch {
     ///
     /// # Errors
     /// One line that says why mappings can't be watched, or uprobes not be attached here.
-    pub(super) fn start(programs: Programs, admits: Admits, at_most: Duration) -> Result<Self, String> {
+    pub(super) fn start(
+        programs: Programs,
+        admits: Admits,
+        goroutines: bool,
+        at_most: Duration,
+    ) -> Result<Self, String> {
         let mappings = Mappings::open().map_err(|e| format!("mappings can't be watched: {e}"))?;
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| e.to_string())?);
         let (orders, receiver) = mpsc::channel();
         let (ready, is_ready) = mpsc::channel();
         let counts = Arc::new(Mutex::new(Counts::default()));
         programs.tell(&bell);
-        let attacher = Attacher::new(programs).map_err(|e| format!("uprobes can't be attached: {e}"))?;
+        let attacher = Attacher::new(programs, goroutines).map_err(|e| format!("uprobes can't be attached: {e}"))?;
         let analysts = Analysts::start(analyse, &bell).map_err(|e| format!("files can't be analysed: {e}"))?;
         let until = Instant::now() + at_most;
         let watcher = Watcher::new(attacher, analysts, admits, Arc::clone(&bell), Arc::clone(&counts), until);

@@ -8,7 +8,7 @@ use super::{
     head::{self, MethodKind},
     queue::{Answer, Slot},
 };
-use crate::protocol::{Chunk, End, Exchange, Flow, Incomplete, Notice, Stamp, detect};
+use crate::protocol::{Chunk, End, Exchange, Flow, Incomplete, Notice, Stamp, Tokens, detect};
 
 /// Why the bytes that a chunk does not give are missing.
 pub(super) fn missing(chunk: Chunk<'_>) -> Incomplete {
@@ -190,8 +190,9 @@ impl Connection {
         self.counts.cut += parsed.as_ref().map_or(0, |parsed| parsed.cut);
         let gap_before = std::mem::take(&mut self.gap);
         self.note_request(moment);
+        let tokens = parsed.as_ref().map(|parsed| Tokens::of(&parsed.request)).unwrap_or_default();
         self.queue.push(|ordinal| {
-            out.push(Notice::Started { ordinal, first });
+            out.push(Notice::Started { ordinal, first, tokens });
             let exchange = Exchange {
                 ordinal,
                 offset: start,

@@ -6,7 +6,7 @@ use super::{
     fields::{Fields, Kept, Opening},
     stream::Ask,
 };
-use crate::protocol::{Flow, Incomplete, Notice, Request, Stamp, Version};
+use crate::protocol::{Flow, Incomplete, Notice, Request, Stamp, Tokens, Version};
 use bytes::Bytes;
 
 impl Connection {
@@ -49,7 +49,7 @@ impl Connection {
         let (stream, dropped) = self.streams.begin(id, ordinal, out);
         self.counts.unpaired += dropped.unpaired;
         self.counts.streams_full += dropped.full;
-        out.push(Notice::Started { ordinal, first: block.first });
+        out.push(Notice::Started { ordinal, first: block.first, tokens: Tokens::of(&request) });
         stream.moved(Flow::Requests, &block.first, stamp, block.wire);
         stream.is_connect = is_connect;
         stream.lacks_headers |= unknown || flaw.is_some();

@@ -10,7 +10,7 @@ const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"; // 38 bytes
 fn a_request_and_its_response_are_an_exchange() {
     for dialogue in [Dialogue::client(), Dialogue::server()] {
         let dialogue = dialogue.asks(GET).answers(OK).gives(&["0 GET /a -> 200 28/0 40/2"]);
-        let [Notice::Started { ordinal: 0, first }, Notice::Finished(exchange)] = &dialogue.out[..] else {
+        let [Notice::Started { ordinal: 0, first, .. }, Notice::Finished(exchange)] = &dialogue.out[..] else {
             panic!("{:?}", dialogue.out)
         };
         assert_eq!(first.start_ns, 0);

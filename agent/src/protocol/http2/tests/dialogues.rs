@@ -35,7 +35,7 @@ fn each_message_moves_from_its_first_byte_to_the_frame_that_ends_it() {
     };
     assert_eq!(times(exchange.sent), (20, 40, 2));
     assert_eq!(times(exchange.answered), (50, 80, 5));
-    assert!(matches!(dialogue.out[0], Notice::Started { ordinal: 1, first } if first.start_ns == 20));
+    assert!(matches!(dialogue.out[0], Notice::Started { ordinal: 1, first, .. } if first.start_ns == 20));
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! Which goroutine serves a connection's requests, and which one asks on another: what tells a Go program's links
+//! (`goroutine`). Go's HTTP client hands each request to a goroutine that belongs to the connection, so neither the thread nor
+//! the goroutine that writes is the one that asks.
+//!
+//! Nothing of the runtime's version is needed. `goid` is the word behind `atomicstatus` and `stackLock` in `g`: at 152, or at 160
+//! where that word is these two (a goroutine that runs has the status 2; a goroutine 2 is the runtime's own). Since Go 1.21
+//! `parentGoid` and `gopc` follow each other 120 bytes behind it, or 128: what comes after them, `ancestors`, is nil.
+
+use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, macros::uprobe, programs::ProbeContext};
+use netspan_ebpf::{EventHead, GoroutineEvent, kind, role};
+
+use super::{
+    current,
+    golang::{R14, RAX, held, register},
+    keep_stack, known_session,
+};
+use crate::{
+    conn::{self, shard},
+    emit::{SHARED, send},
+    filter::ports_pass,
+    user,
+};
+
+/// Offset of the pointer in `net/http.conn.rwc`, a `net.Conn`, behind `server` and `cancelCtx`.
+const SERVER_CONN: u64 = 24;
+/// Offset of the pointer in `net/http.persistConn.conn`, a `net.Conn`, behind `alt`, `t` and `cacheKey`.
+const CLIENT_CONN: u64 = 88;
+/// Offsets in `runtime.g`.
+const STATUS: u64 = 152;
+const RUNNING: u64 = 2;
+const PARENT: u64 = 120;
+
+/// `net/http.(*conn).readRequest(context)`: the goroutine will read a request of the connection, and serve it.
+#[uprobe]
+pub fn go_serves(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
+    if let Some((pid_tgid, _)) = current() {
+        go_tell(pid_tgid, register::<RAX>(&ctx), register::<R14>(&ctx), u32::from(role::SERVER));
+    }
+    0
+}
+
+/// `net/http.(*persistConn).roundTrip(request)`: the goroutine sends a request on the connection, and waits for the answer.
+#[uprobe]
+pub fn go_asks(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
+    if let Some((pid_tgid, _)) = current() {
+        go_tell(pid_tgid, register::<RAX>(&ctx), register::<R14>(&ctx), u32::from(role::CLIENT));
+    }
+    0
+}
+
+/// Tells which goroutine is at the connection that `receiver` holds. Global: it has a stack of its own.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn go_tell(pid_tgid: u64, receiver: u64, g: u64, role: u32) -> u32 {
+    let tgid = (pid_tgid >> 32) as u32;
+    let offset = if role == u32::from(role::SERVER) { SERVER_CONN } else { CLIENT_CONN };
+    // SAFETY: integers.
+    let Some(inner) = (unsafe { user::read::<u64>(receiver + offset) }) else { return 0 };
+    let key = match known_session(tgid, inner) {
+        Some((key, _)) => key,
+        None => match held(tgid, inner) {
+            Some(key) => key,
+            None => return 0,
+        },
+    };
+    let Some(conn) = conn::get(key) else { return 0 };
+    if !ports_pass(conn) {
+        return 0;
+    }
+    // SAFETY: integers.
+    let Some([first, second]) = (unsafe { user::read::<[u64; 2]>(g + STATUS) }) else { return 0 };
+    let (at, goroutine) = if first == RUNNING { (g + STATUS + 8, second) } else { (g + STATUS, first) };
+    // SAFETY: integers.
+    let Some([one, two, three]) = (unsafe { user::read::<[u64; 3]>(at + PARENT) }) else { return 0 };
+    let (parent, site) = if three == 0 { (one, two) } else { (two, three) };
+    // SAFETY: a helper without pointers.
+    let time_ns = unsafe { bpf_ktime_get_boot_ns() };
+    let id = conn.id;
+    let head = EventHead { time_ns, conn: id, seq: 0, tgid, tid: pid_tgid as u32, kind: kind::GOROUTINE, _pad: 0 };
+    let event = GoroutineEvent { head, goroutine, parent, site, role: u64::from(role) };
+    // SAFETY: a local of that size.
+    unsafe {
+        send(SHARED, shard(id), core::ptr::from_ref(&event).cast(), size_of::<GoroutineEvent>(), false);
+    }
+    0
+}
