@@ -77,6 +77,8 @@ pub struct CaptureOptions {
     /// Scheduling priority of the agent, from -20 (first) to 19 (last), see `nice(2)`. Default: -10: what it does is little,
     /// but where it has to wait behind a busy host's own work, the rings fill up and events are lost.
     pub nice: i32,
+    /// Whether capabilities are kept that are not needed any more once all is attached. Default: no.
+    pub keep_capabilities: bool,
 }
 
 impl Default for Options {
@@ -104,7 +106,14 @@ impl Default for Options {
 
 impl Default for CaptureOptions {
     fn default() -> Self {
-        Self { family: FamilyChoice::Auto, hook: HookChoice::Auto, ring_bytes: 2 << 20, connections: 32_768, nice: -10 }
+        Self {
+            family: FamilyChoice::Auto,
+            hook: HookChoice::Auto,
+            ring_bytes: 2 << 20,
+            connections: 32_768,
+            nice: -10,
+            keep_capabilities: false,
+        }
     }
 }
 
