@@ -3,13 +3,17 @@
 //! # Container
 //! The innermost part of the path that ends in 64 hexadecimal digits: bare (`/docker/ID`, `/kubepods/burstable/podUID/ID`),
 //! after a dash (`docker-ID.scope`, `cri-containerd-ID.scope`, `crio-ID.scope`, `libpod-ID.scope`), or after a colon
-//! (`kubepods-...:cri-containerd:ID`). The monitors beside a container (`crio-conmon-ID.scope`) are not in it.
+//! (`kubepods-...:cri-containerd:ID`). The monitors beside a container (`crio-conmon-ID.scope`) are not in it. Of systemd-nspawn, whose
+//! containers have no id, the machine's name: what is below `payload` in `machine-NAME.scope` or `systemd-nspawn@NAME.service`
+//! (`src/nspawn/nspawn-cgroup.c`); the supervisor beside it is not in it.
 //!
 //! # Unit
 //! The innermost part that ends in `.service` or `.scope`. Within a container only the parts below the container's own
 //! count, for the unit above it is the runtime's. The unit that *names* a service is the innermost `.service` that is no
 //! user's manager (`user@1000.service`): scopes (`session-3.scope`, `init.scope`) are sessions and groups, not services.
 
+/// Where systemd-nspawn lets run what is in a container, below its unit.
+const PAYLOAD: &str = "payload";
 /// Digits of a container id.
 const ID_DIGITS: usize = 64;
 
@@ -28,22 +32,40 @@ impl Place {
     /// Reads a cgroup path.
     pub fn of(path: &str) -> Self {
         let parts: Vec<&str> = path.split('/').collect();
-        let container = parts.iter().enumerate().rev().find_map(|(at, part)| Some((at, container_id(part)?)));
+        let container = (0..parts.len()).rev().find_map(|at| Some((at, container_at(&parts, at)?)));
         let inner = container.map_or(0, |(at, _)| at + 1);
         let units = || parts[inner..].iter().rev();
         let is_unit = |part: &&&str| [".service", ".scope"].iter().any(|suffix| part.ends_with(suffix));
         let unit_name =
             units().filter(|part| !part.starts_with("user@")).find_map(|part| part.strip_suffix(".service"));
         Self {
-            container: container.map(|(_, id)| id.to_owned()),
+            container: container.map(|(_, id)| id),
             unit: units().find(is_unit).map(|unit| unescape(unit)),
             unit_name: unit_name.filter(|name| !name.is_empty()).map(unescape),
         }
     }
 }
 
+/// The container whose outermost cgroup is at this path.
+pub(crate) fn container_of(path: &str) -> Option<String> {
+    let parts: Vec<&str> = path.split('/').collect();
+    container_at(&parts, parts.len().checked_sub(1)?)
+}
+
+/// The container whose outermost cgroup is this part of a path.
+fn container_at(parts: &[&str], at: usize) -> Option<String> {
+    let part = *parts.get(at)?;
+    if part == PAYLOAD {
+        let unit = *parts.get(at.checked_sub(1)?)?;
+        let scope = || unit.strip_prefix("machine-")?.strip_suffix(".scope");
+        let service = || unit.strip_prefix("systemd-nspawn@")?.strip_suffix(".service");
+        return scope().or_else(service).filter(|name| !name.is_empty()).map(unescape);
+    }
+    container_id(part).map(str::to_owned)
+}
+
 /// The container id in one part of a cgroup path.
-pub(crate) fn container_id(part: &str) -> Option<&str> {
+fn container_id(part: &str) -> Option<&str> {
     let base = part.strip_suffix(".scope").unwrap_or(part);
     let at = base.len().checked_sub(ID_DIGITS)?;
     let (before, id) = (base.get(..at)?, base.get(at..)?);
@@ -100,6 +122,25 @@ mod tests {
             assert_eq!(place.container.as_deref(), Some(ID), "{path}");
             assert_eq!((place.unit, place.unit_name), (None, None), "{path}: the runtime's own unit doesn't count");
         }
+    }
+
+    #[test]
+    fn machines_of_nspawn_are_containers_by_their_names() {
+        for (path, container, unit) in [
+            ("/machine.slice/systemd-nspawn@web.service/payload", Some("web"), None),
+            ("/machine.slice/machine-web\\x2done.scope/payload/init.scope", Some("web-one"), Some("init.scope")),
+            ("/machine.slice/machine-web.scope/payload/system.slice/nginx.service", Some("web"), Some("nginx.service")),
+            ("/machine.slice/machine-web.scope/payload/system.slice/docker-ID.scope", Some(ID), None),
+            ("/machine.slice/machine-web.scope/supervisor", None, Some("machine-web.scope")),
+            ("/machine.slice/machine-qemu\\x2d1\\x2dvm.scope/libvirt", None, Some("machine-qemu-1-vm.scope")),
+            ("/payload", None, None),
+            ("/system.slice/web.service/payload", None, Some("web.service")),
+        ] {
+            let place = Place::of(&path.replace("ID", ID));
+            assert_eq!((place.container.as_deref(), place.unit.as_deref()), (container, unit), "{path}");
+        }
+        assert_eq!(container_of("/machine.slice/machine-web.scope/payload").as_deref(), Some("web"));
+        assert_eq!(container_of("/machine.slice/machine-web.scope/payload/init.scope"), None);
     }
 
     #[test]
