@@ -141,6 +141,8 @@ fn entered(ctx: &ProbeContext) -> Option<(u32, u64, &'static mut Conn)> {
 /// `crypto/tls.(*Conn).Write(buffer)`. It writes all or fails, so the bytes are known now, and are walked over now: another
 /// goroutine may have read the answer by the time this one comes to its return. Only where the session's socket is not
 /// known yet, which the call itself will show, they are walked over then.
+///
+/// Hooked behind the check of the goroutine's stack, after which the function may begin again: it comes here once per call.
 #[uprobe]
 pub fn go_write(ctx: ProbeContext) -> u32 {
     keep_stack(&ctx);

@@ -15,7 +15,7 @@ const MISSES_MAX: u32 = 16;
 /// Decides whether a message begins with the payload, and takes it up.
 #[inline(always)]
 pub fn begin(work: &mut Work) -> bool {
-    let found = looks_like(&work.payload, work.loaded);
+    let found = decided(work, looks_like(&work.payload, work.loaded));
     let index = (work.direction & 1) as usize;
     let Some(conn) = get(work.key) else { return false };
     if conn.class != class::HTTP1 && frames_begin(work, conn, found) {
@@ -44,7 +44,7 @@ pub fn begin(work: &mut Work) -> bool {
     work.way.left = 0;
     work.way.status = 0;
     work.way.line = line::EMPTY;
-    work.way.flags = way::FIRST_LINE;
+    work.way.flags = way::FIRST_LINE | way::BEGUN;
     work.event.flags = data_flag::START;
     if found == RESPONSE {
         work.way.flags |= way::RESPONSE;
@@ -53,9 +53,10 @@ pub fn begin(work: &mut Work) -> bool {
         conn.requests = conn.requests.wrapping_add(1);
         conn.bodiless &= !bit;
         conn.tunnels &= !bit;
-        if work.payload[0] == b'H' && work.payload[1] == b'E' {
+        // What is behind the bytes that were read is of earlier calls.
+        if work.payload[0] == b'H' && (work.loaded < 2 || work.payload[1] == b'E') {
             conn.bodiless |= bit;
-        } else if work.payload[0] == b'C' && work.payload[2] == b'N' {
+        } else if work.payload[0] == b'C' && work.loaded > 2 && work.payload[2] == b'N' {
             conn.tunnels |= bit;
         }
     }
@@ -101,26 +102,47 @@ pub fn give_up(conn: &mut Conn) {
     count(counter::OPAQUE, 1);
 }
 
-pub const NOTHING: u32 = 0;
+const NOTHING: u32 = 0;
 const REQUEST: u32 = 1;
 const RESPONSE: u32 = 2;
+/// There are too few bytes to tell.
+const MAYBE: u32 = 3;
+
+/// Whether a message begins in what seemed to be the rest of a body, as where its sender gave that up: one of the kind that
+/// this direction has, beyond doubt. A body's last few bytes, in a call of their own, may be letters as a method is.
+#[inline(always)]
+pub fn begins_anew(work: &Work) -> bool {
+    let kind = if work.way.flags & way::RESPONSE == 0 { REQUEST } else { RESPONSE };
+    looks_like(&work.payload, work.loaded) == kind
+}
+
+/// What too few bytes are taken for: what this direction has had so far.
+#[inline(always)]
+fn decided(work: &Work, found: u32) -> u32 {
+    if found != MAYBE {
+        return found;
+    }
+    let response = work.loaded < 4 && work.payload[0] == b'H' && (work.loaded == 1 || work.payload[1] == b'T');
+    match (work.way.flags & way::BEGUN != 0, work.way.flags & way::RESPONSE != 0) {
+        (true, false) => REQUEST,
+        (true, true) if !response => NOTHING,
+        (false, _) if !response => REQUEST,
+        _ => RESPONSE,
+    }
+}
 
 /// The first four bytes of a method that is known by name, as a little-endian number.
 const fn word(name: [u8; 4]) -> u32 {
     u32::from_le_bytes(name)
 }
 
-/// Whether bytes look like the beginning of a request or of a response. Fewer than eight bytes may match less.
+/// Whether bytes look like the beginning of a request or of a response.
 #[inline(always)]
-pub fn looks_like(payload: &[u8], len: u32) -> u32 {
+fn looks_like(payload: &[u8], len: u32) -> u32 {
     let four = u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]]);
     if len < 4 {
         // Up to three bytes: only what a person types into a socket, one byte at a time, comes here.
-        let letter = payload[0];
-        if letter == b'H' && (len == 1 || payload[1] == b'T') {
-            return RESPONSE;
-        }
-        return if letter.is_ascii_uppercase() { REQUEST } else { NOTHING };
+        return if payload[0].is_ascii_uppercase() { MAYBE } else { NOTHING };
     }
     if four == word(*b"HTTP") {
         return RESPONSE;
@@ -144,23 +166,25 @@ pub fn looks_like(payload: &[u8], len: u32) -> u32 {
     let mut at = 1;
     while at < 20 && at < payload.len() {
         if at as u32 >= len {
-            return REQUEST;
+            return MAYBE;
         }
         let byte = payload[at];
         if at + 1 >= payload.len() {
-            return REQUEST;
+            return MAYBE;
         }
         if byte == b' ' {
+            if at as u32 + 1 >= len {
+                return MAYBE;
+            }
             let next = payload[at + 1];
-            let target = next == b'/' || next == b'*' || next == b'h';
-            return if target || at as u32 + 1 >= len { REQUEST } else { NOTHING };
+            return if next == b'/' || next == b'*' || next == b'h' { REQUEST } else { NOTHING };
         }
         if !(byte.is_ascii_alphabetic() || byte == b'-' || byte == b'_') {
             return NOTHING;
         }
         at += 1;
     }
-    if at < 20 { REQUEST } else { NOTHING }
+    if at < 20 { MAYBE } else { NOTHING }
 }
 
 /// Whether the first eight bytes of a call may begin a message.

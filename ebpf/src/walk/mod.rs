@@ -31,7 +31,7 @@ use crate::{
 
 pub use self::begin::may_begin;
 use self::{
-    begin::{NOTHING, begin, looks_like},
+    begin::{begin, begins_anew},
     body::chunk,
     frame::{NONE, pass_unseen, walk_frames},
     head::walk_lines,
@@ -67,6 +67,8 @@ pub mod way {
     pub const LENGTH: u8 = 2;
     /// Its head told that it is chunked.
     pub const CHUNKED: u8 = 4;
+    /// A message has begun in this direction.
+    pub const BEGUN: u8 = 8;
     /// The hexadecimal digits of the chunk's size are over.
     pub const SIZED: u8 = 16;
     /// The present line is the message's first.
@@ -77,8 +79,8 @@ pub mod way {
 
 /// Steps that one call may take; a step looks at up to [`COPY_MAX`] bytes or passes over a run of them.
 const STEPS: u32 = 2048;
-/// Bytes that tell whether a message begins.
-const LEAD: u32 = 8;
+/// Bytes that tell whether a message begins: a method of up to 20 letters, a space and the first of its target.
+const LEAD: u32 = 24;
 /// Bytes behind the payload that may be looked at, so that a look ahead needs no further bound.
 const SLACK: usize = 64;
 const MASK: u32 = COPY_MAX as u32 - 1;
@@ -482,7 +484,7 @@ pub extern "C" fn walk_step(slot: u32) -> u32 {
     }
     match work.way.mode {
         mode::SKIP => {
-            if turned && load(work, LEAD) && looks_like(&work.payload, work.loaded) != NOTHING {
+            if turned && load(work, LEAD) && begins_anew(work) {
                 work.way.mode = mode::START;
                 return ON;
             }

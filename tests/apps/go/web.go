@@ -113,7 +113,31 @@ type exchange struct {
 	Body       int64  `json:"body"`
 }
 
-func (p *plan) transport() (*http.Transport, error) {
+// A session that each time is written to from another depth of a new goroutine's stack: where the stack is full just then,
+// Write begins, finds no room, and begins once more.
+type deep struct {
+	*tls.Conn
+	depth int
+}
+
+func (d *deep) Write(bytes []byte) (n int, err error) {
+	d.depth = (d.depth + 1) % 48
+	var done sync.WaitGroup
+	done.Go(func() { n, err = writeAt(d.depth, d.Conn, bytes) })
+	done.Wait()
+	return
+}
+
+//go:noinline
+func writeAt(depth int, session *tls.Conn, bytes []byte) (int, error) {
+	if depth == 0 {
+		return session.Write(bytes)
+	}
+	n, err := writeAt(depth-1, session, bytes)
+	return n, err
+}
+
+func (p *plan) transport(connection int) (*http.Transport, error) {
 	var protocols http.Protocols
 	protocols.SetHTTP1(p.Version == "h1")
 	protocols.SetHTTP2(p.Version == "h2" && p.Authority != nil)
@@ -126,7 +150,18 @@ func (p *plan) transport() (*http.Transport, error) {
 		}
 		roots := x509.NewCertPool()
 		roots.AppendCertsFromPEM(text)
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, ServerName: "localhost"}
+		config := &tls.Config{RootCAs: roots, ServerName: "localhost"}
+		transport.TLSClientConfig = config
+		if p.Version == "h1" && connection%2 == 1 {
+			dialer := tls.Dialer{Config: config}
+			transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+				session, err := dialer.DialContext(ctx, network, address)
+				if err != nil {
+					return nil, err
+				}
+				return &deep{Conn: session.(*tls.Conn)}, nil
+			}
+		}
 	}
 	return transport, nil
 }
@@ -175,7 +210,7 @@ func send() error {
 	var all sync.WaitGroup
 	exchanges := []exchange{}
 	for connection, asked := range p.Connections {
-		transport, err := p.transport()
+		transport, err := p.transport(connection)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,8 @@
 """HTTP servers that treat their descriptors in unusual ways: descriptors.py MODE PORT [HOST].
 
-Modes: plain, dup, dup2, fcntl, fork, passed, inetd, prefork, calls.
+Modes: plain, dup, dup2, fcntl, fork, passed, inetd, prefork, calls, meanwhile.
 """
+import contextlib
 import fcntl
 import os
 import select
@@ -95,6 +96,44 @@ def serve(connection):
         served += 1
 
 
+def head_of(connection):
+    """Reads a head, each byte in a call of its own, as Go's server does with the first; gives method, target and length."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = connection.recv(1)
+        if not byte:
+            raise EOFError
+        head += byte
+    lines = head.lower().split(b"\r\n")
+    method, target, _ = lines[0].split(b" ")
+    lengths = [int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")]
+    return method, target, sum(lengths)
+
+
+def request_of(connection):
+    """The same with the body, in small pieces; gives method and target."""
+    method, target, length = head_of(connection)
+    while length > 0:
+        length -= len(connection.recv(min(length, 5)))
+    return method, target
+
+
+def serve_meanwhile(connection):
+    """Reads a second request before it sends the first answer's body, and all up to `/last` before it answers the others."""
+    asked = [request_of(connection)]
+    while asked:
+        connection.sendall(OK % 10)
+        method, target = asked.pop(0)
+        if target != b"/last" and not asked:
+            asked.append(request_of(connection))
+        if method != b"head":
+            connection.sendall(b"later")
+            connection.sendall(b"LATER")
+        while asked and asked[-1][1] != b"/last":
+            asked.append(request_of(connection))
+    connection.recv(1)
+
+
 def change(connection, mode):
     """The same connection by another descriptor."""
     if mode == "dup":
@@ -155,6 +194,9 @@ def main():
                 os.execv(sys.executable, [sys.executable, sys.argv[0], "served", "0"])
         elif mode == "passed":
             socket.send_fds(channel, [b"c"], [connection.fileno()])
+        elif mode == "meanwhile":
+            with contextlib.suppress(EOFError):
+                serve_meanwhile(connection)
         else:
             serve(connection)
         connection.close()

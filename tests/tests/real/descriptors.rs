@@ -92,6 +92,13 @@ fn every_call_that_reads_takes_a_split_head() -> Result<()> {
 }
 
 #[test]
+fn a_body_sent_while_the_next_request_comes_is_no_message() -> Result<()> {
+    let asks = ["GET", "HEAD", "GET", "GET", "HEAD", "HEAD", "GET", "HEAD"].map(|method| Ask::new(method, "/hello"));
+    let asks = asks.into_iter().chain([Ask::post("/echo", 23), Ask::get("/hello"), Ask::get("/last")]);
+    is_seen_exactly("meanwhile", &vec![Talk::Pipelined(asks.collect()); 3])
+}
+
+#[test]
 fn a_forked_child_that_answers_is_named_as_the_process() -> Result<()> {
     let (_, report) = watch("fork", &hellos())?;
     let mut pids: Vec<u32> = report.servers().map(|span| span.pid).collect();

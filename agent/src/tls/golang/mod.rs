@@ -7,6 +7,7 @@
 
 mod buildinfo;
 mod line_table;
+mod prologue;
 mod returns;
 mod words;
 
@@ -76,13 +77,14 @@ fn hook(image: &Image<'_>, function: Function, code: Code, hooks: &mut Vec<Hook>
     if code.size > FUNCTION_MAX {
         return Err(Refusal::GoCode("a function is too large"));
     }
+    let bytes = image.read_address(code.address, code.size)?;
     for &moment in function.moments() {
         if moment == Moment::ReturnInstruction {
-            let bytes = image.read_address(code.address, code.size)?;
             let returns = returns::find(image.machine, &bytes)?;
             hooks.extend(returns.into_iter().map(|at| Hook { function, moment, offset: offset + at }));
         } else {
-            hooks.push(Hook { function, moment, offset });
+            let skipped = prologue::skipped(image.machine, &bytes);
+            hooks.push(Hook { function, moment, offset: offset + skipped });
         }
     }
     Ok(())
