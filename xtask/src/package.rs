@@ -106,7 +106,7 @@ fn archive(out: &Path, stage: &Path, release: &Release) -> Result<PathBuf> {
     let mut tar = Command::new("tar");
     tar.args(["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"])
         .arg(format!("--mtime=@{}", release.epoch))
-        .args(["--use-compress-program", "gzip --no-name --best", "--file"])
+        .args(["--use-compress-program", "gzip --no-name", "--file"])
         .arg(&file)
         .arg("--directory")
         .arg(stage)

@@ -77,7 +77,8 @@ fn the_chart_is_valid_and_gives_the_plain_manifests() -> Result<()> {
     is_valid(file.path())?;
     let (mut chart, plain) = (documents(file.path())?, plain()?);
     for made in &mut chart {
-        if let Some(annotations) = made["spec"]["template"]["metadata"]["annotations"].as_object_mut() {
+        let annotations = made.pointer_mut("/spec/template/metadata/annotations");
+        if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
             ensure!(annotations.remove("checksum/config").is_some(), "a new configuration has to restart the agents");
         }
         let kind = made["kind"].as_str().context("a kind")?;

@@ -37,7 +37,7 @@ pub fn make(root: &Path, out: &Path, stage: &Path, release: &Release) -> Result<
     fs::write(control.join("md5sums"), sums(stage)?)?;
     let file = out.join(format!("netspan_{}_{architecture}.deb", release.version));
     let mut build = Command::new("dpkg-deb");
-    build.args(["--root-owner-group", "-Zxz", "--build"]).arg(stage).arg(&file);
+    build.args(["--root-owner-group", "-Zxz", "-z3", "--build"]).arg(stage).arg(&file);
     command::capture(build.env("SOURCE_DATE_EPOCH", release.epoch.to_string()))?;
     fs::remove_dir_all(control)?;
     Ok(file)
