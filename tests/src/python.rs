@@ -76,12 +76,12 @@ pub fn programs() -> Result<PathBuf> {
 
 /// One program of the environment.
 pub fn program(name: &str) -> Result<PathBuf> {
-    found(programs()?, name)
+    found(&programs()?, name)
 }
 
 /// One program of the environment for tests of the deployment.
 pub fn deploy_program(name: &str) -> Result<PathBuf> {
-    found(made("deploy", DEPLOY_REQUIREMENTS)?, name)
+    found(&made("deploy", DEPLOY_REQUIREMENTS)?, name)
 }
 
 fn made(name: &str, requirements: &str) -> Result<PathBuf> {
@@ -107,7 +107,7 @@ fn made(name: &str, requirements: &str) -> Result<PathBuf> {
     Ok(programs)
 }
 
-fn found(programs: PathBuf, name: &str) -> Result<PathBuf> {
+fn found(programs: &Path, name: &str) -> Result<PathBuf> {
     let file = programs.join(name);
     if !Path::new(&file).exists() {
         bail!("the Python environment has no {name}: remove {} and try again", paths::kept("python")?.display());

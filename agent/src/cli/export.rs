@@ -120,11 +120,11 @@ impl Exporters {
         };
         let end_metrics =
             |(name, handle): (String, metrics::Handle)| thread::spawn(move || (name, handle.shutdown(patience)));
-        let ends: Vec<_> = self.spans.into_iter().map(end).collect();
-        let ends_metrics: Vec<_> = self.metrics.into_iter().map(end_metrics).collect();
+        let threads: Vec<_> = self.spans.into_iter().map(end).collect();
+        let threads_of_metrics: Vec<_> = self.metrics.into_iter().map(end_metrics).collect();
         Exported {
-            spans: ends.into_iter().filter_map(|end| end.join().ok()).collect(),
-            metrics: ends_metrics.into_iter().filter_map(|end| end.join().ok()).collect(),
+            spans: threads.into_iter().filter_map(|end| end.join().ok()).collect(),
+            metrics: threads_of_metrics.into_iter().filter_map(|end| end.join().ok()).collect(),
         }
     }
 }
