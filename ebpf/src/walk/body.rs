@@ -1,6 +1,14 @@
 //! What comes behind a head, and the lines that tell the sizes of chunks.
 
-use super::{ON, Work, begin::give_up, fault, head::line, load, mode, take, way};
+use super::{
+    Work,
+    begin::give_up,
+    head::line,
+    mode,
+    source::load,
+    step::{ON, fault, take},
+    way,
+};
 use crate::conn::{class, get};
 
 /// Bytes of a chunk's size line that one step looks at.

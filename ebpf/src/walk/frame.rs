@@ -7,7 +7,12 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use netspan_ebpf::{COPY_MAX, HEAD_MAX, PIECE_ALIGN, PieceHead, data_flag};
 
-use super::{DONE, MASK, ON, SEND, Work, bounded, cut, fault, mode, pass, way};
+use super::{
+    MASK, Work, mode,
+    source::pass,
+    step::{DONE, ON, SEND, bounded, cut, fault},
+    way,
+};
 use crate::{
     maps::{MESSAGES, MessageKey},
     scratch::{Scratch, cell_at},

@@ -2,7 +2,14 @@
 
 use netspan_ebpf::{COPY_MAX, HEAD_MAX, counter, data_flag};
 
-use super::{DONE, MASK, ON, Work, begin::give_up, body::body, cut, mode, take, way};
+use super::{
+    MASK, Work,
+    begin::give_up,
+    body::body,
+    mode,
+    step::{DONE, ON, cut, take},
+    way,
+};
 use crate::{
     conn::{Way, class, get},
     emit::count,

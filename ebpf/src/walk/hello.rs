@@ -3,7 +3,7 @@
 
 use netspan_ebpf::{HELLO_MAX, counter, data_flag};
 
-use super::{Work, bounded, load_lead};
+use super::{Work, source::load_lead, step::bounded};
 use crate::{
     conn::{Conn, get},
     emit::count,

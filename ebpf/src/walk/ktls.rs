@@ -1,6 +1,6 @@
 //! Bytes that the kernel encrypts or decrypted: a call on the socket moved plaintext of the session that it carries.
 
-use super::{NONE, Work, walk_on};
+use super::{Work, frame::NONE, step::walk_on};
 use crate::{
     conn::{class, get},
     scratch::{Scratch, cell_at},
