@@ -64,6 +64,10 @@ const PACKAGES: &[(Need, &str, Unless)] = &[
     (Lab, "default-jdk-headless", Runs("javac", &["-version"])),
     (Lab, "nodejs", Runs("node", &["--version"])),
     (Lab, "npm", Runs("npm", &["--version"])),
+    // The tests of the deployment.
+    (Lab, "libcap2-bin", Runs("/usr/sbin/capsh", &["--print"])),
+    (Lab, "systemd", Runs("systemd-analyze", &["--version"])),
+    (Lab, "binutils", Runs("strip", &["--version"])),
     (Lab, "bpftool", Runs("bpftool", &["version"])),
     // What rotel's receiver, a program with Python inside, is linked with.
     (Lab, "libpython3-dev", Never),
