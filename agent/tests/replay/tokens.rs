@@ -120,6 +120,9 @@ fn a_call_after_the_answer_is_told_of_but_is_no_child() {
     let app = play.process(20, "app");
     let (front, other, back) = (play.accept(app), play.accept(app), play.connect(app));
     let id = |n| named("X-Request-ID", &uuid(n));
+    // Requests are remembered of a process that makes calls.
+    play.ask(back, 20, "/0/call");
+    play.learn(back, 20);
     play.receive(front, 20, &get("/1", &id(1)), 0);
     play.receive(other, 20, &get("/2", &id(2)), 0);
     play.answer(front, 20);
@@ -127,7 +130,8 @@ fn a_call_after_the_answer_is_told_of_but_is_no_child() {
     play.learn(back, 20);
     play.answer(other, 20);
     let spans = play.spans();
-    let call = spans.iter().find(|span| span.kind == Kind::Client).unwrap();
+    let is_call = |span: &Span| attribute(span, "url.full").is_some_and(|url| url.ends_with("/1/call"));
+    let call = spans.iter().find(|span| is_call(span)).unwrap();
     let request = spans.iter().find(|span| attribute(span, "url.path").as_deref() == Some("/1")).unwrap();
     assert_eq!((call.parent, call.links.len()), (None, 1));
     assert_eq!(call.links[0].span_id, request.span_id);
@@ -140,7 +144,8 @@ fn a_thread_and_a_value_that_contradict_each_other_make_no_link() {
     let ends: Vec<_> = (0..2).map(|_| (play.accept(app), play.connect(app))).collect();
     let id = |n| named("X-Request-ID", &uuid(n));
     // Threads 20 and 21, each with one request at a time: the process is known to stay on its threads.
-    let mut pair = |swap: usize| {
+    let mut pair = |turn: usize, swap: usize| {
+        let id = |n: usize| id(2 * turn + n);
         for n in 0..2 {
             play.receive(ends[n].0, 20 + n as u32, &get(&format!("/{n}"), &id(n)), 0);
         }
@@ -153,10 +158,10 @@ fn a_thread_and_a_value_that_contradict_each_other_make_no_link() {
         }
         play.now += 2_000_000_000;
     };
-    for _ in 0..10 {
-        pair(0);
+    for turn in 0..10 {
+        pair(turn, 0);
     }
-    pair(1);
+    pair(10, 1);
     let mut account = Account::default();
     play.finished(0.95).account(&mut account);
     assert_eq!(account.get("link", "contradicted"), 2);

@@ -90,6 +90,7 @@ fn sample(spec: &Spec) -> &'static str {
         "ring_size" => "64KiB",
         "connections" => "4096",
         "nice" => "-5",
+        "goroutines" => "off",
         "keep_query" | "keep_capabilities" | "off" | "no_metrics" => "true",
         "header" => "x-team",
         "min_confidence" => "0.5",

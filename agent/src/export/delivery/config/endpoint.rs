@@ -89,8 +89,8 @@ mod tests {
         let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:4318/own");
         let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b:4318/own");
         let http = |url: &str| Some((url.to_owned(), Protocol::Http));
-        type Environment = &'static [(&'static str, &'static str)];
-        let cases: [(Option<&str>, Environment, _); 11] = [
+        type Environment<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Option<&str>, Environment<'_>, _); 11] = [
             (Some("http://a:4318"), &[], http("http://a:4318/v1/metrics")),
             (Some("http://a:4318/x/v1/traces?key=1"), &[], http("http://a:4318/x/v1/metrics?key=1")),
             (Some("http://a:4317"), &[], Some(("http://a:4317/v1/metrics".to_owned(), Protocol::Grpc))),
