@@ -223,7 +223,7 @@ impl Process {
             }
         }
         if let Some(held) = trusted_here {
-            let fits = (contains(&held) || gave_up) && !by_token.is_some_and(|other| other.key != held.key);
+            let fits = (contains(&held) || gave_up) && by_token.is_none_or(|other| other.key == held.key);
             return if fits { Cause::Request(held.key, Method::Thread, 1.0) } else { Cause::Contradiction };
         }
         match claim {
