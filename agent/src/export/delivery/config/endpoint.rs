@@ -83,13 +83,14 @@ mod tests {
         Some((endpoint.uri.to_string(), endpoint.protocol))
     }
 
+    type Environment<'a> = &'a [(&'a str, &'a str)];
+
     #[test]
     fn metrics_go_where_spans_go_unless_a_variable_says_otherwise() {
         let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/base/");
         let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:4318/own");
         let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b:4318/own");
         let http = |url: &str| Some((url.to_owned(), Protocol::Http));
-        type Environment<'a> = &'a [(&'a str, &'a str)];
         let cases: [(Option<&str>, Environment<'_>, _); 11] = [
             (Some("http://a:4318"), &[], http("http://a:4318/v1/metrics")),
             (Some("http://a:4318/x/v1/traces?key=1"), &[], http("http://a:4318/x/v1/metrics?key=1")),
