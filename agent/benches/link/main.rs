@@ -35,7 +35,7 @@ const CASES: [Case; 7] = [
 struct Outcome {
     ns: f64,
     spans: u64,
-    linked: [u64; 6],
+    linked: [u64; Method::ALL.len()],
 }
 
 fn round(feed: Feed) -> Outcome {
