@@ -15,6 +15,7 @@ pub mod link;
 pub mod live;
 pub mod metrics;
 pub mod pipeline;
+pub mod privilege;
 pub mod probe;
 pub mod protocol;
 pub mod route;

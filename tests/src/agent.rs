@@ -106,6 +106,13 @@ impl Agent {
         Ok(Self::unconfigured(command))
     }
 
+    /// A command in a mount namespace of its own, which is to become the agent.
+    pub fn command_by_unshare() -> Result<Command> {
+        let mut command = Command::new(paths::tool("unshare", "util-linux")?);
+        command.args(["--mount", "--propagation", "private", "--"]);
+        Ok(Self::unconfigured(command))
+    }
+
     fn unconfigured(mut command: Command) -> Command {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();

@@ -205,7 +205,7 @@ fn uvicorn(scope: &Scope, directory: &Path, port: u16, parser: &str) -> Result<P
 }
 
 /// The Go program `NAME.go`, built once per state of its source.
-pub(crate) fn built_by_go(go: &Path, name: &str) -> Result<std::path::PathBuf> {
+pub fn built_by_go(go: &Path, name: &str) -> Result<std::path::PathBuf> {
     let directory = paths::kept("go")?;
     let lock = fs::File::create(directory.join("lock"))?;
     flock(&lock, FlockOperation::LockExclusive).context("cannot lock the Go programs")?;

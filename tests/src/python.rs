@@ -52,23 +52,51 @@ werkzeug==3.1.3
 yarl==1.25.1
 ";
 
+/// Checks manifests of Kubernetes; an environment of its own, because only the tests of the deployment need these.
+pub const DEPLOY_REQUIREMENTS: &str = "\
+attrs==26.1.0
+importlib_resources==7.1.0
+jsonschema==4.26.0
+jsonschema-specifications==2025.9.1
+kubernetes-validate==1.37.0
+packaging==26.3
+pyyaml==6.0.3
+referencing==0.37.0
+rpds-py==2026.9.1
+typing_extensions==4.16.0
+";
+
 /// The environment's directory of programs, made if it is not there or is of other versions.
 ///
 /// # Errors
 /// When Python's `venv` is missing or the packages cannot be installed.
 pub fn programs() -> Result<PathBuf> {
-    let directory = paths::kept("python")?.join("environment");
+    made("environment", REQUIREMENTS)
+}
+
+/// One program of the environment.
+pub fn program(name: &str) -> Result<PathBuf> {
+    found(&programs()?, name)
+}
+
+/// One program of the environment for tests of the deployment.
+pub fn deploy_program(name: &str) -> Result<PathBuf> {
+    found(&made("deploy", DEPLOY_REQUIREMENTS)?, name)
+}
+
+fn made(name: &str, requirements: &str) -> Result<PathBuf> {
+    let directory = paths::kept("python")?.join(name);
     // Several tests may come at once, in several processes.
     let lock = File::create(directory.with_extension("lock"))?;
     flock(&lock, FlockOperation::LockExclusive).context("cannot lock the Python environment")?;
     let programs = directory.join("bin");
     let marker = directory.join("requirements.txt");
-    if fs::read_to_string(&marker).is_ok_and(|text| text == REQUIREMENTS) {
+    if fs::read_to_string(&marker).is_ok_and(|text| text == requirements) {
         return Ok(programs);
     }
-    eprintln!("making the Python environment in {} (once, about 40 s)", directory.display());
+    eprintln!("making the Python environment in {} (once, some 40 s)", directory.display());
     let wanted = directory.with_extension("txt");
-    fs::write(&wanted, REQUIREMENTS)?;
+    fs::write(&wanted, requirements)?;
     let python = paths::tool("python3", "python3-venv")?;
     run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&directory))?;
     run(Command::new(programs.join("python"))
@@ -79,9 +107,8 @@ pub fn programs() -> Result<PathBuf> {
     Ok(programs)
 }
 
-/// One program of the environment.
-pub fn program(name: &str) -> Result<PathBuf> {
-    let file = programs()?.join(name);
+fn found(programs: &Path, name: &str) -> Result<PathBuf> {
+    let file = programs.join(name);
     if !Path::new(&file).exists() {
         bail!("the Python environment has no {name}: remove {} and try again", paths::kept("python")?.display());
     }

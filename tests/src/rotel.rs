@@ -42,6 +42,8 @@ impl Rotel {
                     "start",
                     "--debug-log",
                     "traces",
+                    "--debug-log",
+                    "metrics",
                     "--debug-log-verbosity",
                     "detailed",
                     "--exporter",

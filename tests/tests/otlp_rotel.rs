@@ -132,6 +132,8 @@ fn the_shop_arrives(url: impl Fn(&Rotel) -> &str, protocol: &str) -> Result<()> 
     let mut command = Agent::command()?;
     command.args(["run", "--cgroup"]).arg(shop.scope().name()?);
     command.args(["--otlp", url(&rotel), "--otlp-protocol", protocol]);
+    // At the end alone: sums are counted once.
+    command.args(["--otlp-metrics-interval", "1440m"]);
     let agent = Agent::start(command)?;
     // One at a time: nginx holds several requests on one thread, and no other evidence tells them apart yet.
     let plan = Plan { seed: 5, concurrency: 1, requests: ORDERS, rate: None };
@@ -140,6 +142,7 @@ fn the_shop_arrives(url: impl Fn(&Rotel) -> &str, protocol: &str) -> Result<()> 
     let log = rotel.received(|log| spans(log).len() >= wanted)?;
     let report = agent.stop()?;
     ensure!(report.figure("sent") == Some(wanted as u64), "{}", report.errors);
+    the_metrics_arrived(&rotel).context(report.errors)?;
 
     let mut traces = BTreeMap::<_, Vec<_>>::new();
     for span in spans(&log) {
@@ -154,6 +157,31 @@ fn the_shop_arrives(url: impl Fn(&Rotel) -> &str, protocol: &str) -> Result<()> 
         ensure!(roots.len() == 1 && roots[0].service == "nginx", "roots of an order: {roots:?}");
         let orphan = children.iter().find(|span| !ids.contains(span.parent.as_str()));
         ensure!(orphan.is_none(), "no parent in its trace: {orphan:?}");
+    }
+    Ok(())
+}
+
+/// What rotel got when the agent ended: sums over all orders, of requests and of connections.
+fn the_metrics_arrived(rotel: &Rotel) -> Result<()> {
+    let log = rotel.received(|log| log.contains("netspan.connection.io"))?;
+    let mut counts = BTreeMap::<String, u64>::new();
+    let mut name = String::new();
+    for line in log.lines().map(str::trim) {
+        if let Some(found) = line.strip_prefix("-> Name: ") {
+            found.clone_into(&mut name);
+        }
+        if let Some(count) = line.strip_prefix("Count: ") {
+            *counts.entry(name.clone()).or_default() += count.parse::<u64>()?;
+        }
+    }
+    let orders = u64::from(ORDERS);
+    for (name, of_each) in [("http.server.request.duration", 4), ("http.client.request.duration", 3)] {
+        ensure!(counts.get(name) == Some(&(orders * of_each)), "{name}: {counts:?}");
+    }
+    ensure!(counts.contains_key("netspan.connection.duration"), "{counts:?}");
+    for line in ["-> telemetry.sdk.name: Str(netspan)", "-> AggregationTemporality: AGGREGATION_TEMPORALITY_CUMULATIVE"]
+    {
+        ensure!(log.contains(line), "no {line}");
     }
     Ok(())
 }

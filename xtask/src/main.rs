@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod command;
 mod demo;
+mod package;
 mod progress;
 mod run;
 mod setup;
@@ -42,6 +43,10 @@ enum Task {
     Test(test::Options),
     /// Run a job under other kernels, in virtual machines
     Vm(vm::Options),
+    /// Make a Debian package, an archive, an SBOM and checksums
+    Package(package::Options),
+    /// The same, of what is committed and of one version
+    Release,
     /// Measure what the agent costs
     Bench(bench::Options),
 }
@@ -55,6 +60,8 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&root, &options),
         Task::Test(options) => test::run(&root, &options),
         Task::Vm(options) => vm::run(&root, &options),
+        Task::Package(options) => package::run(&root, &options),
+        Task::Release => package::release(&root),
         Task::Bench(options) => bench::run(&root, &options),
     };
     match result {

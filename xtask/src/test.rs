@@ -1,6 +1,7 @@
 //! `cargo xtask test`: runs the suites one after another, counts, and says how each of them ended.
 
 mod count;
+mod jaeger;
 mod suite;
 mod web;
 

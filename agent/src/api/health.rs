@@ -42,6 +42,7 @@ fn own() -> Json {
         "memory_bytes": stat.as_ref().map(|stat| stat.rss * rustix::param::page_size() as u64),
         "threads": stat.as_ref().map(|stat| stat.num_threads),
         "pid": std::process::id(),
+        "capabilities": crate::privilege::kept(),
     })
 }
 

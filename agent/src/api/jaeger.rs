@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     control::parse_duration,
-    span::{Kind, Span, Status, Value},
-    store::{Query, unix_ns},
+    span::{Span, Status, Value},
+    store::{Query, TRACE_SPANS_MAX, unix_ns},
 };
 
 /// Traces where no limit is given, as Jaeger has it.
@@ -71,19 +71,12 @@ pub(super) async fn operations_of(State(state): State<Shared>, Path(service): Pa
 pub(super) async fn operations(State(state): State<Shared>, Pairs(pairs): Words) -> Answer {
     let service = get(&pairs, "service").ok_or_else(|| Failure::bad("parameter 'service' is required"))?;
     let wanted = get(&pairs, "spanKind");
-    let mut operations = Vec::new();
-    for kind in [Kind::Client, Kind::Server] {
-        let kind_name = v1::kind_name(kind);
-        if wanted.is_some_and(|wanted| wanted != kind_name) {
-            continue;
-        }
-        let mut query = Query::default();
-        query.filter.services.push(service.to_owned());
-        query.filter.kinds.push(kind);
-        let groups = ask(&state, move |reader| reader.groups(&query, crate::store::GroupBy::Route)).await?;
-        operations.extend(groups.iter().map(|group| json!({ "name": group.name, "spanKind": kind_name })));
-    }
-    Ok(data(operations))
+    let mut query = Query::default();
+    query.filter.services.push(service.to_owned());
+    let operations = ask(&state, move |reader| reader.operations(&query)).await?;
+    let named = operations.into_iter().map(|(name, kind)| (name, v1::kind_name(kind)));
+    let fit = named.filter(|(_, kind)| wanted.is_none_or(|wanted| wanted == *kind));
+    Ok(data(fit.map(|(name, kind)| json!({ "name": name, "spanKind": kind })).collect()))
 }
 
 /// `GET /api/traces`
@@ -94,11 +87,12 @@ pub(super) async fn traces(State(state): State<Shared>, Pairs(pairs): Words) -> 
             ids.iter().take(v1::TRACES_MAX).map(|(_, id)| params::trace_id(id)).collect::<Result<_, _>>()?;
         let wanted = ids.clone();
         let mut found = ask(&state, move |reader| reader.traces(&wanted)).await?;
-        return Ok(data(ids.iter().filter_map(|id| Some(trace_of(&found.remove(id)?))).collect()));
+        let is_whole = found.is_whole;
+        return Ok(data(ids.iter().filter_map(|id| Some(trace_of(&found.by_id.remove(id)?, is_whole))).collect()));
     }
     let limit = number_of(&pairs, "limit")?.unwrap_or(LIMIT);
-    let traces = v1::newest_traces(&state, query(&pairs)?, limit).await?;
-    Ok(data(traces.iter().map(|spans| trace_of(spans)).collect()))
+    let newest = v1::newest_traces(&state, query(&pairs)?, limit).await?;
+    Ok(data(newest.traces.iter().map(|spans| trace_of(spans, true)).collect()))
 }
 
 /// A search as Jaeger's UI asks for it.
@@ -117,24 +111,29 @@ fn query(pairs: &params::Pairs) -> Result<Query, Failure> {
     query.filter.min_duration = duration("minDuration")?;
     query.filter.max_duration = duration("maxDuration")?;
     let mut tag = |name: &str, value: &str| {
-        if name == "error" {
-            let set = query.filter.set("status", "error");
-            // Spans without an error can't be asked for: that would be no filter of ours.
-            return if value == "true" { set } else { Ok(()) };
-        }
-        query.filter.set("attribute", &format!("{name}={value}"))
+        // What its spans and processes show as tags, and is no attribute of ours.
+        let (word, text) = match (name, value) {
+            ("error", "true") => ("status", "error"),
+            ("error", _) => return Err(Failure::bad("only error=true can be asked for, not its absence")),
+            ("span.kind", kind) => ("kind", kind),
+            ("process.pid", pid) => ("pid", pid),
+            ("process.executable.name", process) => ("process", process),
+            ("container.id", id) => ("container", id),
+            _ => ("attribute", &*format!("{name}={value}")),
+        };
+        query.filter.set(word, text).map_err(|error| Failure::bad(format!("{name}={value}: {error}")))
     };
     if let Some(tags) = get(pairs, "tags") {
         let tags: serde_json::Map<String, Json> =
             serde_json::from_str(tags).map_err(|_| Failure::bad("parameter 'tags' is no object of JSON"))?;
         for (name, value) in &tags {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            tag(name, &text).map_err(|error| Failure::bad(error.to_string()))?;
+            tag(name, &text)?;
         }
     }
     for (_, pair) in pairs.iter().filter(|(name, _)| name == "tag") {
         let (name, value) = pair.split_once(':').ok_or_else(|| Failure::bad("parameter 'tag' is no name:value"))?;
-        tag(name, value).map_err(|error| Failure::bad(error.to_string()))?;
+        tag(name, value)?;
     }
     Ok(query)
 }
@@ -160,9 +159,9 @@ fn go_duration(text: &str) -> Option<Duration> {
 /// `GET /api/traces/{id}`
 pub(super) async fn trace(State(state): State<Shared>, Path(id): Path<String>) -> Answer {
     let id = params::trace_id(&id)?;
-    let spans = ask(&state, move |reader| reader.trace(id)).await?;
-    let spans = spans.ok_or_else(|| Failure::missing("trace not found"))?;
-    Ok(data(vec![trace_of(&spans)]))
+    let found = ask(&state, move |reader| reader.trace(id)).await?;
+    let trace = found.ok_or_else(|| Failure::missing("trace not found"))?;
+    Ok(data(vec![trace_of(&trace.spans, trace.is_whole)]))
 }
 
 /// `GET /api/dependencies`: times are in milliseconds.
@@ -182,7 +181,7 @@ pub(super) fn period(pairs: &params::Pairs) -> Result<Query, Failure> {
 }
 
 /// A trace as Jaeger has it.
-fn trace_of(spans: &[Span]) -> Json {
+fn trace_of(spans: &[Span], is_whole: bool) -> Json {
     let mut processes = serde_json::Map::new();
     let mut known = FxHashMap::<(String, u32), String>::default();
     let spans_of: Vec<_> = spans
@@ -197,8 +196,9 @@ fn trace_of(spans: &[Span]) -> Json {
             span_of(span, id)
         })
         .collect();
+    let warnings = (!is_whole).then(|| [format!("not all: an answer has some {TRACE_SPANS_MAX} spans at most")]);
     let id = spans.first().map(|span| span.trace_id.to_string());
-    json!({ "traceID": id, "spans": spans_of, "processes": processes, "warnings": null })
+    json!({ "traceID": id, "spans": spans_of, "processes": processes, "warnings": warnings })
 }
 
 fn span_of(span: &Span, process: &str) -> Json {
@@ -246,7 +246,7 @@ fn tag(name: &str, value: &Value) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::span::sample;
+    use crate::span::{Kind, sample};
 
     fn pairs(words: &[(&str, &str)]) -> params::Pairs {
         words.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_search_of_the_ui_becomes_a_query() {
-        let tags = r#"{"http.response.status_code":"503","error":"true"}"#;
+        let tags = r#"{"http.response.status_code":"503","error":"true","span.kind":"server","process.pid":"7"}"#;
         let words = [
             ("service", "shop"),
             ("operation", "GET"),
@@ -281,13 +281,16 @@ mod tests {
         let attributes = [("http.response.status_code", "503"), ("a", "b:c")];
         assert_eq!(query.filter.attributes, attributes.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(query.filter.statuses, [crate::control::StatusRange::Error]);
+        assert_eq!((query.filter.kinds.as_slice(), query.filter.pids.as_slice()), (&[Kind::Server][..], &[7][..]));
         assert!(super::query(&pairs(&[("operation", "GET")])).is_err());
-        assert!(super::query(&pairs(&[("service", "a"), ("tags", "[1]")])).is_err());
+        for tags in ["[1]", r#"{"error":"false"}"#, r#"{"span.kind":"internal"}"#] {
+            assert!(super::query(&pairs(&[("service", "a"), ("tags", tags)])).is_err(), "{tags}");
+        }
     }
 
     #[test]
     fn a_trace_has_what_the_ui_reads() {
-        let trace = trace_of(&[sample::server()]);
+        let trace = trace_of(&[sample::server()], true);
         let span = &trace["spans"][0];
         assert_eq!(span["traceID"], "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(
@@ -306,5 +309,6 @@ mod tests {
         assert_eq!(tag("error").unwrap()["value"], true);
         assert_eq!(tag("span.kind").unwrap()["value"], "server");
         assert_eq!(trace["processes"][span["processID"].as_str().unwrap()]["serviceName"], "shop");
+        assert_eq!((&trace["warnings"], trace_of(&[], false)["warnings"].is_array()), (&Json::Null, true));
     }
 }

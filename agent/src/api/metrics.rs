@@ -18,12 +18,12 @@ pub(super) async fn page(State(state): State<Shared>, headers: HeaderMap) -> Res
     for (fate, number) in [("delivered", account.events.delivered), ("lost", account.events.lost)] {
         sample(&mut out, "netspan_events_total", &format!("fate=\"{fate}\""), number);
     }
-    format.head(&mut out, "netspan_counter", "gauge", "The agent's own counters, by stage, as in its summary.");
+    format.head(&mut out, "netspan_stage", "gauge", "The agent's own counters, by stage, as in its summary.");
     for (stage, counters) in &account.counters {
         for (name, number) in counters {
             sample(
                 &mut out,
-                "netspan_counter",
+                "netspan_stage",
                 &format!("stage=\"{}\",name=\"{}\"", escaped(stage), escaped(name)),
                 *number,
             );
@@ -33,12 +33,12 @@ pub(super) async fn page(State(state): State<Shared>, headers: HeaderMap) -> Res
         for (name, number) in
             [("offered", sink.offered), ("dropped_full", sink.dropped_full), ("dropped_closed", sink.dropped_closed)]
         {
-            sample(&mut out, "netspan_counter", &format!("stage=\"sink.{}\",name=\"{name}\"", sink.name), number);
+            sample(&mut out, "netspan_stage", &format!("stage=\"sink.{}\",name=\"{name}\"", sink.name), number);
         }
     }
     if let Some(store) = &state.store {
         for (name, number) in (store.stats)().named() {
-            sample(&mut out, "netspan_counter", &format!("stage=\"store\",name=\"{name}\""), number);
+            sample(&mut out, "netspan_stage", &format!("stage=\"store\",name=\"{name}\""), number);
         }
     }
     if format == Format::Open {

@@ -35,6 +35,7 @@ use crate::{
     export::{Sink, SinkStats},
     link::Tally,
     metrics::Metrics,
+    privilege::{self, Role},
     span::Span,
     store::{self, Reader},
 };
@@ -164,6 +165,7 @@ pub fn start(config: &Config, store: Option<Stored>) -> Result<Handle, StartErro
         // Waiting harms nobody but who asks.
         .on_thread_start(|| {
             let _ = rustix::process::setpriority_process(None, store::NICE);
+            privilege::settle(Role::Question);
         })
         .build()
         .map_err(StartError::Thread)?;
@@ -179,6 +181,7 @@ pub fn start(config: &Config, store: Option<Stored>) -> Result<Handle, StartErro
     let guard = guard::Guard::new(config.token.clone());
     let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
         let _ = rustix::process::setpriority_process(None, store::NICE);
+        privilege::settle(Role::Api);
         runtime.block_on(async {
             tokio::select! {
                 () = server::serve(listener, guard, Arc::clone(&state)) => {}

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     span::{Kind, Span, Status, TraceId, json as line},
-    store::{GroupBy, Query, Totals, unix_ns},
+    store::{GroupBy, Query, Reader, Totals, Trace, unix_ns},
 };
 
 /// Spans or traces where no limit is given.
@@ -76,24 +76,35 @@ pub(super) async fn spans(State(state): State<Shared>, Pairs(pairs): Words) -> A
     Ok(answer::body("application/json", out))
 }
 
+/// Traces that were asked for.
+pub(super) struct Newest {
+    /// The newest first.
+    pub(super) traces: Vec<Vec<Span>>,
+    /// There are more, or more of these.
+    pub(super) has_more: bool,
+}
+
 /// The newest traces with a span that a query asks for, each whole.
-pub(super) async fn newest_traces(state: &Shared, query: Query, limit: usize) -> Result<Vec<Vec<Span>>, Failure> {
+pub(super) async fn newest_traces(state: &Shared, query: Query, limit: usize) -> Result<Newest, Failure> {
     let limit = limit.clamp(1, TRACES_MAX);
-    let find = move |reader: &crate::store::Reader| {
+    let find = move |reader: &Reader| {
         // Several spans of a trace may fit: more are asked for until there are enough traces.
-        let (mut ids, mut spans) = (Vec::<TraceId>::new(), limit * 4);
-        loop {
+        let mut spans = limit * 4;
+        let (mut ids, has_more) = loop {
             let found = reader.search(&query, spans)?;
-            ids.clear();
             let mut seen = BTreeSet::new();
-            ids.extend(found.spans.iter().map(|span| span.trace_id).filter(|id| seen.insert(*id)).take(limit));
+            let ids: Vec<TraceId> =
+                found.spans.iter().map(|span| span.trace_id).filter(|id| seen.insert(*id)).collect();
             if ids.len() >= limit || !found.has_more || spans >= crate::store::SEARCH_MAX {
-                break;
+                let has_more = found.has_more || ids.len() > limit;
+                break (ids, has_more);
             }
             spans *= 8;
-        }
-        let mut traces = reader.traces(&ids)?;
-        Ok(ids.iter().filter_map(|id| traces.remove(id)).collect())
+        };
+        ids.truncate(limit);
+        let mut found = reader.traces(&ids)?;
+        let traces = ids.iter().filter_map(|id| found.by_id.remove(id)).collect();
+        Ok(Newest { traces, has_more: has_more || !found.is_whole })
     };
     ask(state, find).await
 }
@@ -101,9 +112,9 @@ pub(super) async fn newest_traces(state: &Shared, query: Query, limit: usize) ->
 /// `GET /v1/traces`
 pub(super) async fn traces(State(state): State<Shared>, Pairs(pairs): Words) -> Answer {
     let params = Params::read(pairs)?;
-    let traces = newest_traces(&state, params.query, params.limit.unwrap_or(LIMIT)).await?;
-    let traces: Vec<_> = traces.iter().filter_map(|spans| summary(spans)).collect();
-    Ok(answer::json(&json!({ "traces": traces })))
+    let newest = newest_traces(&state, params.query, params.limit.unwrap_or(LIMIT)).await?;
+    let traces: Vec<_> = newest.traces.iter().filter_map(|spans| summary(spans)).collect();
+    Ok(answer::json(&json!({ "has_more": newest.has_more, "traces": traces })))
 }
 
 /// What a list of traces says of one.
@@ -136,12 +147,12 @@ fn path(span: &Span) -> Option<&str> {
 /// `GET /v1/traces/{id}`
 pub(super) async fn trace(State(state): State<Shared>, Path(id): Path<String>, Pairs(pairs): Words) -> Answer {
     let (id, params) = (params::trace_id(&id)?, Params::read(pairs)?);
-    let spans = ask(&state, move |reader| reader.trace(id)).await?;
-    let spans = spans.ok_or_else(|| Failure::missing("no span of this trace is stored"))?;
+    let found = ask(&state, move |reader| reader.trace(id)).await?;
+    let Trace { spans, is_whole } = found.ok_or_else(|| Failure::missing("no span of this trace is stored"))?;
     if params.take("format") == Some("ndjson") {
         return Ok(lines(&spans));
     }
-    let mut out = format!("{{\"trace_id\":\"{id}\",\"spans\":").into_bytes();
+    let mut out = format!("{{\"trace_id\":\"{id}\",\"is_whole\":{is_whole},\"spans\":").into_bytes();
     put_spans(&mut out, &spans);
     out.push(b'}');
     Ok(answer::body("application/json", out))
@@ -226,22 +237,17 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// The names of spans there are, by service and kind.
-pub(super) async fn names(state: &Shared, service: &str) -> Result<Vec<String>, Failure> {
+/// The names of a service's spans, each once.
+pub(super) async fn names(state: &Shared, service: &str) -> Result<BTreeSet<String>, Failure> {
     let mut query = Query::default();
     query.filter.services.push(service.to_owned());
-    let groups = ask(state, move |reader| reader.groups(&query, GroupBy::Route)).await?;
-    let mut names: Vec<_> = groups.into_iter().map(|group| group.name).collect();
-    names.sort();
-    Ok(names)
+    let operations = ask(state, move |reader| reader.operations(&query)).await?;
+    Ok(operations.into_iter().map(|(name, _)| name).collect())
 }
 
 /// The names of services.
 pub(super) async fn service_names(state: &Shared) -> Result<Vec<String>, Failure> {
-    let groups = ask(state, |reader| reader.groups(&Query::default(), GroupBy::Service)).await?;
-    let mut names: Vec<_> = groups.into_iter().map(|group| group.name).collect();
-    names.sort();
-    Ok(names)
+    ask(state, Reader::services).await
 }
 
 /// Calls between services: caller, callee, calls, errors.

@@ -1,5 +1,7 @@
 //! Zipkin's read API, version 2, for its UI and Grafana. Times are in microseconds, those of a search in milliseconds.
 
+use std::collections::BTreeSet;
+
 use axum::{
     body::Body,
     extract::{Path, Query as Pairs, State},
@@ -15,8 +17,9 @@ use super::{
     v1,
 };
 use crate::{
+    control::SpanFilter,
     span::{Kind, Span, zipkin},
-    store::{GroupBy, Query},
+    store::{GroupBy, Query, QueryError, Reader},
 };
 
 /// Traces where no limit is given, as Zipkin has it.
@@ -26,14 +29,16 @@ type Words = Pairs<params::Pairs>;
 
 /// `GET /api/v2/services`
 pub(super) async fn services(State(state): State<Shared>) -> Answer {
-    Ok(answer::json(&v1::service_names(&state).await?.into()))
+    Ok(names_of(v1::service_names(&state).await?))
 }
 
 /// `GET /api/v2/spans`
 pub(super) async fn names(State(state): State<Shared>, Pairs(pairs): Words) -> Answer {
     let service = get(&pairs, "serviceName").ok_or_else(|| Failure::bad("serviceName is missing"))?;
-    let names = v1::names(&state, service).await?;
-    Ok(answer::json(&names.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>().into()))
+    let mut query = Query::default();
+    query.filter.services.push(service.to_owned());
+    let names = ask(&state, move |reader| reader.operations(&in_own_case(reader, query)?)).await?;
+    Ok(names_of(names.into_iter().map(|(name, _)| name)))
 }
 
 /// `GET /api/v2/remoteServices`
@@ -42,10 +47,41 @@ pub(super) async fn remote_services(State(state): State<Shared>, Pairs(pairs): W
     let mut query = Query::default();
     query.filter.services.push(service.to_owned());
     query.filter.kinds.push(Kind::Client);
-    let groups = ask(&state, move |reader| reader.groups(&query, GroupBy::Peer)).await?;
-    let mut names: Vec<_> = groups.into_iter().map(|group| group.name).collect();
-    names.sort();
-    Ok(answer::json(&names.into()))
+    let groups = ask(&state, move |reader| reader.groups(&in_own_case(reader, query)?, GroupBy::Peer)).await?;
+    Ok(names_of(groups.into_iter().map(|group| group.name).filter(|name| GroupBy::names(name))))
+}
+
+/// Names, in lower case as all are there, each once.
+fn names_of(names: impl IntoIterator<Item = String>) -> Response<Body> {
+    let names: BTreeSet<_> = names.into_iter().map(|name| name.to_lowercase()).collect();
+    answer::json(&names.into_iter().collect::<Vec<_>>().into())
+}
+
+/// A query whose names are written as they are stored: those asked for are in lower case.
+fn in_own_case(reader: &Reader, mut query: Query) -> Result<Query, QueryError> {
+    if !query.filter.services.is_empty() {
+        own_case(&mut query.filter.services, reader.services()?);
+    }
+    if !query.filter.peers.is_empty() {
+        let all = Query { from_ns: query.from_ns, to_ns: query.to_ns, ..Query::default() };
+        let known = reader.groups(&all, GroupBy::Peer)?;
+        own_case(&mut query.filter.peers, known.into_iter().map(|group| group.name));
+    }
+    if !query.filter.names.is_empty() {
+        let filter = SpanFilter { services: query.filter.services.clone(), ..SpanFilter::default() };
+        let all = Query { filter, from_ns: query.from_ns, to_ns: query.to_ns };
+        own_case(&mut query.filter.names, reader.operations(&all)?.into_iter().map(|(name, _)| name));
+    }
+    Ok(query)
+}
+
+/// Replaces names by those that are the same but for their case; what is not known stays, and finds nothing.
+fn own_case(names: &mut Vec<String>, known: impl IntoIterator<Item = String>) {
+    let lower: Vec<_> = names.iter().map(|name| name.to_lowercase()).collect();
+    let own: Vec<_> = known.into_iter().filter(|name| lower.contains(&name.to_lowercase())).collect();
+    if !own.is_empty() {
+        *names = own;
+    }
 }
 
 /// `GET /api/v2/autocompleteKeys` and `/api/v2/autocompleteValues`
@@ -56,16 +92,16 @@ pub(super) async fn nothing() -> Response<Body> {
 /// `GET /api/v2/traces`
 pub(super) async fn traces(State(state): State<Shared>, Pairs(pairs): Words) -> Answer {
     let limit = number_of(&pairs, "limit")?.unwrap_or(LIMIT);
-    let traces = v1::newest_traces(&state, query(&pairs)?, limit).await?;
-    Ok(answer::json(&traces.iter().map(|spans| trace_of(spans)).collect::<Vec<_>>().into()))
+    let query = query(&pairs)?;
+    let query = ask(&state, move |reader| in_own_case(reader, query)).await?;
+    let newest = v1::newest_traces(&state, query, limit).await?;
+    Ok(answer::json(&newest.traces.iter().map(|spans| trace_of(spans)).collect::<Vec<_>>().into()))
 }
 
 fn query(pairs: &params::Pairs) -> Result<Query, Failure> {
     let mut query = period(pairs)?;
     query.filter.services.extend(get(pairs, "serviceName").map(str::to_owned));
-    // Names are lower case there; ours are methods as a rule, or as the application wrote them.
-    let name = get(pairs, "spanName").filter(|name| *name != "all");
-    query.filter.names.extend(name.into_iter().flat_map(|name| [name.to_owned(), name.to_uppercase()]));
+    query.filter.names.extend(get(pairs, "spanName").filter(|name| *name != "all").map(str::to_owned));
     query.filter.peers.extend(get(pairs, "remoteServiceName").map(str::to_owned));
     let micros = |word| Ok::<_, Failure>(number_of(pairs, word)?.map(std::time::Duration::from_micros));
     query.filter.min_duration = micros("minDuration")?;
@@ -83,9 +119,9 @@ fn query(pairs: &params::Pairs) -> Result<Query, Failure> {
 /// `GET /api/v2/trace/{id}`
 pub(super) async fn trace(State(state): State<Shared>, Path(id): Path<String>) -> Answer {
     let id = params::trace_id(&id)?;
-    let spans = ask(&state, move |reader| reader.trace(id)).await?;
-    let spans = spans.ok_or_else(|| Failure::missing("trace not found"))?;
-    Ok(answer::json(&trace_of(&spans)))
+    let found = ask(&state, move |reader| reader.trace(id)).await?;
+    let trace = found.ok_or_else(|| Failure::missing("trace not found"))?;
+    Ok(answer::json(&trace_of(&trace.spans)))
 }
 
 /// `GET /api/v2/traceMany`
@@ -94,7 +130,7 @@ pub(super) async fn many(State(state): State<Shared>, Pairs(pairs): Words) -> An
     let ids: Vec<_> = ids.split(',').take(v1::TRACES_MAX).map(params::trace_id).collect::<Result<_, _>>()?;
     let wanted = ids.clone();
     let mut found = ask(&state, move |reader| reader.traces(&wanted)).await?;
-    let traces: Vec<_> = ids.iter().filter_map(|id| Some(trace_of(&found.remove(id)?))).collect();
+    let traces: Vec<_> = ids.iter().filter_map(|id| Some(trace_of(&found.by_id.remove(id)?))).collect();
     Ok(answer::json(&traces.into()))
 }
 
@@ -104,7 +140,7 @@ pub(super) async fn dependencies(State(state): State<Shared>, Pairs(pairs): Word
         return Err(Failure::bad("endTs is missing"));
     }
     let calls = v1::calls(&state, period(&pairs)?).await?;
-    let one = |(parent, child, calls, errors): (String, String, u64, u64)| json!({ "parent": parent, "child": child, "callCount": calls, "errorCount": errors });
+    let one = |(parent, child, calls, errors): (String, String, u64, u64)| json!({ "parent": parent.to_lowercase(), "child": child.to_lowercase(), "callCount": calls, "errorCount": errors });
     Ok(answer::json(&calls.into_iter().map(one).collect::<Vec<_>>().into()))
 }
 
@@ -128,8 +164,17 @@ mod tests {
         let pairs = words.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
         let query = query(&pairs).expect("a query");
         assert_eq!((query.from_ns, query.to_ns), (Some(2_000_000), Some(6_000_000)));
-        assert_eq!(query.filter.names, ["get", "GET"]);
+        assert_eq!(query.filter.names, ["get"]);
         assert_eq!(query.filter.attributes, [("url.path".to_owned(), "/a".to_owned())]);
         assert_eq!(query.filter.statuses.len(), 1);
+    }
+
+    #[test]
+    fn names_are_asked_for_as_they_are_stored() {
+        for (asked, expected) in [("get /a", &["GET /A", "Get /a"][..]), ("get /c", &["get /c"])] {
+            let mut names = vec![asked.to_owned()];
+            own_case(&mut names, ["GET /A", "Get /a", "GET /ab"].map(str::to_owned));
+            assert_eq!(names, expected);
+        }
     }
 }

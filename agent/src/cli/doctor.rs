@@ -23,6 +23,7 @@ use super::{
 use crate::{
     host::{ProcRoot, Processes, Surveyed, survey},
     live::boot_ns,
+    privilege,
     probe::{Family, Hook, HookState, Kernel, Probes, tls::Found},
 };
 
@@ -132,6 +133,7 @@ fn kernel_json(kernel: &Kernel) -> Value {
         "preemption": preemption,
         "host_pid_namespace": host_pids,
         "missing_capabilities": kernel.missing_capabilities(),
+        "kept_capabilities": privilege::kept(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! The destinations of a command, started and ended together.
+//! The destinations of a command, for spans and for metrics, started and ended together.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -14,13 +14,17 @@ use crate::{
     capture::count::Account,
     export::{
         Sink,
-        delivery::{self, Config, Handle, Stats, Totals, WhenFull},
+        delivery::{self, Config, Handle, Stats, Totals, WhenFull, metrics},
     },
+    metrics::Shared,
 };
 
 /// Running exporters, by the names of their destinations.
 #[derive(Debug)]
-pub struct Exporters(Vec<(String, Handle)>);
+pub struct Exporters {
+    spans: Vec<(String, Handle)>,
+    metrics: Vec<(String, metrics::Handle)>,
+}
 
 /// What became of the spans of a destination.
 #[derive(Clone, Debug)]
@@ -33,16 +37,25 @@ pub struct Delivered {
     pub totals: Option<Totals>,
 }
 
+/// What became of all that was exported.
+#[derive(Clone, Debug, Default)]
+pub struct Exported {
+    /// Of the spans, for each destination.
+    pub spans: Vec<Delivered>,
+    /// Of the metrics, for each destination that they go to.
+    pub metrics: Vec<(String, metrics::Stats)>,
+}
+
 /// Reads a destination's counters.
 pub struct Watch {
     stage: String,
-    read: Box<dyn Fn() -> Stats + Send>,
+    read: Box<dyn Fn() -> Vec<(&'static str, u64)> + Send>,
 }
 
 impl Watch {
     /// Adds the counters to an account.
     pub fn add_to(&self, account: &mut Account) {
-        account.add(&self.stage, (self.read)().named());
+        account.add(&self.stage, (self.read)());
     }
 }
 
@@ -60,30 +73,44 @@ impl Exporters {
             let config = Config { when_full, ..config };
             Ok((config.name.clone(), delivery::start(&config)?))
         };
-        configs.into_iter().map(start).collect::<anyhow::Result<_>>().map(Self)
+        let spans = configs.into_iter().map(start).collect::<anyhow::Result<_>>()?;
+        Ok(Self { spans, metrics: Vec::new() })
+    }
+
+    /// Starts the exporters of metrics.
+    pub fn start_metrics(&mut self, configs: MetricsConfigs, metrics: &Shared) -> anyhow::Result<()> {
+        for config in configs.all {
+            let handle = metrics::start(&config, configs.interval, Arc::clone(metrics))?;
+            self.metrics.push((config.name, handle));
+        }
+        Ok(())
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.spans.is_empty()
     }
 
     /// The ends that spans are offered to.
     pub fn sinks(&self) -> impl Iterator<Item = Sink> {
-        self.0.iter().map(|(_, handle)| handle.sink())
+        self.spans.iter().map(|(_, handle)| handle.sink())
     }
 
     /// Readers of the counters.
     pub fn watches(&self) -> Vec<Watch> {
-        let watch = |(name, handle): &(String, Handle)| Watch {
-            stage: format!("export.{name}"),
-            read: Box::new(handle.watch()),
-        };
-        self.0.iter().map(watch).collect()
+        let spans = self.spans.iter().map(|(name, handle)| {
+            let read = handle.watch();
+            Watch { stage: format!("export.{name}"), read: Box::new(move || read().named()) }
+        });
+        let metrics = self.metrics.iter().map(|(name, handle)| {
+            let read = handle.watch();
+            Watch { stage: format!("export.{name}.metrics"), read: Box::new(move || read().named()) }
+        });
+        spans.chain(metrics).collect()
     }
 
     /// Ends all at once, and gives each up to `patience` for what is on its way.
-    pub fn shutdown(self, patience: Duration) -> Vec<Delivered> {
+    pub fn shutdown(self, patience: Duration) -> Exported {
         let end = |(name, handle): (String, Handle)| {
             thread::spawn(move || {
                 let totals = handle.totals();
@@ -91,8 +118,41 @@ impl Exporters {
                 Delivered { name, stats, totals: totals(&stats) }
             })
         };
-        let ends: Vec<_> = self.0.into_iter().map(end).collect();
-        ends.into_iter().filter_map(|end| end.join().ok()).collect()
+        let end_metrics =
+            |(name, handle): (String, metrics::Handle)| thread::spawn(move || (name, handle.shutdown(patience)));
+        let threads: Vec<_> = self.spans.into_iter().map(end).collect();
+        let threads_of_metrics: Vec<_> = self.metrics.into_iter().map(end_metrics).collect();
+        Exported {
+            spans: threads.into_iter().filter_map(|end| end.join().ok()).collect(),
+            metrics: threads_of_metrics.into_iter().filter_map(|end| end.join().ok()).collect(),
+        }
+    }
+}
+
+/// Where metrics go, and how often.
+#[derive(Debug)]
+pub struct MetricsConfigs {
+    all: Vec<Config>,
+    interval: Duration,
+}
+
+impl MetricsConfigs {
+    /// By the options and the standard variables.
+    pub fn read(options: &Options) -> anyhow::Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let simple = options.otlp.resolve_metrics(variable)?;
+        let resource = Config::resource(variable)?;
+        let more = options.destinations.iter().filter_map(|one| one.metrics(&resource));
+        let all: Vec<_> = simple.into_iter().chain(more).collect();
+        if let Some(asked) = Config::other_temporality(variable).filter(|_| !all.is_empty()) {
+            log::warn!("metrics are cumulative: OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE={asked} is ignored");
+        }
+        Ok(Self { all, interval: options.otlp.interval(variable)? })
+    }
+
+    /// Whether they go nowhere.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 }
 

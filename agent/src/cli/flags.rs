@@ -117,6 +117,10 @@ pub struct CaptureFlags {
     /// and per call [default: on]
     #[arg(long, value_name = "on|off")]
     pub goroutines: Option<String>,
+    /// Keep all capabilities, instead of giving up after the start what is not needed any more: for stores, queues and files that
+    /// belong to other users
+    #[arg(long)]
+    pub keep_capabilities: bool,
 }
 
 /// Flags of what is kept of requests.
@@ -154,6 +158,12 @@ pub struct OtlpFlags {
     /// Protocol: grpc, http/protobuf or http/json [default: grpc on port 4317, else http/protobuf]
     #[arg(long, value_name = "PROTOCOL")]
     pub otlp_protocol: Option<String>,
+    /// Send spans only there, no metrics
+    #[arg(long)]
+    pub no_otlp_metrics: bool,
+    /// Send metrics so often [default: 1m]
+    #[arg(long, value_name = "DURATION")]
+    pub otlp_metrics_interval: Option<String>,
     /// Where spans wait.
     #[arg(
         long,
@@ -331,7 +341,7 @@ impl Flags for NameFlags {
 
 impl Flags for CaptureFlags {
     fn given(&self) -> Vec<(&'static str, Vec<String>)> {
-        let Self { family, hook, ring_size, connections, nice, goroutines } = self;
+        let Self { family, hook, ring_size, connections, nice, goroutines, keep_capabilities } = self;
         [
             one("capture.family", family.as_ref()),
             one("capture.hook", hook.as_ref()),
@@ -339,6 +349,7 @@ impl Flags for CaptureFlags {
             one("capture.connections", connections.as_ref()),
             one("capture.nice", nice.as_ref()),
             one("capture.goroutines", goroutines.as_ref()),
+            keep_capabilities.then(|| ("capture.keep_capabilities", vec!["true".to_owned()])),
         ]
         .into_iter()
         .flatten()
@@ -365,10 +376,21 @@ impl Flags for LinkFlags {
 
 impl Flags for OtlpFlags {
     fn given(&self) -> Vec<(&'static str, Vec<String>)> {
-        let Self { otlp, otlp_protocol, queue, no_queue, queue_bytes, queue_age } = self;
+        let Self {
+            otlp,
+            otlp_protocol,
+            no_otlp_metrics,
+            otlp_metrics_interval,
+            queue,
+            no_queue,
+            queue_bytes,
+            queue_age,
+        } = self;
         [
             one("otlp.url", otlp.as_ref()),
             one("otlp.protocol", otlp_protocol.as_ref()),
+            no_otlp_metrics.then(|| ("otlp.no_metrics", vec!["true".to_owned()])),
+            one("otlp.metrics_interval", otlp_metrics_interval.as_ref()),
             one("queue.dir", queue.as_ref()),
             no_queue.then(|| ("queue.off", vec!["true".to_owned()])),
             one("queue.bytes", queue_bytes.as_ref()),

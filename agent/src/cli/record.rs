@@ -5,8 +5,9 @@ use std::{fs::File, path::PathBuf, process::ExitCode, sync::Arc};
 use anyhow::Context as _;
 
 use super::{
+    export::Exported,
     flags::{CaptureFlags, CommonFlags, FilterFlags, NameFlags, RedactFlags},
-    session::{CONNECTIONS, Consumer, Origin, Session, prioritise},
+    session::{CONNECTIONS, Consumer, Origin, Session, prepare_threads},
     summary,
 };
 use crate::{
@@ -43,7 +44,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let read = || super::prepare(&args.common, &[&args.capture, &args.filter, &args.names, &args.redact]);
     let options = read()?;
-    prioritise(&options);
+    prepare_threads(&options);
     let name = args.file.display();
     let file = File::create(&args.file).with_context(|| format!("{name}: can't be written"))?;
     let origin = Origin::new()?;
@@ -63,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Err(error).with_context(|| format!("{name}: the recording is not whole"));
     }
     record.writer.finish(&account).with_context(|| format!("{name}: the recording is not whole"))?;
-    summary::print(&account, &[], &[]);
+    summary::print(&account, &[], &Exported::default());
     Ok(ExitCode::SUCCESS)
 }
 

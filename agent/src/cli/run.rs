@@ -4,18 +4,18 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 
 use super::{
     config::{Options, state_dir},
-    export::{Exporters, Watch},
+    export::{Exporters, MetricsConfigs, Watch},
     flags::{
         CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, SampleFlags, ServeFlags,
     },
-    session::{Consumer, Origin, Session, prioritise},
+    session::{Consumer, Origin, Session, prepare_threads},
     summary,
 };
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     host::Processes,
     link::Tally,
     live::Tap,
+    metrics,
     sample::{self, Sampler},
     span::{Resource, Span},
     store,
@@ -65,6 +66,8 @@ pub struct Args {
 
 /// How long spans may be on their way when the agent ends.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long spans may take to be counted when the agent ends.
+const COUNTED_MAX: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -73,23 +76,28 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         super::prepare(common, &[capture, filter, link, names, otlp, redact, sample, serve])
     };
     let options = read()?;
-    prioritise(&options);
+    prepare_threads(&options);
     let state = state_dir(std::env::var("STATE_DIRECTORY").ok().as_deref());
-    let exporters = Exporters::start(&options, Some(state.clone()), WhenFull::DropOldest)?;
+    let mut exporters = Exporters::start(&options, Some(state.clone()), WhenFull::DropOldest)?;
+    let metrics_to = MetricsConfigs::read(&options)?;
     let (store, api) = serve(&options, &state)?;
-    if exporters.is_empty() && store.is_none() && api.is_none() {
+    if exporters.is_empty() && metrics_to.is_empty() && store.is_none() && api.is_none() {
         log::warn!(
             "spans go nowhere: give --otlp URL or [[export]] in the file, or use netspan watch to see them here"
         );
     }
     let origin = Origin::new()?;
     let mut run = Run::new(options.sampling.clone(), store.as_ref().map(store::Handle::sink), origin);
+    run.counted = counted(api.as_ref(), &metrics_to)?;
+    if let Some((metrics, _)) = &run.counted {
+        exporters.start_metrics(metrics_to, metrics)?;
+    }
     run.watches = exporters.watches();
     for sink in exporters.sinks() {
         run.kept.add(sink);
     }
-    if let Some(api) = &api {
-        run.all.add(api.sink());
+    if let Some((_, sink)) = &run.counted {
+        run.all.add(sink.clone());
     }
     let session = Session::start(&options, origin, false)?;
     run.told = api.as_ref().map(api::Handle::told);
@@ -128,6 +136,29 @@ fn serve(options: &Options, state: &Path) -> anyhow::Result<(Option<store::Handl
     Ok((store, api))
 }
 
+/// Metrics and who counts spans into them: the API if there is one, else a thread if they are sent anywhere.
+fn counted(api: Option<&api::Handle>, to: &MetricsConfigs) -> anyhow::Result<Option<(metrics::Shared, Sink)>> {
+    if let Some(api) = api {
+        return Ok(Some((api.told().metrics(), api.sink())));
+    }
+    if to.is_empty() {
+        return Ok(None);
+    }
+    let metrics = metrics::Shared::default();
+    let counting = metrics::Counting::start(Arc::clone(&metrics)).context("the metrics' thread")?;
+    Ok(Some((metrics, counting.sink())))
+}
+
+/// Waits until all spans that were offered are in the metrics, which are sent for the last time then.
+fn await_counted((metrics, sink): &(metrics::Shared, Sink)) {
+    let until = Instant::now() + COUNTED_MAX;
+    let taken = sink.stats().taken();
+    let count = || metrics.lock().unwrap_or_else(PoisonError::into_inner).spans();
+    while count() < taken && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Spans to the sinks: some get all of them, some what sampling keeps.
 struct Run {
     all: Fanout,
@@ -135,6 +166,8 @@ struct Run {
     store: Option<Sink>,
     sampler: Sampler,
     told: Option<Arc<api::Told>>,
+    /// The metrics, if somebody wants them, and the sink of who counts spans.
+    counted: Option<(metrics::Shared, Sink)>,
     /// What becomes of spans on their way to the destinations.
     watches: Vec<Watch>,
     /// Turns boot-time into Unix time.
@@ -149,6 +182,7 @@ impl Run {
             store,
             sampler: Sampler::new(sampling),
             told: None,
+            counted: None,
             watches: Vec::new(),
             clock_offset_ns: origin.clock_offset_ns,
         }
@@ -159,6 +193,7 @@ impl Run {
         self.sampler.finish();
         self.export();
         self.count(account);
+        self.counted.as_ref().inspect(|counted| await_counted(counted));
     }
 
     /// Gives what sampling keeps to who gets that.
@@ -230,12 +265,11 @@ impl Consumer for Run {
     }
 
     fn wants_closed(&self) -> bool {
-        self.told.is_some()
+        self.counted.is_some()
     }
 
     fn closed(&mut self, closed: Vec<(Closed, Arc<Resource>)>) {
-        let Some(told) = &self.told else { return };
-        let metrics = told.metrics();
+        let Some((metrics, _)) = &self.counted else { return };
         let mut metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
         for (closed, resource) in &closed {
             metrics.add_connection(closed, resource, self.clock_offset_ns);

@@ -26,6 +26,7 @@ use crate::{
     link,
     live::{Live, Tap, boot_ns, clock_offset_ns},
     pipeline,
+    privilege::{self, Role},
     probe::{HookState, Kernel, LoadOptions, Probes, tls::Admits},
     span::{Resource, Span},
 };
@@ -34,6 +35,9 @@ use crate::{
 pub const CONNECTIONS: usize = 65_536;
 /// How often a consumer gets the account, if it wants it.
 const ACCOUNT: Duration = Duration::from_secs(1);
+/// Why a capability that stands for many is kept.
+const ADMIN_KEPT: &str =
+    " (CAP_SYS_ADMIN, because this kernel asks for it while kernel.perf_event_paranoid is above 2)";
 /// How often a plan that may change is made anew.
 const REPLAN: Duration = Duration::from_secs(1);
 
@@ -161,6 +165,11 @@ impl Session {
             log::warn!("{warning}");
         }
         live.filter(&plan.kernel)?;
+        privilege::settle(Role::Capture);
+        if let Some(kept) = privilege::kept() {
+            let admin = if kept.iter().any(|name| name == "CAP_SYS_ADMIN") { ADMIN_KEPT } else { "" };
+            log::info!("capabilities: {} are kept, all others given up{admin}", kept.join(", "));
+        }
         live.watch_tls(admission(options), options.capture.goroutines);
         let probes = live.probes();
         let attached = probes.hooks.iter().filter(|hook| hook.state == HookState::Attached).count();
@@ -233,7 +242,9 @@ impl Session {
         if self.signals.reload.swap(false, Ordering::Relaxed) {
             match reload() {
                 Ok(options) => {
-                    log::info!("filters, routes and sampling were read anew");
+                    log::info!(
+                        "filters, routes and sampling were read anew; a change of any other option, as of where spans go, takes a restart"
+                    );
                     consumer.reloaded(&options);
                     self.rules = options.filter;
                     self.live.pipeline().set_rules(self.rules.clone());
@@ -263,9 +274,13 @@ pub fn admission(options: &Options) -> Admits {
     Box::new(move |pid| rules.is_empty() || rules.admits_replayed(&processes.look_anew(pid, boot_ns())))
 }
 
-/// Lets this thread, and those that it starts from now on, go before a busy host's own work. [`Session::start`] tells
-/// where that is not permitted: without privileges there is more to say first.
-pub fn prioritise(options: &Options) {
+/// To be called before there are other threads: lets them go before a busy host's own work, and lets them give up privileges that they
+/// do not need, unless the options say otherwise. [`Session::start`] tells where that is not permitted: without privileges there is
+/// more to say first.
+pub fn prepare_threads(options: &Options) {
+    if !options.capture.keep_capabilities {
+        privilege::begin();
+    }
     // Linux has a priority per thread, and without an id this is for the calling one.
     if let Err(error) = rustix::process::setpriority_process(None, options.capture.nice) {
         log::debug!("setpriority: {error}");

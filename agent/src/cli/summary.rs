@@ -1,7 +1,7 @@
 //! The summary at the end of a run, on standard error: what was seen, what was lost and why, where the spans went.
 #![forbid(unsafe_code)]
 
-use super::export::Delivered;
+use super::export::{Delivered, Exported};
 use crate::{
     capture::count::Account,
     export::{
@@ -12,13 +12,16 @@ use crate::{
 };
 
 /// Prints it.
-pub fn print(account: &Account, sinks: &[SinkStats], delivered: &[Delivered]) {
+pub fn print(account: &Account, sinks: &[SinkStats], exported: &Exported) {
     eprintln!("netspan: {account}");
     for sink in sinks {
         let SinkStats { name, offered, dropped_full, dropped_closed } = sink;
         eprintln!("  sink.{name}: spans {offered}, dropped_full {dropped_full}, dropped_closed {dropped_closed}");
     }
-    for Delivered { name, stats, totals } in delivered {
+    for (name, stats) in &exported.metrics {
+        eprintln!("  metrics.{name}: {stats}");
+    }
+    for Delivered { name, stats, totals } in &exported.spans {
         #[rustfmt::skip]
         let Stats {
             produced, recovered, sent, rejected, dropped, queued, retried, requests, bytes, disk_bytes, disk_failures, breaks,

@@ -48,5 +48,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ("request", Edge::Left),
     ];
     print(&table(&titles, &rows.collect::<Vec<_>>()))?;
+    if answer["has_more"] == true {
+        eprintln!("netspan: there are more; --limit shows more of them");
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,9 +5,10 @@ use std::{process::ExitCode, sync::Arc};
 use anyhow::Context as _;
 
 use super::{
+    export::Exported,
     flags::{CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, RedactFlags, ViewFlags},
     output::{Form, Output},
-    session::{Consumer, Origin, Session, prioritise},
+    session::{Consumer, Origin, Session, prepare_threads},
     summary,
 };
 use crate::{export::Sink, live::Tap, span::Span};
@@ -50,7 +51,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         super::prepare(&args.common, &[&args.capture, &args.filter, &args.link, &args.names, &args.redact, &args.view])
     };
     let options = read()?;
-    prioritise(&options);
+    prepare_threads(&options);
     let session = Session::start(&options, Origin::new()?, false)?;
     let output = Output::start(Form::of(args.traces, args.json), options.view.clone()).context("standard output")?;
     let mut watch = Watch { sink: output.sink(), output };
@@ -58,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Watch { sink, output } = watch;
     drop(sink);
     let (stats, traces) = output.finish().context("standard output")?;
-    summary::print(&account, &[stats], &[]);
+    summary::print(&account, &[stats], &Exported::default());
     summary::traces(traces);
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ mod condition;
 
 use std::time::Duration;
 
-pub use self::condition::Condition;
+pub use self::condition::{Condition, Mark, marks};
 use super::glob;
 use crate::span::{Kind, Resource, Span, Status, Value};
 

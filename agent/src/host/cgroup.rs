@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{ProcRoot, container::container_id};
+use super::{ProcRoot, container::container_of};
 
 /// Cgroups that are remembered at most; further ones are counted and stay unnamed.
 pub const CGROUPS_MAX: usize = 16_384;
@@ -111,9 +111,8 @@ impl CgroupTree {
 
     /// The cgroups of containers whose id begins so.
     pub fn containers(&self, beginning: &str) -> Vec<CgroupWhere> {
-        let last =
-            |path: &str| path.rsplit('/').next().and_then(container_id).is_some_and(|id| id.starts_with(beginning));
-        self.walk().0.into_iter().filter(|cgroup| last(&cgroup.path)).collect()
+        let is_one = |path: &str| container_of(path).is_some_and(|id| id.starts_with(beginning));
+        self.walk().0.into_iter().filter(|cgroup| is_one(&cgroup.path)).collect()
     }
 
     /// All cgroups, breadth first, and how many directories were left out.

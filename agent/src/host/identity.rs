@@ -23,6 +23,8 @@ pub struct Identity {
     pub cgroup: Option<String>,
     /// Container id, as long as the cgroup path has it.
     pub container: Option<String>,
+    /// UID of the pod of Kubernetes, as long as the cgroup path has it.
+    pub pod: Option<String>,
     /// systemd unit, with its suffix.
     pub unit: Option<String>,
     /// Parent, grandparent and so on, as far as they were known, at most [`ANCESTORS_MAX`].

@@ -101,7 +101,7 @@ pub(super) fn name(
         .or_else(|| found(Some(stem(&identity.comm).to_owned()), NameSource::Comm))
         .or_else(|| {
             found(
-                identity.container.as_ref().and_then(|id| Some(id.get(..SHORT_ID)?.to_owned())),
+                identity.container.as_ref().map(|id| id.get(..SHORT_ID).unwrap_or(id).to_owned()),
                 NameSource::Container,
             )
         })

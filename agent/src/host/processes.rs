@@ -280,6 +280,7 @@ impl Processes {
             place = read::place(&Hierarchies { unified: identity.cgroup.clone(), legacy: Vec::new() });
         }
         identity.container.clone_from(&place.container);
+        identity.pod.clone_from(&place.pod);
         identity.unit.clone_from(&place.unit);
         let parent = self.parent_of(&identity, facts);
         naming::name(&mut identity, facts, &self.rules, &place, parent.as_deref());

@@ -6,7 +6,7 @@ use super::{Identity, Machine, root::file_name};
 use crate::span::{Attribute, Resource, Value};
 
 /// Attributes that netspan observes itself: what a process declares never replaces them.
-const OBSERVED: [&str; 6] = ["process.", "host.", "os.", "container.id", "telemetry.", "netspan."];
+const OBSERVED: [&str; 7] = ["process.", "host.", "os.", "container.id", "k8s.pod.uid", "telemetry.", "netspan."];
 
 /// The resource of a process on a host.
 pub(super) fn of(identity: &Identity, machine: &Machine) -> Resource {
@@ -24,6 +24,7 @@ pub(super) fn of(identity: &Identity, machine: &Machine) -> Resource {
     text("process.executable.path", identity.exe.as_deref());
     text("process.command", identity.command.as_deref());
     text("container.id", identity.container.as_deref());
+    text("k8s.pod.uid", identity.pod.as_deref());
     text("netspan.systemd.unit", identity.unit.as_deref());
     text("netspan.cgroup", identity.cgroup.as_deref());
     text("host.name", machine.name.as_deref());
@@ -41,7 +42,7 @@ pub(super) fn of(identity: &Identity, machine: &Machine) -> Resource {
 /// One running process of a service: where it runs, its id, and its start, which tells it from a later process with the
 /// same id. Equal for the same process after a restart of the agent.
 fn instance(identity: &Identity, machine: &Machine) -> String {
-    let container = identity.container.as_deref().and_then(|id| id.get(..12));
+    let container = identity.container.as_deref().map(|id| id.get(..12).unwrap_or(id));
     let place = container.or(machine.name.as_deref()).unwrap_or("host");
     let Identity { pid, start_ticks, .. } = identity;
     if *start_ticks == 0 { format!("{place}:{pid}") } else { format!("{place}:{pid}:{start_ticks}") }
@@ -70,6 +71,7 @@ mod tests {
             exe: Some("/usr/sbin/nginx".into()),
             command: Some("nginx".into()),
             container: Some("0123456789abcdef".into()),
+            pod: Some("0a1b2c3d-1111-2222-3333-444455556666".into()),
             service: "edge".into(),
             ..Identity::default()
         };
@@ -82,6 +84,7 @@ mod tests {
             ("process.executable.path", "/usr/sbin/nginx"),
             ("process.command", "nginx"),
             ("container.id", "0123456789abcdef"),
+            ("k8s.pod.uid", "0a1b2c3d-1111-2222-3333-444455556666"),
             ("host.name", "edge-1"),
             ("host.id", "0a1b"),
             ("os.type", "linux"),

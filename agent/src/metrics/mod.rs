@@ -1,5 +1,6 @@
 //! Metrics of all spans, kept or not, and of connections: rates, errors and durations by the semantic conventions (schema 1.44),
-//! for `/metrics` ([`text`]) and for OTLP ([`otlp`], [`periodic`]). It takes no clock.
+//! for `/metrics` ([`text`]) and for OTLP ([`otlp`], [`otlp_json`]; [`crate::export::delivery::metrics`] sends them). It takes no
+//! clock.
 //!
 //! | metric | attributes |
 //! |---|---|
@@ -10,9 +11,10 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod counting;
 mod histogram;
 pub mod otlp;
-pub mod periodic;
+pub mod otlp_json;
 mod series;
 mod text;
 
@@ -20,6 +22,7 @@ use std::sync::{Arc, Mutex};
 
 pub(crate) use self::text::{escaped, sample};
 pub use self::{
+    counting::Counting,
     histogram::{BOUNDS, Exemplar, Histogram},
     series::{Attributes, Key, Label, OVERFLOW, SERIES_MAX, Series},
     text::Format,
@@ -95,7 +98,10 @@ pub struct Metrics {
     edges: Series<Histogram>,
     connections: connection::Connections,
     host: Vec<Attribute>,
-    /// Nanoseconds since the Unix epoch of the first thing counted.
+    /// Spans counted.
+    spans: u64,
+    /// Nanoseconds since the Unix epoch at which the first thing counted began. It never changes: a sum with another beginning
+    /// is another sum.
     start_ns: Option<u64>,
 }
 
@@ -103,6 +109,7 @@ impl Metrics {
     /// Counts a span.
     pub fn add(&mut self, span: &Span) {
         self.learn(&span.resource, span.start_ns);
+        self.spans += 1;
         let mut is_rpc = false;
         let mut names: [Option<&crate::span::Value>; ATTRIBUTES.len()] = [None; ATTRIBUTES.len()];
         for (name, value) in &span.attributes {
@@ -126,6 +133,11 @@ impl Metrics {
         self.requests[at].of(Key { service: service.clone(), attributes }).add(seconds, exemplar);
     }
 
+    /// Spans counted so far.
+    pub const fn spans(&self) -> u64 {
+        self.spans
+    }
+
     /// What found no place, in all metrics together.
     pub fn overflow(&self) -> u64 {
         let requests: u64 = self.requests.iter().map(Series::overflow).sum();
@@ -133,7 +145,7 @@ impl Metrics {
     }
 
     fn learn(&mut self, resource: &Resource, start_ns: u64) {
-        self.start_ns = Some(self.start_ns.map_or(start_ns, |known| known.min(start_ns)));
+        self.start_ns.get_or_insert(start_ns);
         if self.host.is_empty() {
             let of_host = |(name, _): &&Attribute| OF_HOST.contains(&name.as_ref());
             self.host = resource.attributes.iter().filter(of_host).cloned().collect();

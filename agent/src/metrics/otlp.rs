@@ -1,4 +1,4 @@
-//! Metrics as OTLP: messages `ExportMetricsServiceRequest`, encoded, with cumulative sums from the first thing counted on.
+//! Metrics as OTLP: messages `ExportMetricsServiceRequest`, with cumulative sums from the first thing counted on.
 
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
@@ -12,18 +12,21 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 
 use super::{Attributes, BOUNDS, Exemplar, Histogram, Key, Label, Metrics, REQUESTS, Series};
+use crate::span::Attribute;
 
 /// Schema of the names.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
-/// Bytes from which on a message is closed. One metric of one service is never cut: with the bounds of series and names it has
-/// less than receivers take at a time (4 MiB).
+/// Bytes from which on a message is closed: as JSON it has some three times as many, and receivers take 4 MiB at a time.
 pub const MESSAGE_BYTES: usize = 1 << 20;
+/// Points of one metric of one service that stand together, at most; one has up to 2 kB.
+pub const POINTS_MAX: usize = 400;
 
 impl Metrics {
-    /// All metrics at a moment (nanoseconds since the Unix epoch), as messages that can be sent each by itself.
-    pub fn encode(&self, now_ns: u64) -> Vec<Vec<u8>> {
+    /// All metrics at a moment (nanoseconds since the Unix epoch), as messages that can be sent each by itself. `common` are
+    /// attributes for each resource that does not have them.
+    pub fn messages(&self, now_ns: u64, common: &[Attribute]) -> Vec<ExportMetricsServiceRequest> {
         let times = (self.start_ns.unwrap_or(now_ns).min(now_ns), now_ns);
-        let mut out = Messages { metrics: self, open: Vec::new(), bytes: 0, done: Vec::new() };
+        let mut out = Messages { metrics: self, common, open: Vec::new(), bytes: 0, done: Vec::new() };
         for (definition, series) in REQUESTS.iter().zip(&self.requests) {
             out.histograms(times, (definition.name, "s", definition.description), series);
         }
@@ -41,16 +44,17 @@ impl Metrics {
 /// Messages in the making.
 struct Messages<'a> {
     metrics: &'a Metrics,
+    common: &'a [Attribute],
     open: Vec<ResourceMetrics>,
     bytes: usize,
-    done: Vec<Vec<u8>>,
+    done: Vec<ExportMetricsServiceRequest>,
 }
 
 type Named = (&'static str, &'static str, &'static str);
 
 impl Messages<'_> {
     fn histograms(&mut self, times: (u64, u64), named: Named, series: &Series<Histogram>) {
-        for of_service in series.sorted().chunk_by(|(a, _), (b, _)| a.service == b.service) {
+        for of_service in pieces(&series.sorted()) {
             let data_points =
                 of_service.iter().map(|(key, histogram)| histogram_point(times, key, histogram)).collect();
             let aggregation_temporality = AggregationTemporality::Cumulative.into();
@@ -60,7 +64,7 @@ impl Messages<'_> {
     }
 
     fn counters(&mut self, times: (u64, u64), named: Named, series: &Series<u64>) {
-        for of_service in series.sorted().chunk_by(|(a, _), (b, _)| a.service == b.service) {
+        for of_service in pieces(&series.sorted()) {
             let data_points = of_service.iter().map(|(key, count)| number_point(times, key, **count)).collect();
             let aggregation_temporality = AggregationTemporality::Cumulative.into();
             let data = metric::Data::Sum(proto::Sum { data_points, aggregation_temporality, is_monotonic: true });
@@ -78,7 +82,10 @@ impl Messages<'_> {
             ..Metric::default()
         };
         let own = (!service.is_empty()).then(|| pair("service.name", &Label::Text(service.to_owned())));
-        let host = self.metrics.host.iter().map(|(name, value)| pair(name, &value.into()));
+        let host = &self.metrics.host;
+        let is_new = |(name, _): &&Attribute| name != "service.name" && !host.iter().any(|(own, _)| own == name);
+        let host = host.iter().chain(self.common.iter().filter(is_new));
+        let host = host.map(|(name, value)| pair(name, &value.into()));
         let scope = InstrumentationScope {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -105,9 +112,25 @@ impl Messages<'_> {
         let resource_metrics = std::mem::take(&mut self.open);
         self.bytes = 0;
         if !resource_metrics.is_empty() {
-            self.done.push(ExportMetricsServiceRequest { resource_metrics }.encode_to_vec());
+            self.done.push(ExportMetricsServiceRequest { resource_metrics });
         }
     }
+}
+
+/// The series of one service each, and not too many of them.
+fn pieces<'s, T>(sorted: &'s [(&'s Key, T)]) -> impl Iterator<Item = &'s [(&'s Key, T)]> {
+    sorted.chunk_by(|(a, _), (b, _)| a.service == b.service).flat_map(|of_service| of_service.chunks(POINTS_MAX))
+}
+
+/// Points in a message.
+pub fn points(message: &ExportMetricsServiceRequest) -> u64 {
+    let scopes = message.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+    let points = scopes.flat_map(|scope| &scope.metrics).map(|metric| match &metric.data {
+        Some(metric::Data::Histogram(histogram)) => histogram.data_points.len(),
+        Some(metric::Data::Sum(sum)) => sum.data_points.len(),
+        _ => 0,
+    });
+    points.sum::<usize>() as u64
 }
 
 fn histogram_point((start, now): (u64, u64), key: &Key, histogram: &Histogram) -> HistogramDataPoint {

@@ -14,6 +14,8 @@ use crate::{
     span::{Span, Value, sample},
 };
 
+const NOW: u64 = 2_000_000_000_000_000_000;
+
 fn with(kind: Kind, attributes: &[(&'static str, &'static str)]) -> Span {
     let attributes = attributes.iter().map(|&(name, text)| match text.parse() {
         Ok(number) => (name.into(), Value::Int(number)),
@@ -54,10 +56,8 @@ fn written(metrics: &Metrics, format: Format) -> String {
     out
 }
 
-fn decoded(messages: &[Vec<u8>]) -> Vec<Metric> {
-    let requests =
-        messages.iter().map(|bytes| ExportMetricsServiceRequest::decode(bytes.as_slice()).expect("a request"));
-    let resources = requests.flat_map(|request| request.resource_metrics);
+fn decoded(messages: &[ExportMetricsServiceRequest]) -> Vec<Metric> {
+    let resources = messages.iter().cloned().flat_map(|request| request.resource_metrics);
     resources.flat_map(|resource| resource.scope_metrics).flat_map(|scope| scope.metrics).collect()
 }
 
@@ -101,7 +101,7 @@ fn openmetrics_has_exemplars_and_its_own_names() {
 fn otlp_has_the_same_under_the_conventions_names() {
     let mut metrics = metrics();
     metrics.add_connection(&closed(Role::Client, false), &sample::server().resource, 0);
-    let all = decoded(&metrics.encode(2_000_000_000_000_000_000));
+    let all = decoded(&metrics.messages(NOW, &[]));
     let named: Vec<&str> = all.iter().map(|metric| metric.name.as_str()).collect();
     assert_eq!(
         named[..4],
@@ -122,6 +122,42 @@ fn otlp_has_the_same_under_the_conventions_names() {
     assert_eq!(point.exemplars[0].trace_id, sample::server().trace_id.0);
     let keys: Vec<_> = point.attributes.iter().map(|pair| pair.key.as_str()).collect();
     assert_eq!(keys, ["http.request.method", "url.scheme", "http.route", "http.response.status_code"]);
+}
+
+#[test]
+fn json_says_the_same_as_protocol_buffers() {
+    let mut metrics = metrics();
+    metrics.add_connection(&closed(Role::Client, false), &sample::server().resource, 0);
+    for message in metrics.messages(NOW, &[]) {
+        let read: ExportMetricsServiceRequest =
+            serde_json::from_slice(&otlp_json::encode(&message)).expect("JSON as receivers read it");
+        assert_eq!(read, message);
+    }
+}
+
+#[test]
+fn a_resource_gets_the_common_attributes_that_it_does_not_have() {
+    let text = |text: &'static str| Value::Text(text.into());
+    let common =
+        [("service.name".into(), text("agent")), ("host.name".into(), text("other")), ("zone".into(), text("a"))];
+    let message = metrics().messages(NOW, &common).remove(0);
+    let resource = message.resource_metrics[0].resource.clone().expect("a resource");
+    let keys: Vec<_> = resource.attributes.iter().map(|pair| pair.key.as_str()).collect();
+    assert_eq!(keys.iter().filter(|key| **key == "service.name").count(), 1);
+    assert_eq!(keys.iter().filter(|key| **key == "host.name").count(), 1);
+    assert_eq!(keys.last(), Some(&"zone"));
+}
+
+#[test]
+fn sums_keep_their_beginning_when_something_older_is_counted_later() {
+    let mut metrics = metrics();
+    let start = |metrics: &Metrics| match &decoded(&metrics.messages(NOW, &[]))[0].data {
+        Some(Data::Histogram(histogram)) => histogram.data_points[0].start_time_unix_nano,
+        _ => 0,
+    };
+    let before = start(&metrics);
+    metrics.add(&Span { start_ns: 1, ..with(Kind::Server, &[]) });
+    assert_eq!((start(&metrics), before), (before, sample::server().start_ns));
 }
 
 #[test]
@@ -154,8 +190,10 @@ fn many_series_are_several_messages_each_of_which_a_receiver_takes() {
         span.attributes.push(("server.address".into(), Value::Text(format!("host-{n}").into())));
         metrics.add(&span);
     }
-    let messages = metrics.encode(2_000_000_000_000_000_000);
-    assert!(messages.len() > 1 && messages.iter().all(|bytes| bytes.len() < 4 << 20), "{}", messages.len());
+    let messages = metrics.messages(NOW, &[]);
+    assert!(messages.len() > 1 && messages.iter().all(|one| one.encoded_len() < 4 << 20), "{}", messages.len());
+    assert!(messages.iter().all(|one| otlp_json::encode(one).len() < 4 << 20));
+    assert_eq!(messages.iter().map(otlp::points).sum::<u64>(), 2 * SERIES_MAX as u64);
     let points = decoded(&messages).into_iter().map(|metric| match metric.data {
         Some(Data::Histogram(histogram)) => histogram.data_points.len(),
         _ => 0,

@@ -31,6 +31,7 @@ pub use choice::{FamilyChoice, HookChoice};
 pub use counters::Counters;
 pub use descriptor::{Descriptor, inspect};
 pub use kernel::Kernel;
+pub use perf::is_permitted as perf_is_permitted;
 pub use unix_diag::UnixDiag;
 
 use std::{fmt, fs::File, os::fd::AsRawFd as _, path::PathBuf, time::Duration};

@@ -78,6 +78,13 @@ pub fn open_for(attributes: Attributes, pid: i32, cpu: i32) -> io::Result<OwnedF
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Whether this thread may watch all processes. Some distributions' kernels (Debian's 5.10) ask for `CAP_SYS_ADMIN` where
+/// `kernel.perf_event_paranoid` is above 2, others for `CAP_PERFMON`.
+pub fn is_permitted() -> bool {
+    let dummy = Attributes { kind: SOFTWARE, config: DUMMY, ..Attributes::default() };
+    open(dummy, 0).map_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied, |_| true)
+}
+
 /// One of the requests above.
 pub fn ioctl(event: BorrowedFd<'_>, request: libc::c_ulong, argument: libc::c_int) -> io::Result<()> {
     // SAFETY: both requests take an integer, and touch no memory of ours.

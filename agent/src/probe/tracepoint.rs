@@ -4,13 +4,19 @@ use std::path::Path;
 
 use aya::{Ebpf, programs::TracePoint};
 
-use super::{Hook, HookState, Need, ProbeError, reason, tracefs};
+use super::{Hook, HookState, Need, ProbeError, perf, reason, tracefs};
+
+/// What to do where events of all processes are not permitted.
+const PARANOID: &str = "; this kernel asks for CAP_SYS_ADMIN while kernel.perf_event_paranoid is above 2, or for CAP_PERFMON: give that, or set \
+                        the former to 2";
 
 /// An error, where a hook that nothing works without is not attached.
 pub fn require(hook: &Hook, need: Need) -> Result<(), ProbeError> {
     match &hook.state {
         HookState::Failed(why) if need == Need::Must => {
-            Err(ProbeError::Hook { program: hook.program, target: hook.target.clone(), why: why.clone() })
+            let advice = if perf::is_permitted() { "" } else { PARANOID };
+            let why = format!("{why}{advice}");
+            Err(ProbeError::Hook { program: hook.program, target: hook.target.clone(), why })
         }
         _ => Ok(()),
     }

@@ -1,5 +1,7 @@
 //! A span as Zipkin's JSON, version 2: for its read API and for export to it. Times are in microseconds.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::{Kind, Span, Status, Value, json::kind_name};
@@ -41,11 +43,14 @@ fn endpoint(span: &Span, of: &str, service: Option<&str>) -> Json {
     if let Some(service) = service {
         fields.insert("serviceName".to_owned(), service.to_lowercase().into());
     }
-    if let Some(Value::Text(address)) = value(span, &format!("{of}.address")) {
-        let family = if address.contains(':') { "ipv6" } else { "ipv4" };
+    // A Unix socket has a path, which has no place there.
+    if let Some(Value::Text(address)) = value(span, &format!("{of}.address"))
+        && let Ok(parsed) = address.parse::<IpAddr>()
+    {
+        let family = if parsed.is_ipv6() { "ipv6" } else { "ipv4" };
         fields.insert(family.to_owned(), address.as_ref().into());
     }
-    if let Some(Value::Int(port)) = value(span, &format!("{of}.port")) {
+    if let Some(Value::Int(port @ 1..)) = value(span, &format!("{of}.port")) {
         fields.insert("port".to_owned(), (*port).into());
     }
     fields.into()
@@ -85,5 +90,9 @@ mod tests {
         assert!(tags.values().all(Json::is_string));
         assert_eq!((&tags["error"], &tags["http.response.status_code"]), (&json!("true"), &json!("503")));
         assert!(super::span(&sample::root()).get("parentId").is_none());
+        span.attributes.retain(|(name, _)| !name.starts_with("network.peer"));
+        span.attributes.push(("network.peer.address".into(), Value::Text("/run/shop.sock".into())));
+        span.attributes.push(("network.peer.port".into(), Value::Int(0)));
+        assert!(super::span(&span).get("remoteEndpoint").is_none(), "a path is no address, and no port is none");
     }
 }

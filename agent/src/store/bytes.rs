@@ -165,6 +165,24 @@ impl<'a> Input<'a> {
         })
     }
 
+    /// The bytes of a value, which is not read yet.
+    pub fn raw_value(&mut self) -> Result<&'a [u8], Damaged> {
+        let from = self.0;
+        match self.byte()? {
+            0 => drop(self.bytes()?),
+            1 => drop(self.varint()?),
+            2 => drop(self.take(8)?),
+            3 | 4 => {}
+            5 => {
+                for _ in 0..self.count()? {
+                    self.bytes()?;
+                }
+            }
+            _ => return Err(Damaged),
+        }
+        from.get(..from.len() - self.0.len()).ok_or(Damaged)
+    }
+
     /// Attributes with their number.
     pub fn attributes(&mut self) -> Result<Vec<Attribute>, Damaged> {
         let count = self.count()?;
@@ -200,6 +218,10 @@ mod tests {
         for value in values {
             out.clear();
             put_value(&mut out, &value);
+            let length = out.len();
+            out.push(0xff);
+            let mut input = Input(&out);
+            assert_eq!((input.raw_value(), input.0), (Ok(&out[..length]), &[0xff][..]), "{value:?}");
             assert_eq!(Input(&out).value(), Ok(value));
         }
     }

@@ -40,13 +40,16 @@ use std::{
 pub use self::{
     query::{
         Edge, Found, Group, GroupBy, HEAT_COLUMNS, HEAT_ROWS, Heat, Node, Paths, Query, QueryError, Reader, SEARCH_MAX,
-        Totals,
+        TRACE_SPANS_MAX, Totals, Trace, Traces,
     },
     stats::Stats,
     writer::unix_ns,
 };
 use self::{stats::Counters, writer::Command};
-use crate::export::Sink;
+use crate::{
+    export::Sink,
+    privilege::{self, Role},
+};
 
 /// Spans that wait for the store's thread at most.
 pub const QUEUE: usize = 16_384;
@@ -84,7 +87,10 @@ pub fn start(config: Config) -> io::Result<Handle> {
     let counters = Arc::<Counters>::default();
     let reader = Reader::new(config.dir.clone(), commands.clone());
     let writer = writer::Writer::new(config, Arc::clone(&counters), spans, orders);
-    let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run())?;
+    let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
+        privilege::settle(Role::Service);
+        writer.run();
+    })?;
     Ok(Handle { sink, counters, reader, commands, thread: Some(thread) })
 }
 

@@ -73,9 +73,9 @@ fn what_was_stored_is_found_as_it_was_also_by_the_next_start() {
         spans.extend(fill(&store, round * 100..round * 100 + 100));
         let wanted: Vec<_> = spans.iter().map(|span| span.trace_id).collect();
         let traces = store.reader().traces(&wanted).expect("an answer");
-        assert_eq!(traces.len(), spans.len() / 2);
+        assert!(traces.is_whole && traces.by_id.len() == spans.len() / 2);
         for pair in spans.chunks(2) {
-            let found = &traces[&pair[0].trace_id];
+            let found = &traces.by_id[&pair[0].trace_id];
             assert!(found.len() == 2 && pair.iter().all(|span| found.contains(span)));
         }
         let stats = store.shutdown();
@@ -96,6 +96,17 @@ fn a_search_gives_what_the_filter_shows_newest_first() {
         &[("status", "error")],
         &[("path", "/items/7")],
         &[("path", "/items/*7")],
+        &[("path", "/items")],
+        &[("path", "/items/")],
+        &[("path", "/it*"), ("status", "503")],
+        &[("path", "/items/nowhere")],
+        &[("path", "*/nowhere")],
+        &[("path", "*/7"), ("status", "2xx")],
+        &[("path", "*ems/?")],
+        &[("path", "/items/7/below")],
+        &[("path", "/items/7"), ("path", "/items/9")],
+        &[("path", "/items/7"), ("attribute", "http.response.status_code=503")],
+        &[("service", "web"), ("path", "/items/3"), ("kind", "client")],
         &[("kind", "client"), ("peer", "shop")],
         &[("duration", "100ms"), ("max_duration", "110ms")],
         &[("attribute", "http.response.status_code=503")],
@@ -125,6 +136,46 @@ fn a_search_gives_what_the_filter_shows_newest_first() {
         let found = store.reader().search(&query, 1000).expect("an answer").spans.len();
         assert_eq!(found, spans.iter().filter(is_within).count());
     }
+}
+
+#[test]
+fn names_are_those_of_what_is_stored() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = start(config(dir.path())).expect("a thread");
+    assert!(store.reader().services().expect("an answer").is_empty());
+    fill(&store, 0..50);
+    fill(&store, 50..60);
+    let reader = store.reader();
+    assert_eq!(reader.services().expect("an answer"), ["shop-0", "shop-1", "shop-2", "web"]);
+    let get = || "GET".to_owned();
+    for (words, expected) in [
+        (&[][..], vec![(get(), Kind::Client), (get(), Kind::Server)]),
+        (&[("service", "web")], vec![(get(), Kind::Client)]),
+        (&[("service", "shop-*"), ("path", "/items/7")], vec![(get(), Kind::Server)]),
+        (&[("service", "web"), ("kind", "server")], Vec::new()),
+    ] {
+        assert_eq!(reader.operations(&query(words)).expect("an answer"), expected, "{words:?}");
+    }
+}
+
+#[test]
+fn a_trace_is_found_though_its_blocks_were_asked_before_and_put_together_since() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = start(config(dir.path())).expect("a thread");
+    let reader = store.reader();
+    // Blocks large enough for their filters to be kept, and small ones that are replaced meanwhile.
+    for round in 0..6_u64 {
+        fill(&store, round * 3000..round * 3000 + 3000);
+        for n in [0, 2999] {
+            let id = TraceId((u128::from(round * 3000 + n) + 1).to_be_bytes());
+            assert_eq!(reader.trace(id).expect("an answer").map(|trace| trace.spans.len()), Some(2), "{round} {n}");
+        }
+    }
+    let all: Vec<_> = (0..18_000_u128).map(|n| TraceId((n + 1).to_be_bytes())).collect();
+    let found = reader.traces(&all).expect("an answer");
+    assert_eq!((found.by_id.len(), found.is_whole), (18_000, true));
+    let spans: usize = found.by_id.values().map(Vec::len).sum();
+    assert_eq!(spans, 36_000);
 }
 
 #[test]

@@ -28,6 +28,8 @@ const CLIENT_CONN: u64 = 88;
 /// Offsets in `runtime.g`.
 const STATUS: u64 = 152;
 const RUNNING: u64 = 2;
+/// Running, and being stopped so that its stack can be looked at. Of older runtimes it is the goroutine of that number.
+const SCANNED: u64 = 0x1002;
 const PARENT: u64 = 120;
 
 /// `net/http.(*conn).readRequest(context)`: the goroutine will read a request of the connection, and serve it.
@@ -71,6 +73,9 @@ pub extern "C" fn go_tell(pid_tgid: u64, receiver: u64, g: u64, role: u32) -> u3
     }
     // SAFETY: integers.
     let Some([first, second]) = (unsafe { user::read::<[u64; 2]>(g + STATUS) }) else { return 0 };
+    if first == SCANNED {
+        return 0;
+    }
     let (at, goroutine) = if first == RUNNING { (g + STATUS + 8, second) } else { (g + STATUS, first) };
     // SAFETY: integers.
     let Some([one, two, three]) = (unsafe { user::read::<[u64; 3]>(at + PARENT) }) else { return 0 };

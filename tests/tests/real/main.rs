@@ -12,6 +12,7 @@ mod hellos;
 mod late;
 mod loss;
 mod nginx;
+mod privileges;
 mod rpc;
 mod rpc_seen;
 mod seen;

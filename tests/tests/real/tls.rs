@@ -22,7 +22,7 @@ use netspan_tests::{
 };
 
 /// An HTTPS server in Python.
-struct Https {
+pub struct Https {
     process: Process,
     address: Address,
     certificate: Certificate,
@@ -31,7 +31,7 @@ struct Https {
 
 impl Https {
     /// Starts it; with `libraries` the dynamic linker looks there first.
-    fn start(scope: &Scope, mode: &str, libraries: Option<&Path>) -> Result<Self> {
+    pub fn start(scope: &Scope, mode: &str, libraries: Option<&Path>) -> Result<Self> {
         let (certificate, directory) = (Certificate::new()?, tempfile::tempdir()?);
         let port = ports::free()?;
         let address = Address::local(port);
@@ -53,7 +53,7 @@ impl Https {
     }
 
     /// Some requests over connections of their own.
-    fn ask(&self, scope: &Scope, connections: usize) -> Result<Vec<Exchange>> {
+    pub fn ask(&self, scope: &Scope, connections: usize) -> Result<Vec<Exchange>> {
         let Address::Tcp(address) = self.address else { anyhow::bail!("it speaks TCP") };
         let plan = Plan {
             address,
@@ -173,7 +173,7 @@ fn workers_of_gunicorn_that_start_under_the_agent_are_seen_exactly() -> Result<(
 }
 
 /// The files of OpenSSL that Python loads.
-fn openssl() -> Result<Vec<PathBuf>> {
+pub fn openssl() -> Result<Vec<PathBuf>> {
     let script =
         "import ssl; print(*{l.split()[-1] for l in open('/proc/self/maps') if '/libssl' in l or '/libcrypto' in l})";
     let output = Command::new(python::program("python")?).args(["-c", script]).output()?;
@@ -184,7 +184,7 @@ fn openssl() -> Result<Vec<PathBuf>> {
 }
 
 /// Puts copies into the directory, in the place of those that are there: new files, as a package manager does it.
-fn install(files: &[PathBuf], directory: &Path) -> Result<()> {
+pub fn install(files: &[PathBuf], directory: &Path) -> Result<()> {
     for file in files {
         let name = file.file_name().context("a file without name")?;
         let new = directory.join("new");

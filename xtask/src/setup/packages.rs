@@ -64,6 +64,10 @@ const PACKAGES: &[(Need, &str, Unless)] = &[
     (Lab, "default-jdk-headless", Runs("javac", &["-version"])),
     (Lab, "nodejs", Runs("node", &["--version"])),
     (Lab, "npm", Runs("npm", &["--version"])),
+    // The tests of the deployment.
+    (Lab, "libcap2-bin", Runs("/usr/sbin/capsh", &["--print"])),
+    (Lab, "systemd", Runs("systemd-analyze", &["--version"])),
+    (Lab, "binutils", Runs("strip", &["--version"])),
     (Lab, "bpftool", Runs("bpftool", &["version"])),
     // What rotel's receiver, a program with Python inside, is linked with.
     (Lab, "libpython3-dev", Never),
@@ -71,6 +75,8 @@ const PACKAGES: &[(Need, &str, Unless)] = &[
     (Web, "chromium", Never),
     (Web, "nodejs", Runs("node", &["--version"])),
     (Web, "npm", Runs("npm", &["--version"])),
+    // For `promtool`, which checks what Prometheus would read.
+    (Web, "prometheus", Runs("promtool", &["--version"])),
     (Machines, "qemu-system-x86", Never),
     (Machines, "qemu-system-common", Never),
     (Machines, "busybox-static", Never),
@@ -81,8 +87,12 @@ const PACKAGES: &[(Need, &str, Unless)] = &[
 ];
 
 /// Units that some of these packages bring, which must not run on the machine because of us.
-pub const SERVICES: &[(&str, &str)] =
-    &[("nginx-light", "nginx.service"), ("apache2", "apache2.service"), ("redis-server", "redis-server.service")];
+pub const SERVICES: &[(&str, &str)] = &[
+    ("nginx-light", "nginx.service"),
+    ("apache2", "apache2.service"),
+    ("redis-server", "redis-server.service"),
+    ("prometheus", "prometheus.service"),
+];
 
 /// The packages that some kinds of work need here. `source_of_core`: a toolchain has it.
 pub fn wanted(needs: &[Need], source_of_core: bool) -> Vec<&'static str> {

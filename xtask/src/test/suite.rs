@@ -35,6 +35,8 @@ pub enum Suite {
     Unit,
     /// Real servers and clients on this kernel
     Real,
+    /// Packages, unit and manifests: checked, installed, and started with what they grant
+    Deploy,
     /// The web UI in a browser
     Web,
     /// The small scenario under the oldest and the newest kernel
@@ -43,7 +45,8 @@ pub enum Suite {
 
 impl Suite {
     /// All, the quick ones first.
-    pub const ALL: [Self; 7] = [Self::Fmt, Self::Clippy, Self::ClippyBpf, Self::Unit, Self::Real, Self::Web, Self::Vm];
+    pub const ALL: [Self; 8] =
+        [Self::Fmt, Self::Clippy, Self::ClippyBpf, Self::Unit, Self::Real, Self::Deploy, Self::Web, Self::Vm];
 
     /// What must be installed.
     pub fn needs(self) -> &'static [Need] {
@@ -51,7 +54,7 @@ impl Suite {
             Self::Fmt => &[],
             Self::Clippy | Self::Unit => &[Need::Probes],
             Self::ClippyBpf => &[Need::Probes, Need::Tests],
-            Self::Real => &[Need::Probes, Need::Lab],
+            Self::Real | Self::Deploy => &[Need::Probes, Need::Lab],
             Self::Web => &[Need::Probes, Need::Web],
             Self::Vm => &[Need::Probes, Need::Lab, Need::Machines],
         }
@@ -72,6 +75,10 @@ impl Suite {
             Self::Real => {
                 build::binaries(root, Profile::Dev, &["netspan", "netspan-tests"])?;
                 tests(root, &["--package", "netspan-tests"])
+            }
+            Self::Deploy => {
+                build::binaries(root, Profile::Dev, &["netspan", "netspan-tests", "xtask"])?;
+                tests(root, &["--package", "netspan-tests", "--test", "deploy"])
             }
             Self::Web => web::run(root),
             Self::Vm => {

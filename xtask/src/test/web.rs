@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::count::Count;
+use super::{count::Count, jaeger};
 use crate::{
     build::{self, Profile},
     command,
@@ -33,6 +33,10 @@ pub fn run(root: &Path) -> Result<Count> {
         .env("NETSPAN_BIN", directory.join("netspan"))
         .env("NETSPAN_FILL", directory.join("examples/fill"))
         .stdout(Stdio::piped());
+    match jaeger::ui() {
+        Ok(directory) => drop(tests.env("NETSPAN_JAEGER_UI", directory)),
+        Err(error) => note(&format!("Jaeger's UI is not tested: {error:#}")),
+    }
     let mut child = tests.spawn().context("can't start npm")?;
     let output = child.stdout.take().context("npm has an output")?;
     let mut own = Count::default();

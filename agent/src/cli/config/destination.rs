@@ -19,7 +19,7 @@ use crate::{
     control::parse_duration,
     export::delivery::{
         Compression, Config, Protocol,
-        config::{Endpoint, EndpointPath, FileTarget, Target, TlsFiles, header, parse_endpoint},
+        config::{Endpoint, EndpointPath, FileTarget, Signal, Target, TlsFiles, header, parse_endpoint},
         queue::disk,
     },
     span::Attribute,
@@ -75,7 +75,7 @@ impl QueueOptions {
 
     /// A destination's configuration with its queue under `base`.
     pub fn place(&self, config: Config, base: Option<&Path>) -> Config {
-        Destination { config, queue: true, bytes: None, age: None }.place(self, base)
+        Destination { config, queue: true, bytes: None, age: None, metrics: None }.place(self, base)
     }
 }
 
@@ -86,9 +86,16 @@ pub struct Destination {
     queue: bool,
     bytes: Option<u64>,
     age: Option<Duration>,
+    /// Where metrics go, if they do.
+    metrics: Option<Config>,
 }
 
 impl Destination {
+    /// What the exporter of metrics is told, if metrics go there.
+    pub fn metrics(&self, resource: &[Attribute]) -> Option<Config> {
+        self.metrics.clone().map(|config| Config { resource: resource.to_vec(), ..config })
+    }
+
     /// What the exporter is told: with the queue under `base` if there is one, and these attributes for each resource.
     pub fn resolve(&self, queue: &QueueOptions, base: Option<&Path>, resource: &[Attribute]) -> Config {
         let mut own = self.clone();
@@ -97,7 +104,7 @@ impl Destination {
     }
 
     fn place(self, queue: &QueueOptions, base: Option<&Path>) -> Config {
-        let Self { mut config, queue: wanted, bytes, age } = self;
+        let Self { mut config, queue: wanted, bytes, age, metrics: _ } = self;
         if let Some(base) = base.filter(|_| wanted) {
             let dir = base.join(format!("{}.{}", config.name, config.format().name()));
             let bytes = bytes.unwrap_or(queue.bytes);
@@ -109,7 +116,7 @@ impl Destination {
 }
 
 /// What a table may have, in the order of the errors.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "kind",
     "name",
     "url",
@@ -126,12 +133,26 @@ const KEYS: [&str; 16] = [
     "rotate_bytes",
     "rotate_files",
     "greet",
+    "metrics",
+    "metrics_url",
 ];
 /// Of these, what only a file has.
 const OF_A_FILE: [&str; 3] = ["path", "rotate_bytes", "rotate_files"];
 /// And what only an endpoint has.
-const OF_AN_ENDPOINT: [&str; 8] =
-    ["url", "headers", "timeout", "compression", "certificate", "client_certificate", "client_key", "greet"];
+const OF_AN_ENDPOINT: [&str; 10] = [
+    "url",
+    "headers",
+    "timeout",
+    "compression",
+    "certificate",
+    "client_certificate",
+    "client_key",
+    "greet",
+    "metrics",
+    "metrics_url",
+];
+/// Of these, what only OTLP has.
+const OF_OTLP: [&str; 2] = ["metrics", "metrics_url"];
 
 /// A table of the file, being read.
 pub(super) struct Table<'a> {
@@ -173,6 +194,7 @@ impl Table<'_> {
         let mut config = Config::new(&name, target, Vec::new());
         config.compression = compression;
         Ok(Destination {
+            metrics: self.metrics(&config)?,
             config,
             queue: self.parsed("queue", switch)?.unwrap_or(true),
             bytes: self.parsed("queue_bytes", queue_bytes)?,
@@ -192,6 +214,9 @@ impl Table<'_> {
 
     fn endpoint(&self, kind: &str, protocol: Protocol) -> Result<Endpoint, ConfigError> {
         self.has_none_of(&OF_A_FILE, kind)?;
+        if protocol == Protocol::Zipkin {
+            self.has_none_of(&OF_OTLP, kind)?;
+        }
         let example = if protocol == Protocol::Zipkin { "http://zipkin:9411" } else { "http://collector:4317" };
         let url = self.text("url")?.ok_or_else(|| self.wrong(format!("it has no url: give one such as {example}")))?;
         let uri = parse_endpoint("export.url", &url, EndpointPath::IfNone(path_of(protocol)));
@@ -207,6 +232,7 @@ impl Table<'_> {
         };
         Ok(Endpoint {
             uri,
+            signal: Signal::Traces,
             protocol,
             guessed: false,
             headers: self.headers()?,
@@ -214,6 +240,34 @@ impl Table<'_> {
             tls: TlsFiles { authorities: self.text("certificate")?.map(PathBuf::from), identity },
             greet: self.parsed("greet", switch)?.unwrap_or(true),
         })
+    }
+
+    /// Where metrics go: where spans go, unless it is said otherwise.
+    fn metrics(&self, config: &Config) -> Result<Option<Config>, ConfigError> {
+        let url = self.text("metrics_url")?;
+        let Target::Endpoint(endpoint) = &config.target else { return Ok(None) };
+        if endpoint.protocol == Protocol::Zipkin {
+            return Ok(None);
+        }
+        let wanted = self.parsed("metrics", switch)?;
+        if wanted == Some(false) {
+            return match url {
+                None => Ok(None),
+                Some(_) => Err(self.wrong("metrics is false and there is a metrics_url: remove one".to_owned())),
+            };
+        }
+        let Some(url) = url else {
+            let found = config.for_metrics();
+            if found.is_none() && wanted.is_some() {
+                let why = format!("its url does not end with {}: give a metrics_url", Signal::Traces.path());
+                return Err(self.wrong(why));
+            }
+            return Ok(found);
+        };
+        let uri = parse_endpoint("export.metrics_url", &url, EndpointPath::IfNone(Signal::Metrics.path()));
+        let (uri, _) = uri.map_err(|error| self.wrong(error.to_string()))?;
+        let endpoint = Endpoint { uri, signal: Signal::Metrics, ..(**endpoint).clone() };
+        Ok(Some(Config { target: Target::Endpoint(Box::new(endpoint)), ..config.clone() }))
     }
 
     fn headers(&self) -> Result<http::HeaderMap, ConfigError> {
@@ -300,7 +354,7 @@ fn protocol(kind: &str) -> Result<Protocol, String> {
 const fn path_of(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Zipkin => "/api/v2/spans",
-        Protocol::Grpc | Protocol::Http | Protocol::Json => "/v1/traces",
+        Protocol::Grpc | Protocol::Http | Protocol::Json => Signal::Traces.path(),
     }
 }
 

@@ -248,6 +248,36 @@ mod tests {
     }
 
     #[test]
+    fn metrics_go_where_spans_go_or_elsewhere_or_nowhere() {
+        let metrics = |kind: &str, more: &str| {
+            let text = format!("[[export]]\nkind = '{kind}'\n{more}\n");
+            let read = parse(Path::new("f"), &text).map_err(|error| error.to_string())?.destinations.remove(0);
+            Ok::<_, String>(read.metrics(&[]).map(|config| (config.shown(), config.queue.is_some())))
+        };
+        let to = |url: &str| Ok(Some((url.to_owned(), false)));
+        for (kind, more, expected) in [
+            ("otlp-http", "url = 'http://a:1'", to("http://a:1/v1/metrics")),
+            ("otlp-grpc", "url = 'http://a:1'", to("http://a:1")),
+            ("otlp-json", "url = 'http://a:1'\nmetrics = false", Ok(None)),
+            ("otlp-http", "url = 'http://a:1/spans'", Ok(None)),
+            ("otlp-http", "url = 'http://a:1/spans'\nmetrics_url = 'http://b:2'", to("http://b:2/v1/metrics")),
+            ("zipkin", "url = 'http://a:1'", Ok(None)),
+            ("file", "path = '/x'", Ok(None)),
+        ] {
+            assert_eq!(metrics(kind, more), expected, "{kind} {more}");
+        }
+        for (kind, more, why) in [
+            ("otlp-http", "url = 'http://a:1/spans'\nmetrics = true", "give a metrics_url"),
+            ("otlp-http", "url = 'http://a:1'\nmetrics = false\nmetrics_url = 'http://b:2'", "remove one"),
+            ("zipkin", "url = 'http://a:1'\nmetrics = true", "has no metrics: remove it"),
+            ("file", "path = '/x'\nmetrics = true", "has no metrics: remove it"),
+        ] {
+            let error = metrics(kind, more).expect_err(more);
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
     fn destinations_are_read_with_all_that_they_may_have() {
         let text = "[[export]]\nkind = 'otlp-grpc'\nname = 'main'\nurl = 'https://c:4317'\ncompression = 'zstd'\n\
                     timeout = '5s'\ncertificate = '/ca'\nclient_certificate = '/c'\nclient_key = '/k'\n\

@@ -79,6 +79,8 @@ pub struct CaptureOptions {
     pub nice: i32,
     /// Whether goroutines of Go programs are followed. Default: they are.
     pub goroutines: bool,
+    /// Whether capabilities are kept that are not needed any more once all is attached. Default: no.
+    pub keep_capabilities: bool,
 }
 
 impl Default for Options {
@@ -113,6 +115,7 @@ impl Default for CaptureOptions {
             connections: 32_768,
             nice: -10,
             goroutines: true,
+            keep_capabilities: false,
         }
     }
 }

@@ -92,6 +92,12 @@ impl Spec {
         one("capture.nice", "nice", |options, text, _| options.capture.set_nice(text)),
         one("capture.connections", "connections", |options, text, _| options.capture.set_connections(text)),
         Spec {
+            key: "capture.keep_capabilities",
+            flag: "keep-capabilities",
+            shape: Shape::Switch,
+            set: |options, text, _| switch(text).map(|keep| options.capture.keep_capabilities = keep),
+        },
+        Spec {
             key: "redact.keep_query",
             flag: "keep-query",
             shape: Shape::Switch,
@@ -123,6 +129,15 @@ impl Spec {
         }),
         one("otlp.url", "otlp", |options, text, origin| options.otlp.set_url(text, origin)),
         one("otlp.protocol", "otlp-protocol", |options, text, origin| options.otlp.set_protocol(text, origin)),
+        Spec {
+            key: "otlp.no_metrics",
+            flag: "no-otlp-metrics",
+            shape: Shape::Switch,
+            set: |options, text, _| switch(text).map(|off| options.otlp.no_metrics = off),
+        },
+        one("otlp.metrics_interval", "otlp-metrics-interval", |options, text, origin| {
+            options.otlp.set_interval(text, origin)
+        }),
         Spec {
             key: "queue.off",
             flag: "no-queue",

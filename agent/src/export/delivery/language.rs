@@ -3,6 +3,7 @@
 
 use super::{
     config::{Config, Protocol, Target},
+    encode::Format,
     outcome::Outcome,
     tls::TlsError,
     transport::Transport,
@@ -37,6 +38,11 @@ impl Language {
     /// Sends in this protocol.
     pub fn transport(&self) -> Transport {
         self.transport.clone()
+    }
+
+    /// How requests are encoded.
+    pub fn format(&self) -> Format {
+        self.config.format()
     }
 
     /// Whether it will not change any more.

@@ -9,6 +9,7 @@ pub mod config;
 pub mod encode;
 mod health;
 mod language;
+pub mod metrics;
 pub mod outcome;
 pub mod queue;
 pub mod retry;
@@ -38,6 +39,7 @@ pub use self::{
 };
 use self::{language::Language, stats::Counters, worker::Worker};
 use super::Sink;
+use crate::privilege::{self, Role};
 
 /// Why the exporter can't start.
 #[derive(Debug, Error)]
@@ -83,6 +85,7 @@ pub fn start(config: &Config) -> Result<Handle, StartError> {
     let (config, language, input) = (config.clone(), Language::new(config)?, sink.watch());
     let known = Arc::clone(&counters);
     let thread = std::thread::Builder::new().name("export".to_owned()).spawn(move || {
+        privilege::settle(Role::Service);
         let worker = Worker::new(&config, language, known, (spans, input), orders);
         runtime.block_on(worker.run());
         // A name that is being looked up is not waited for.

@@ -18,9 +18,9 @@ const MISUNDERSTOOD: [u16; 8] = [400, 404, 405, 406, 415, 426, 501, 505];
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The receiver took the batch, but for `rejected` spans.
+    /// The receiver took the batch, but for `rejected` spans (of metrics: points).
     Taken {
-        /// Spans that it refused; they are not sent again.
+        /// What it refused; it is not sent again.
         rejected: u64,
         /// Its words about that, or a warning; empty for none.
         message: String,
@@ -119,7 +119,7 @@ fn partial_success(headers: &HeaderMap, body: &[u8]) -> Option<ExportTracePartia
         "application/json" => {
             let body: serde_json::Value = serde_json::from_slice(body).ok()?;
             let partial = body.get("partialSuccess")?;
-            let rejected = partial.get("rejectedSpans");
+            let rejected = partial.get("rejectedSpans").or_else(|| partial.get("rejectedDataPoints"));
             let rejected = rejected.and_then(|number| number.as_i64().or_else(|| number.as_str()?.parse().ok()));
             let message = partial.get("errorMessage").and_then(|text| text.as_str()).unwrap_or_default();
             let rejected_spans = rejected.unwrap_or(0);

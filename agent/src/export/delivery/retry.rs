@@ -1,6 +1,9 @@
 //! When to try again: full-jitter backoff, and what the server asks for. Pure: time and chance come from the caller.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    time::{Duration, Instant, SystemTime},
+};
 
 use prost::Message;
 
@@ -72,6 +75,11 @@ impl Pace {
     fn ceiling(&self) -> Duration {
         self.first.saturating_mul(1_u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX)).min(self.most)
     }
+}
+
+/// A random number for [`Pace::failed`]: seeds of hash maps are random.
+pub fn chance() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 fn jitter(ceiling: Duration, chance: u64) -> Duration {

@@ -76,6 +76,7 @@ fn a_running_process_is_read_once_and_shared() {
             command: Some("nginx".into()),
             cgroup: Some("/system.slice/nginx.service".into()),
             container: None,
+            pod: None,
             unit: Some("nginx.service".into()),
             ancestors: vec![1],
             service: "nginx".into(),

@@ -15,9 +15,12 @@ use std::{
 use aya::Ebpf;
 
 use super::{attach, uprobe::Way};
-use crate::probe::{
-    bpf, memory,
-    relocated::{As, Loaded, Relocated},
+use crate::{
+    privilege::{self, Role},
+    probe::{
+        bpf, memory,
+        relocated::{As, Loaded, Relocated},
+    },
 };
 
 /// The program that the verifier takes longest for, of those that are loaded first.
@@ -128,6 +131,7 @@ impl Programs {
         let shared = Arc::new(Shared { loaded, orders: Mutex::new(Orders::new()), news: Condvar::new() });
         let this = Arc::clone(&shared);
         let load = move || {
+            privilege::settle(Role::Capture);
             let object = Relocated::of(object);
             thread::scope(|scope| {
                 scope.spawn(|| this.load(object.as_ref(), kind));

@@ -2,16 +2,20 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     super::{
         bloom,
-        bytes::{put_attributes, put_bytes, put_signed, put_value, put_varint, seal},
+        bytes::{Input, put_attributes, put_bytes, put_signed, put_value, put_varint, seal},
     },
-    COLUMNS, DURATION, FORM, HEAD, IDS, KEYS_MAX, LINKS, PROCESS, ROWS_MAX, TIME, TRACE_STATE, TRACES, VALUES, form,
+    COLUMNS, DURATION, FORM, HEAD, IDS, KEYS_MAX, LINKS, PATHS, PROCESS, ROWS_MAX, TIME, TRACE_STATE, TRACES, VALUES,
+    form, mark_hash,
 };
-use crate::span::{Resource, Span, TraceId, Value};
+use crate::{
+    control::marks,
+    span::{Resource, Span, TraceId, Value},
+};
 
 /// What a partition's index says of a block, to rule it out without reading it. Times in nanoseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +224,7 @@ impl Builder {
             (IDS, seal(&self.ids())),
             (TRACES, seal(&bloom::build(&self.trace_hashes()))),
             (VALUES, seal(&bloom::build(&self.value_hashes()))),
+            (PATHS, seal(&bloom::build(&self.path_hashes()))),
         ];
         if self.linked > 0 {
             let mut raw = Vec::with_capacity(self.links.len() + 4);
@@ -281,6 +286,21 @@ impl Builder {
             column.distinct.places.keys().map(|value| bloom::hash(column.name.as_bytes(), value)).collect()
         };
         self.columns.iter().flat_map(of).collect()
+    }
+
+    /// Of what paths begin with and consist of; most are alike.
+    fn path_hashes(&self) -> Vec<u64> {
+        let mut hashes = FxHashSet::default();
+        for column in &self.columns {
+            for value in column.distinct.places.keys() {
+                if let Some((0, text)) = value.split_first()
+                    && let Ok(text) = Input(text).text()
+                {
+                    hashes.extend(marks(&column.name, text).map(mark_hash));
+                }
+            }
+        }
+        hashes.into_iter().collect()
     }
 }
 

@@ -8,7 +8,7 @@
 //! | [`FORM`], [`PROCESS`] | per span, its place in the head's lists |
 //! | [`IDS`] | per span, its ids and thread |
 //! | [`LINKS`] | references to other spans, of those that have any |
-//! | [`TRACES`], [`VALUES`] | Bloom filters of trace ids, and of attributes with their values |
+//! | [`TRACES`], [`VALUES`], [`PATHS`] | Bloom filters of trace ids, of attributes with their values, and of what paths begin with and consist of |
 //! | [`COLUMNS`] and on | per attribute, the values there are, and which one each span has |
 //!
 //! A span's *form* is all that spans share that differ only in time, process and values: name, kind, status, how it was
@@ -26,6 +26,9 @@ pub use self::{
     head::Head,
     view::{Column, Rows, numbers, places, spans},
 };
+
+use super::bloom;
+use crate::control::Mark;
 
 /// Spans of a block at most; it must fit [`u16`].
 pub const ROWS_MAX: usize = 8192;
@@ -50,8 +53,19 @@ pub const LINKS: u16 = 6;
 pub const TRACES: u16 = 7;
 /// Part: filter of attributes.
 pub const VALUES: u16 = 8;
+/// Part: filter of paths' beginnings and segments. Blocks of older agents have none.
+pub const PATHS: u16 = 9;
 /// First part of an attribute; the one of the n-th name is n later.
 pub const COLUMNS: u16 = 16;
+
+/// The hash of a path's mark, as it is in the part [`PATHS`]. It is stored: it must never change.
+pub fn mark_hash(mark: Mark<'_>) -> u64 {
+    match mark {
+        Mark::Beginning(text) => bloom::hash(b"beginning", text.as_bytes()),
+        Mark::Segment(text) => bloom::hash(b"segment", text.as_bytes()),
+        Mark::Deep => bloom::hash(b"deep", b""),
+    }
+}
 
 /// The attribute that a span's `tracestate` is kept as; no attribute has such a name.
 const TRACE_STATE: &str = "\0tracestate";

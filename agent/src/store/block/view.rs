@@ -4,7 +4,10 @@ use super::{
     super::bytes::{Damaged, Input},
     DURATION, FORM, Form, HEAD, Head, IDS, LINKS, PROCESS, TIME, TRACE_STATE,
 };
-use crate::span::{Attribute, Span, SpanId, SpanLink, TraceId, Value};
+use crate::{
+    control::Condition,
+    span::{Attribute, Span, SpanId, SpanLink, TraceId, Value},
+};
 
 /// Places of spans within a block, ascending.
 pub type Rows = Vec<u16>;
@@ -41,21 +44,45 @@ pub fn places(raw: &[u8], listed: usize) -> Result<Vec<u16>, Damaged> {
 
 /// The values of an attribute: those that there are, and which one each span has that has any, in their order.
 #[derive(Debug)]
-pub struct Column {
-    /// Different values.
-    pub values: Vec<Value>,
-    /// Places in `values`.
-    pub places: Vec<u16>,
+pub struct Column<'a> {
+    /// Different values, as they are stored: most are never looked at.
+    values: Vec<&'a [u8]>,
+    /// The bytes of [`Self::places`].
+    rest: &'a [u8],
 }
 
-impl Column {
+impl<'a> Column<'a> {
     /// Reads the part of an attribute.
-    pub fn read(raw: &[u8]) -> Result<Self, Damaged> {
+    pub fn read(raw: &'a [u8]) -> Result<Self, Damaged> {
         let mut input = Input(raw);
         let count = input.count()?;
-        let values: Vec<_> = (0..count).map(|_| input.value()).collect::<Result<_, _>>()?;
-        let places = places(input.0, values.len())?;
-        Ok(Self { values, places })
+        let values = (0..count).map(|_| input.raw_value()).collect::<Result<_, _>>()?;
+        Ok(Self { values, rest: input.0 })
+    }
+
+    /// For each value what `of` says of it.
+    pub fn values<T>(&self, mut of: impl FnMut(Value) -> T) -> Result<Vec<T>, Damaged> {
+        self.values.iter().map(|raw| Ok(of(Input(raw).value()?))).collect()
+    }
+
+    /// How many values there are.
+    pub const fn count(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether a condition holds for the value at this place.
+    pub fn judge(&self, place: u16, condition: &Condition<'_>) -> Result<bool, Damaged> {
+        let raw = *self.values.get(usize::from(place)).ok_or(Damaged)?;
+        match raw.split_first() {
+            // No text is copied to be judged.
+            Some((0, text)) => Ok(condition.holds_text(Input(text).text()?)),
+            _ => Ok(condition.holds(&Input(raw).value()?)),
+        }
+    }
+
+    /// Which value each span has that has any.
+    fn places(&self) -> Result<Vec<u16>, Damaged> {
+        places(self.rest, self.values.len())
     }
 
     /// For each span what `of` says of its value's place, nothing where it has none. Of several values the last one.
@@ -67,7 +94,8 @@ impl Column {
         of: impl Fn(u16) -> T,
     ) -> Result<Vec<Option<T>>, Damaged> {
         let counts: Vec<usize> = forms.iter().map(|form| form.count(key)).collect();
-        let (mut rest, mut spread) = (self.places.as_slice(), Vec::with_capacity(form_of.len()));
+        let places = self.places()?;
+        let (mut rest, mut spread) = (places.as_slice(), Vec::with_capacity(form_of.len()));
         for form in form_of {
             let (own, after) = rest.split_at_checked(counts[usize::from(*form)]).ok_or(Damaged)?;
             rest = after;
@@ -168,15 +196,12 @@ pub fn spans<E: From<Damaged>>(
         let form = form_of.get(usize::from(*row)).ok_or(Damaged)?;
         head.forms[usize::from(*form)].keys.iter().for_each(|key| is_needed[usize::from(*key)] = true);
     }
-    let mut columns = Vec::with_capacity(head.keys.len());
+    let mut raw_columns = Vec::with_capacity(head.keys.len());
     for (key, is_needed) in is_needed.iter().enumerate() {
-        columns.push(if *is_needed {
-            let raw = part(Head::part(key as u16))?.ok_or(Damaged)?;
-            Some(Column::read(&raw)?)
-        } else {
-            None
-        });
+        raw_columns.push(if *is_needed { Some(part(Head::part(key as u16))?.ok_or(Damaged)?) } else { None });
     }
+    let columns = raw_columns.iter().map(|raw| raw.as_deref().map(Open::read).transpose());
+    let columns: Vec<_> = columns.collect::<Result<_, _>>()?;
     let mut next = vec![0; columns.len()];
     let (mut tids, mut parents, mut span_ids) = (ids.tids, Input(ids.parents), Input(ids.spans));
     let (mut spans, mut wanted) = (Vec::with_capacity(rows.len()), rows.iter().copied().peekable());
@@ -192,10 +217,7 @@ pub fn spans<E: From<Damaged>>(
         let (mut attributes, mut trace_state): (Vec<Attribute>, _) = (Vec::new(), String::new());
         for key in form.keys.iter().copied().map(usize::from) {
             if is_wanted {
-                let column = columns[key].as_ref().ok_or(Damaged)?;
-                let place = column.places.get(next[key]).ok_or(Damaged)?;
-                let value = column.values[usize::from(*place)].clone();
-                match value {
+                match columns[key].as_ref().ok_or(Damaged)?.value(next[key])? {
                     Value::Text(text) if head.keys[key] == TRACE_STATE => trace_state = text.into_owned(),
                     value => attributes.push((head.keys[key].clone().into(), value)),
                 }
@@ -228,6 +250,26 @@ pub fn spans<E: From<Damaged>>(
         });
     }
     Ok(spans)
+}
+
+/// A column of which single values are wanted.
+struct Open<'a> {
+    column: Column<'a>,
+    places: Vec<u16>,
+}
+
+impl<'a> Open<'a> {
+    fn read(raw: &'a [u8]) -> Result<Self, Damaged> {
+        let column = Column::read(raw)?;
+        let places = column.places()?;
+        Ok(Self { column, places })
+    }
+
+    /// The n-th value of a span that has any.
+    fn value(&self, n: usize) -> Result<Value, Damaged> {
+        let place = self.places.get(n).ok_or(Damaged)?;
+        Input(self.column.values[usize::from(*place)]).value()
+    }
 }
 
 /// The links of the wanted spans, by their places.

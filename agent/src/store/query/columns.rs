@@ -1,9 +1,11 @@
 //! The rows of one block that a query asks for, found column by column: each distinct process, form and value is judged
 //! once, and a column is read only if all before it left rows over.
 
+use memchr::memmem::Finder;
+
 use super::{Place, Query};
 use crate::{
-    control::Condition,
+    control::{Condition, Mark},
     span::Status,
     store::{
         block::{self, Column, Head, Rows},
@@ -28,7 +30,7 @@ pub(super) fn choose(
     conditions: &[Condition<'_>],
     place: Place<'_>,
 ) -> Result<Option<Chosen>, PartitionError> {
-    if !may_hold_values(conditions, place)? {
+    if !may_hold_values(conditions, place)? || !may_hold_paths(conditions, place)? {
         return Ok(None);
     }
     let head = Head::read(&place.need(block::HEAD)?)?;
@@ -61,8 +63,7 @@ pub(super) fn choose(
         if !chosen.contains(&true) {
             return Ok(None);
         }
-        let fulfilled = fulfilled(condition, &head, &form_of, place)?;
-        narrow(&mut chosen, fulfilled.into_iter());
+        narrow_by(condition, &head, &form_of, place, &mut chosen)?;
     }
     let rows: Rows = chosen.iter().enumerate().filter(|(_, is)| **is).map(|(row, _)| row as u16).collect();
     Ok((!rows.is_empty()).then_some(Chosen { head, rows, form_of, process_of }))
@@ -102,26 +103,55 @@ fn may_hold_values(conditions: &[Condition<'_>], place: Place<'_>) -> Result<boo
     Ok(exact.into_iter().all(may_be))
 }
 
-/// For each row whether it fulfils a condition.
-fn fulfilled(
+/// Asks the block's filter for what the paths that are asked for begin with and consist of.
+fn may_hold_paths(conditions: &[Condition<'_>], place: Place<'_>) -> Result<bool, PartitionError> {
+    let wanted: Vec<_> = conditions.iter().filter_map(Condition::marks).collect();
+    if wanted.is_empty() {
+        return Ok(true);
+    }
+    let Some(filter) = place.part(block::PATHS)? else { return Ok(true) };
+    let has = |mark: Mark<'_>| bloom::may_hold(&filter, block::mark_hash(mark));
+    let is_deep = has(Mark::Deep);
+    let may_be = |mark: &Mark<'_>| has(*mark) || (is_deep && matches!(mark, Mark::Segment(_)));
+    Ok(wanted.iter().all(|alternatives| alternatives.iter().any(|marks| marks.iter().all(may_be))))
+}
+
+/// Leaves of the chosen rows those that fulfil a condition. Each value of a chosen row is judged once, the others never.
+fn narrow_by(
     condition: &Condition<'_>,
     head: &Head,
     form_of: &[u16],
     place: Place<'_>,
-) -> Result<Vec<bool>, PartitionError> {
+    chosen: &mut [bool],
+) -> Result<(), PartitionError> {
     let is_error: Vec<bool> =
         head.forms.iter().map(|form| condition.admits_errors() && form.status == Status::Error).collect();
     let mut fulfilled: Vec<bool> = form_of.iter().map(|form| is_error[usize::from(*form)]).collect();
+    let literals: Option<Vec<_>> =
+        condition.literals().map(|all| all.into_iter().map(|literal| Finder::new(literal.as_bytes())).collect());
     for (key, _) in head.keys.iter().enumerate().filter(|(_, name)| condition.is_about(name)) {
-        let column = Column::read(&place.need(Head::part(key as u16))?)?;
-        let holds: Vec<bool> = column.values.iter().map(|value| condition.holds(value)).collect();
-        if !holds.contains(&true) {
+        let raw = place.need(Head::part(key as u16))?;
+        // Texts lie there as they are: what is nowhere in them needs no taking apart.
+        if literals.as_ref().is_some_and(|all| all.iter().all(|literal| literal.find(&raw).is_none())) {
             continue;
         }
-        let spread = column.spread(key as u16, &head.forms, form_of, |place| holds[usize::from(place)])?;
-        for (fulfilled, holds) in fulfilled.iter_mut().zip(spread) {
-            *fulfilled |= holds == Some(true);
+        let column = Column::read(&raw)?;
+        let spread = column.spread(key as u16, &head.forms, form_of, |place| place)?;
+        let mut judged = vec![None; column.count()];
+        for ((fulfilled, own), _) in fulfilled
+            .iter_mut()
+            .zip(spread)
+            .zip(chosen.iter())
+            .filter(|((fulfilled, _), chosen)| **chosen && !**fulfilled)
+        {
+            let Some(value) = own else { continue };
+            let holds = match judged[usize::from(value)] {
+                Some(holds) => holds,
+                None => *judged[usize::from(value)].insert(column.judge(value, condition)?),
+            };
+            *fulfilled = holds;
         }
     }
-    Ok(fulfilled)
+    narrow(chosen, fulfilled.into_iter());
+    Ok(())
 }

@@ -131,8 +131,9 @@ impl<'a> Edges<'a> {
         place: Place<'_>,
     ) -> Result<Vec<Option<u32>>, PartitionError> {
         let Some(key) = head.key(name) else { return Ok(vec![None; head.rows]) };
-        let column = Column::read(&place.need(Head::part(key))?)?;
-        let names: Vec<_> = column.values.iter().map(|value| self.names.place(&text(value))).collect();
+        let raw = place.need(Head::part(key))?;
+        let column = Column::read(&raw)?;
+        let names = column.values(|value| self.names.place(&text(&value)))?;
         Ok(column.spread(key, &head.forms, form_of, |at| names[usize::from(at)])?)
     }
 }

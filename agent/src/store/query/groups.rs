@@ -201,8 +201,9 @@ impl<'a> Groups<'a> {
         let mut found = vec![None; head.rows];
         for (kind, name) in names {
             let Some(key) = head.key(name) else { continue };
-            let column = Column::read(&place.need(Head::part(key))?)?;
-            let groups: Vec<_> = column.values.iter().map(|value| self.place(&text(value))).collect();
+            let raw = place.need(Head::part(key))?;
+            let column = Column::read(&raw)?;
+            let groups = column.values(|value| self.place(&text(&value)))?;
             let spread = column.spread(key, &head.forms, form_of, |at| groups[usize::from(at)])?;
             for ((found, own), form) in found.iter_mut().zip(spread).zip(form_of) {
                 let fits = kind.is_none_or(|kind| head.forms[usize::from(*form)].kind == kind);
@@ -238,12 +239,10 @@ pub(super) fn text(value: &Value) -> String {
 fn bytes(head: &Head, form_of: &[u16], place: Place<'_>) -> Result<Vec<u64>, PartitionError> {
     let mut bytes = vec![0_u64; head.rows];
     for key in SIZES.into_iter().filter_map(|name| head.key(name)) {
-        let column = Column::read(&place.need(Head::part(key))?)?;
-        let sizes: Vec<_> = column
-            .values
-            .iter()
-            .map(|value| if let Value::Int(size) = value { u64::try_from(*size).unwrap_or(0) } else { 0 })
-            .collect();
+        let raw = place.need(Head::part(key))?;
+        let column = Column::read(&raw)?;
+        let sizes =
+            column.values(|value| if let Value::Int(size) = value { u64::try_from(size).unwrap_or(0) } else { 0 })?;
         let spread = column.spread(key, &head.forms, form_of, |at| sizes[usize::from(at)])?;
         for (bytes, own) in bytes.iter_mut().zip(spread) {
             *bytes = bytes.saturating_add(own.unwrap_or(0));

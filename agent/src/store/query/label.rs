@@ -27,8 +27,9 @@ pub(super) fn labels<T: Copy>(
     let mut paths: Vec<Option<(u16, u16)>> = vec![None; head.rows];
     let mut templates = FxHashMap::<u16, Vec<String>>::default();
     for key in ["url.path", "url.full"].into_iter().filter_map(|name| head.key(name)) {
-        let column = Column::read(&place.need(Head::part(key))?)?;
-        templates.insert(key, column.values.iter().map(|value| template(&text(value))).collect());
+        let raw = place.need(Head::part(key))?;
+        let column = Column::read(&raw)?;
+        templates.insert(key, column.values(|value| template(&text(&value)))?);
         let spread = column.spread(key, &head.forms, form_of, |at| (key, at))?;
         for (path, own) in paths.iter_mut().zip(spread) {
             *path = path.or(own);

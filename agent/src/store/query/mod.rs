@@ -3,8 +3,10 @@
 
 mod columns;
 mod edges;
+mod filters;
 mod groups;
 mod heat;
+mod known;
 mod label;
 mod names;
 mod paths;
@@ -13,9 +15,14 @@ mod search;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::mpsc::{Sender, sync_channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Sender, sync_channel},
+    },
     time::{Duration, Instant},
 };
+
+use rustc_hash::FxHashSet;
 
 pub use self::{
     edges::Edge,
@@ -31,7 +38,7 @@ use super::{
 };
 use crate::{
     control::SpanFilter,
-    span::{Span, TraceId},
+    span::{Kind, Span, TraceId},
 };
 
 /// Spans that one search gives at most.
@@ -63,6 +70,24 @@ pub struct Found {
     pub has_more: bool,
 }
 
+/// The spans of some traces.
+#[derive(Clone, Debug, Default)]
+pub struct Traces {
+    /// By trace, in the order of their starts; a trace that is not known is not there.
+    pub by_id: HashMap<TraceId, Vec<Span>>,
+    /// All of them were looked for: there were fewer than [`TRACE_SPANS_MAX`].
+    pub is_whole: bool,
+}
+
+/// The spans of one trace.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// In the order of their starts.
+    pub spans: Vec<Span>,
+    /// These are all that are stored.
+    pub is_whole: bool,
+}
+
 /// Why a question was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -79,6 +104,7 @@ pub enum QueryError {
 pub struct Reader {
     dir: PathBuf,
     commands: Sender<Command>,
+    filters: Arc<Mutex<filters::Filters>>,
 }
 
 /// A block of a partition.
@@ -88,6 +114,8 @@ struct Place<'a> {
     block: Block,
     /// Which of the opened ones, for telling damage.
     at: usize,
+    /// When the partition was begun.
+    begun_ns: u64,
 }
 
 impl Place<'_> {
@@ -119,8 +147,8 @@ impl Query {
 }
 
 impl Reader {
-    pub(super) const fn new(dir: PathBuf, commands: Sender<Command>) -> Self {
-        Self { dir, commands }
+    pub(super) fn new(dir: PathBuf, commands: Sender<Command>) -> Self {
+        Self { dir, commands, filters: Arc::default() }
     }
 
     /// The newest spans that a query asks for, at most `limit` and [`SEARCH_MAX`].
@@ -130,13 +158,14 @@ impl Reader {
         Ok(search.found())
     }
 
-    /// The spans of a trace, in the order of their starts; none if it is not known. What was offered to the store before is
+    /// The spans of a trace; none if it is not known. What was offered to the store before is
     /// in it: who sees a request as it happens may ask for its trace at once.
-    pub fn trace(&self, wanted: TraceId) -> Result<Option<Vec<Span>>, QueryError> {
+    pub fn trace(&self, wanted: TraceId) -> Result<Option<Trace>, QueryError> {
         if !self.flush(FLUSH_PATIENCE) {
             log::debug!("store: asked for a trace before all of it may be committed");
         }
-        Ok(self.traces(&[wanted])?.remove(&wanted))
+        let mut traces = self.traces(&[wanted])?;
+        Ok(traces.by_id.remove(&wanted).map(|spans| Trace { spans, is_whole: traces.is_whole }))
     }
 
     /// Has every span committed that was offered so far, and waits for it at most for `patience`. Returns whether that is
@@ -146,14 +175,16 @@ impl Reader {
         self.commands.send(Command::Flush(done)).is_ok() && is_done.recv_timeout(patience).is_ok()
     }
 
-    /// The spans of these traces, by trace; a trace that is not known is not there. What is past [`TRACE_SPANS_MAX`] spans
-    /// of all of them is left out.
-    pub fn traces(&self, wanted: &[TraceId]) -> Result<HashMap<TraceId, Vec<Span>>, QueryError> {
+    /// The spans of these traces. What is past [`TRACE_SPANS_MAX`] spans of all of them is left out.
+    pub fn traces(&self, wanted: &[TraceId]) -> Result<Traces, QueryError> {
         let (mut traces, mut taken) = (HashMap::<_, Vec<Span>>::new(), 0);
+        let hashes: Vec<_> = wanted.iter().map(|trace| bloom::hash(b"", &trace.0)).collect();
+        let mut begun_ns = FxHashSet::default();
+        // Questions are few at a time; that they wait for each other here costs less than a copy of the filters.
+        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
         self.blocks(&Query::default(), false, |place| {
-            let filter = place.need(block::TRACES)?;
-            let hashes = wanted.iter().map(|trace| bloom::hash(b"", &trace.0));
-            if !hashes.into_iter().any(|hash| bloom::may_hold(&filter, hash)) {
+            begun_ns.insert(place.begun_ns);
+            if !filters.may_hold(place, &hashes)? {
                 return Ok(true);
             }
             let rows = block::rows_of(&place.need(block::IDS)?, place.block.summary.rows as usize, wanted)?;
@@ -168,7 +199,25 @@ impl Reader {
         for spans in traces.values_mut() {
             spans.sort_by_key(|span| (span.start_ns, span.end_ns));
         }
-        Ok(traces)
+        let is_whole = taken < TRACE_SPANS_MAX;
+        if is_whole {
+            filters.keep(&begun_ns);
+        }
+        Ok(Traces { by_id: traces, is_whole })
+    }
+
+    /// The names of all services, in their order; what is past [`names::NAMES_MAX`] is one name.
+    pub fn services(&self) -> Result<Vec<String>, QueryError> {
+        let mut services = known::Services::default();
+        self.blocks(&Query::default(), false, |place| services.block(place))?;
+        Ok(services.finish())
+    }
+
+    /// The names of the spans that a query asks for, by kind, clients' first; bounded as [`Self::services`] is.
+    pub fn operations(&self, query: &Query) -> Result<Vec<(String, Kind)>, QueryError> {
+        let mut operations = known::Operations::new(query);
+        self.blocks(query, false, |place| operations.block(place))?;
+        Ok(operations.finish())
     }
 
     /// Figures of all spans that a query asks for, by group, the largest group first.
@@ -236,10 +285,11 @@ impl Reader {
         let mut is_damaged = vec![false; opened.len()];
         let mut places = Vec::new();
         for (at, (entry, partition)) in opened.iter().enumerate() {
+            let begun_ns = entry.begun_ns;
             match partition.blocks() {
                 Ok(blocks) => {
                     let asked = blocks.into_iter().filter(|block| query.may_be_in(block));
-                    places.extend(asked.map(|block| Place { partition, block, at }));
+                    places.extend(asked.map(|block| Place { partition, block, at, begun_ns }));
                 }
                 Err(error) => is_damaged[at] = self.tell(entry, &error),
             }

@@ -4,9 +4,6 @@ use http::Uri;
 
 use super::{ConfigError, Protocol};
 
-/// OTLP's path for requests, where the endpoint is a base.
-pub const TRACES_PATH: &str = "/v1/traces";
-
 /// What to do with an endpoint's path, for HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
@@ -77,6 +74,43 @@ mod tests {
             "http://c:4318/base/v1/traces"
         );
         assert!(resolve(None, &[]).expect("valid").is_none());
+    }
+
+    fn metrics(url: Option<&str>, env: &[(&str, &str)]) -> Option<(String, Protocol)> {
+        let read = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let mut config = Config::resolve_metrics(url, read).expect("valid")?;
+        let endpoint = config.endpoint_mut().expect("an endpoint");
+        Some((endpoint.uri.to_string(), endpoint.protocol))
+    }
+
+    #[test]
+    fn metrics_go_where_spans_go_unless_a_variable_says_otherwise() {
+        let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/base/");
+        let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:4318/own");
+        let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b:4318/own");
+        let http = |url: &str| Some((url.to_owned(), Protocol::Http));
+        type Environment<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Option<&str>, Environment<'_>, _); 11] = [
+            (Some("http://a:4318"), &[], http("http://a:4318/v1/metrics")),
+            (Some("http://a:4318/x/v1/traces?key=1"), &[], http("http://a:4318/x/v1/metrics?key=1")),
+            (Some("http://a:4317"), &[], Some(("http://a:4317/v1/metrics".to_owned(), Protocol::Grpc))),
+            (Some("http://a:4318"), &[own, general], http("http://a:4318/v1/metrics")),
+            (Some("http://a:4318/spans"), &[], None),
+            (Some("http://a:4318/spans"), &[own], http("http://m:4318/own")),
+            (None, &[general], http("http://c:4318/base/v1/metrics")),
+            (None, &[general, own], http("http://m:4318/own")),
+            (None, &[traces], None),
+            (None, &[general, ("OTEL_METRICS_EXPORTER", "none")], None),
+            (None, &[general, ("OTEL_METRICS_EXPORTER", "console,otlp")], http("http://c:4318/base/v1/metrics")),
+        ];
+        for (url, env, expected) in cases {
+            assert_eq!(metrics(url, env), expected, "{url:?} {env:?}");
+        }
+        let protocol = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc");
+        assert_eq!(metrics(None, &[own, protocol]).map(|(_, protocol)| protocol), Some(Protocol::Grpc));
+        assert_eq!(endpoint(None, &[general, protocol]).1, Protocol::Http);
+        // gRPC has no paths: one of somebody's own does not matter.
+        assert_eq!(metrics(Some("http://a:9/x"), &[protocol]), Some(("http://a:9/x".to_owned(), Protocol::Grpc)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! general one; an empty variable is an unset one. The command line wins over both.
 
 mod endpoint;
+mod signal;
 mod variables;
 
 use std::{fmt, path::PathBuf, time::Duration};
@@ -12,13 +13,11 @@ use std::{fmt, path::PathBuf, time::Duration};
 use http::{HeaderMap, Uri};
 use thiserror::Error;
 
-use self::{
-    endpoint::{Path, TRACES_PATH},
-    variables::{ENDPOINT, Variables},
-};
+use self::{endpoint::Path, variables::Variables};
 pub use self::{
     endpoint::{Path as EndpointPath, parse as parse_endpoint},
-    variables::header,
+    signal::{Names, Signal},
+    variables::{ENDPOINT, PROTOCOL, header},
 };
 use super::{
     compress::Compression,
@@ -108,6 +107,8 @@ pub enum Target {
 pub struct Endpoint {
     /// The whole URI for HTTP; gRPC takes no notice of its path. `http` or `https`, without user or password.
     pub uri: Uri,
+    /// What is sent there.
+    pub signal: Signal,
     /// How requests travel.
     pub protocol: Protocol,
     /// Whether nobody said so: then gRPC and HTTP are both tried, until a request is taken.
@@ -240,18 +241,51 @@ impl Config {
     /// The protocol is the variable's; without one the likely one is tried first (gRPC on port 4317, else HTTP), then the
     /// other. An `--otlp` URL without a path means `/v1/traces`, as `OTEL_EXPORTER_OTLP_ENDPOINT` does.
     pub fn resolve(url: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
-        let env = Variables(&variable);
-        let endpoint = match url {
-            Some(url) => Some(("--otlp", url.to_owned(), Path::IfNone(TRACES_PATH))),
-            None => env.first(&ENDPOINT).map(|(name, value)| {
-                (name, value, if name == ENDPOINT[0] { Path::AsIs } else { Path::Append(TRACES_PATH) })
-            }),
-        };
-        let Some((origin, value, path)) = endpoint else { return Ok(None) };
+        let env = Variables(&variable, Signal::Traces);
+        let Some((origin, value, path)) = endpoint_of(&env, url) else { return Ok(None) };
         let (uri, likely) = endpoint::parse(origin, &value, path)?;
+        Self::at(&env, uri, likely).map(Some)
+    }
+
+    /// The configuration for metrics, by the same: absent when neither names an endpoint for them, or `OTEL_METRICS_EXPORTER` does
+    /// not have `otlp`.
+    ///
+    /// Metrics go where spans go, as they do from OpenTelemetry's own libraries; by HTTP to `/v1/metrics`, beside `/v1/traces`. Where
+    /// `url` has another path, only `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` tells.
+    pub fn resolve_metrics(
+        url: Option<&str>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let env = Variables(&variable, Signal::Metrics);
+        if !env.wants_metrics() {
+            return Ok(None);
+        }
+        let mut found = None;
+        if let Some(url) = url {
+            let (uri, likely) = endpoint::parse("--otlp", url, Path::IfNone(Signal::Traces.path()))?;
+            let is_grpc = env.protocol()?.unwrap_or(likely) == Protocol::Grpc;
+            let uri = Signal::Metrics.beside(&uri).or(Some(uri).filter(|_| is_grpc));
+            found = uri.map(|uri| (uri, likely));
+        }
+        if found.is_none()
+            && let Some((origin, value, path)) = endpoint_of(&env, None)
+            && (url.is_none() || path == Path::AsIs)
+        {
+            found = Some(endpoint::parse(origin, &value, path)?);
+        }
+        found.map(|(uri, likely)| Self::at(&env, uri, likely)).transpose()
+    }
+
+    /// The configuration for an endpoint, with the rest by the variables.
+    fn at<F: Fn(&str) -> Option<String>>(
+        env: &Variables<'_, F>,
+        uri: Uri,
+        likely: Protocol,
+    ) -> Result<Self, ConfigError> {
         let said = env.protocol()?;
         let endpoint = Endpoint {
             uri,
+            signal: env.1,
             protocol: said.unwrap_or(likely),
             guessed: said.is_none(),
             headers: env.headers()?,
@@ -261,7 +295,17 @@ impl Config {
         };
         let mut config = Self::new("otlp", Target::Endpoint(Box::new(endpoint)), env.resource()?);
         config.compression = env.compression()?;
-        Ok(Some(config))
+        Ok(config)
+    }
+
+    /// How often metrics are sent, by the standard variable, if that is said.
+    pub fn metrics_interval(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Duration>, ConfigError> {
+        Variables(&variable, Signal::Metrics).interval()
+    }
+
+    /// The temporality of metrics that the standard variable asks for, where it is not the one that there is (`cumulative`).
+    pub fn other_temporality(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+        Variables(&variable, Signal::Metrics).other_temporality()
     }
 
     /// A configuration with defaults for all but the target.
@@ -279,7 +323,7 @@ impl Config {
 
     /// Attributes for every resource, by the `OTEL_RESOURCE_ATTRIBUTES` that `variable` reads.
     pub fn resource(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<Attribute>, ConfigError> {
-        Variables(&variable).resource()
+        Variables(&variable, Signal::Traces).resource()
     }
 
     /// How spans are encoded.
@@ -296,6 +340,19 @@ impl Config {
             Target::Endpoint(endpoint) => endpoint.greet,
             Target::File(_) => true,
         }
+    }
+
+    /// The same for metrics, if they can go there; absent for a file, for Zipkin, and where a path of somebody's own does not
+    /// tell.
+    pub fn for_metrics(&self) -> Option<Self> {
+        let Target::Endpoint(endpoint) = &self.target else { return None };
+        let uri = match endpoint.protocol {
+            Protocol::Grpc => endpoint.uri.clone(),
+            Protocol::Http | Protocol::Json => Signal::Metrics.beside(&endpoint.uri)?,
+            Protocol::Zipkin => return None,
+        };
+        let endpoint = Endpoint { uri, signal: Signal::Metrics, ..(**endpoint).clone() };
+        Some(Self { target: Target::Endpoint(Box::new(endpoint)), queue: None, ..self.clone() })
     }
 
     /// The endpoint, if that is the target.
@@ -327,4 +384,16 @@ impl Config {
             Target::File(file) => file.path.display().to_string(),
         }
     }
+}
+
+/// Where an endpoint is from, what it is, and what to do with its path.
+fn endpoint_of<F: Fn(&str) -> Option<String>>(
+    env: &Variables<'_, F>,
+    url: Option<&str>,
+) -> Option<(&'static str, String, Path)> {
+    if let Some(url) = url {
+        return Some(("--otlp", url.to_owned(), Path::IfNone(env.1.path())));
+    }
+    let (name, value) = env.first(&ENDPOINT.of(env.1))?;
+    Some((name, value, env.1.of_variable(name == ENDPOINT.general)))
 }

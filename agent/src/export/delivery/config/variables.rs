@@ -5,26 +5,42 @@ use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{ConfigError, PROTOCOLS, Protocol, TlsFiles};
+use super::{ConfigError, Names, PROTOCOLS, Protocol, Signal, TlsFiles};
 use crate::{
     export::delivery::compress::Compression,
     span::{Attribute, Value},
 };
 
+/// Longest interval between metrics, in milliseconds: a day.
+const INTERVAL_MAX_MS: u64 = 86_400_000;
 /// Default of the specification.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The endpoint: that for traces is a whole URL, the general one a base.
-pub const ENDPOINT: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-const PROTOCOL: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
-const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
-const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
-const COMPRESSION: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
-const AUTHORITIES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
-const CERTIFICATE: [&str; 2] =
-    ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"];
-const KEY: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"];
+/// The variables of a setting by the end of their names.
+macro_rules! names {
+    ($end:literal) => {
+        Names {
+            traces: concat!("OTEL_EXPORTER_OTLP_TRACES_", $end),
+            metrics: concat!("OTEL_EXPORTER_OTLP_METRICS_", $end),
+            general: concat!("OTEL_EXPORTER_OTLP_", $end),
+        }
+    };
+}
+
+/// The endpoint: that of a signal is a whole URL, the general one a base.
+pub const ENDPOINT: Names = names!("ENDPOINT");
+/// How requests travel.
+pub const PROTOCOL: Names = names!("PROTOCOL");
+const HEADERS: Names = names!("HEADERS");
+const TIMEOUTS: Names = names!("TIMEOUT");
+const COMPRESSION: Names = names!("COMPRESSION");
+const AUTHORITIES: Names = names!("CERTIFICATE");
+const CERTIFICATE: Names = names!("CLIENT_CERTIFICATE");
+const KEY: Names = names!("CLIENT_KEY");
 const RESOURCE: [&str; 1] = ["OTEL_RESOURCE_ATTRIBUTES"];
+const EXPORTERS: [&str; 1] = ["OTEL_METRICS_EXPORTER"];
+const INTERVAL: [&str; 1] = ["OTEL_METRIC_EXPORT_INTERVAL"];
+const TEMPORALITY: [&str; 1] = ["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"];
 
 /// Headers that are part of the protocol.
 const RESERVED: [&str; 8] = [
@@ -49,8 +65,8 @@ pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'st
     Ok((name, value))
 }
 
-/// The environment.
-pub struct Variables<'a, F>(pub &'a F);
+/// The environment, for one signal.
+pub struct Variables<'a, F>(pub &'a F, pub Signal);
 
 impl<F: Fn(&str) -> Option<String>> Variables<'_, F> {
     /// The first of the variables that is set, with its name.
@@ -64,14 +80,14 @@ impl<F: Fn(&str) -> Option<String>> Variables<'_, F> {
 
     /// How requests travel, if that is said.
     pub fn protocol(&self) -> Result<Option<Protocol>, ConfigError> {
-        let Some((name, value)) = self.first(&PROTOCOL) else { return Ok(None) };
+        let Some((name, value)) = self.first(&PROTOCOL.of(self.1)) else { return Ok(None) };
         let protocol = Protocol::named(&value);
         protocol.map(Some).ok_or(ConfigError::Value { name, value, allowed: PROTOCOLS })
     }
 
     /// Longest time of one attempt.
     pub fn timeout(&self) -> Result<Duration, ConfigError> {
-        let Some((name, value)) = self.first(&TIMEOUTS) else { return Ok(TIMEOUT) };
+        let Some((name, value)) = self.first(&TIMEOUTS.of(self.1)) else { return Ok(TIMEOUT) };
         match value.parse() {
             Ok(milliseconds @ 1..=3_600_000) => Ok(Duration::from_millis(milliseconds)),
             _ => Err(ConfigError::Value { name, value, allowed: "1 to 3600000 (milliseconds)" }),
@@ -80,19 +96,19 @@ impl<F: Fn(&str) -> Option<String>> Variables<'_, F> {
 
     /// How requests are compressed.
     pub fn compression(&self) -> Result<Compression, ConfigError> {
-        let Some((name, value)) = self.first(&COMPRESSION) else { return Ok(Compression::None) };
+        let Some((name, value)) = self.first(&COMPRESSION.of(self.1)) else { return Ok(Compression::None) };
         let compression = Compression::named(&value);
         compression.ok_or(ConfigError::Value { name, value, allowed: "gzip, zstd or none" })
     }
 
     /// Files for `https`.
     pub fn tls(&self) -> Result<TlsFiles, ConfigError> {
-        let authorities = self.first(&AUTHORITIES).map(|(_, path)| path.into());
-        let identity = match (self.first(&CERTIFICATE), self.first(&KEY)) {
+        let authorities = self.first(&AUTHORITIES.of(self.1)).map(|(_, path)| path.into());
+        let identity = match (self.first(&CERTIFICATE.of(self.1)), self.first(&KEY.of(self.1))) {
             (Some((_, certificate)), Some((_, key))) => Some((certificate.into(), key.into())),
             (None, None) => None,
-            (Some((name, _)), None) => return Err(ConfigError::Pair { name, other: KEY[1] }),
-            (None, Some((name, _))) => return Err(ConfigError::Pair { name, other: CERTIFICATE[1] }),
+            (Some((name, _)), None) => return Err(ConfigError::Pair { name, other: KEY.general }),
+            (None, Some((name, _))) => return Err(ConfigError::Pair { name, other: CERTIFICATE.general }),
         };
         Ok(TlsFiles { authorities, identity })
     }
@@ -100,7 +116,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<'_, F> {
     /// Headers of every request.
     pub fn headers(&self) -> Result<HeaderMap, ConfigError> {
         let mut headers = HeaderMap::new();
-        for (name, entry, key, value) in self.list(&HEADERS)? {
+        for (name, entry, key, value) in self.list(&HEADERS.of(self.1))? {
             let (key, value) = header(&key, &value).map_err(|reason| ConfigError::List { name, entry, reason })?;
             headers.append(key, value);
         }
@@ -120,6 +136,25 @@ impl<F: Fn(&str) -> Option<String>> Variables<'_, F> {
             ("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
         ];
         Ok(given.chain(own.map(|(key, value)| (key.into(), Value::Text(value.into())))).collect())
+    }
+
+    /// Whether metrics are to be sent by OTLP at all: `OTEL_METRICS_EXPORTER` names the exporters, `none` for none.
+    pub fn wants_metrics(&self) -> bool {
+        self.first(&EXPORTERS).is_none_or(|(_, all)| all.split(',').any(|one| one.trim() == "otlp"))
+    }
+
+    /// How often metrics are sent, if that is said.
+    pub fn interval(&self) -> Result<Option<Duration>, ConfigError> {
+        let Some((name, value)) = self.first(&INTERVAL) else { return Ok(None) };
+        match value.parse() {
+            Ok(milliseconds @ 1..=INTERVAL_MAX_MS) => Ok(Some(Duration::from_millis(milliseconds))),
+            _ => Err(ConfigError::Value { name, value, allowed: "1 to 86400000 (milliseconds)" }),
+        }
+    }
+
+    /// Which temporality of metrics is asked for that is not the one that there is.
+    pub fn other_temporality(&self) -> Option<String> {
+        self.first(&TEMPORALITY).map(|(_, value)| value).filter(|value| !value.eq_ignore_ascii_case("cumulative"))
     }
 
     /// Entries of a list as W3C Baggage writes it: variable, ordinal, key, decoded value.

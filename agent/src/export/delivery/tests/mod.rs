@@ -5,6 +5,7 @@ mod delivery;
 mod disk;
 mod faults;
 mod formats;
+mod metrics;
 mod receiver;
 mod tls;
 

@@ -22,8 +22,6 @@ use tonic::{
 use super::http::{ANSWER_MAX, Body, Connections, HttpTransport, causes};
 use crate::export::delivery::{compress::Compression, outcome::Outcome};
 
-/// The service's method.
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// Marks a status that stands for an answer that is none of the protocol's.
 const GARBLED: &str = "netspan-garbled";
 
@@ -35,7 +33,7 @@ pub async fn send(transport: HttpTransport, compression: Compression, body: Byte
     let origin = origin(&transport.uri);
     let channel = Channel { connections: transport.client, compression, body };
     let mut grpc = Grpc::with_origin(channel, origin).max_decoding_message_size(ANSWER_MAX);
-    let path = http::uri::PathAndQuery::from_static(EXPORT);
+    let path = http::uri::PathAndQuery::from_static(transport.signal.method());
     match grpc.unary(request, path, Elsewhere).await {
         Ok(response) => Outcome::of_grpc(Ok(response.into_inner())),
         Err(status) if status.metadata().contains_key(GARBLED) => Outcome::garbled(status.message()),
@@ -145,7 +143,7 @@ impl Decoder for Elsewhere {
     type Item = ExportTraceServiceResponse;
     type Error = Status;
 
-    /// An answer that is none of the protocol's, in a response whose status is OK, is as good as an empty one.
+    /// The answers of all signals are alike on the wire. An answer that is none of the protocol's, in a response whose status is OK, is as good as an empty one.
     fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<ExportTraceServiceResponse>, Status> {
         let message = message.copy_to_bytes(message.remaining());
         Ok(Some(prost::Message::decode(message).unwrap_or_default()))

@@ -18,7 +18,7 @@ use hyper_util::{
 use super::grpc;
 use crate::export::delivery::{
     compress::Compression,
-    config::{Endpoint, Protocol},
+    config::{Endpoint, Protocol, Signal},
     encode::Format,
     outcome::Outcome,
     tls::{self, TlsError},
@@ -40,6 +40,7 @@ pub(super) type Connections = Client<HttpsConnector<HttpConnector>, Body>;
 pub struct HttpTransport {
     pub(super) client: Connections,
     pub(super) uri: Uri,
+    pub(super) signal: Signal,
     protocol: Protocol,
     pub(super) headers: HeaderMap,
     pub(super) timeout: Duration,
@@ -62,7 +63,8 @@ impl HttpTransport {
             .http2_only(grpc)
             .http2_keep_alive_interval(grpc.then_some(PING_EVERY))
             .build(connector(config)?);
-        Ok(Self { client, uri: config.uri.clone(), protocol: config.protocol, headers, timeout: config.timeout })
+        let Endpoint { uri, signal, protocol, timeout, .. } = config;
+        Ok(Self { client, uri: uri.clone(), signal: *signal, protocol: *protocol, headers, timeout: *timeout })
     }
 
     /// How requests travel.

@@ -11,7 +11,7 @@ pub use self::{file::FileTransport, http::HttpTransport};
 use super::{
     compress::Compression,
     config::{Config, Endpoint, Target},
-    encode::Batch,
+    encode::{Batch, Format},
     outcome::Outcome,
     tls::TlsError,
 };
@@ -45,6 +45,11 @@ impl Transport {
     /// Delivers one batch, and waits for the answer or the time-out.
     pub async fn send(self, batch: Batch) -> Outcome {
         let Batch { format, compression, body, .. } = batch;
+        self.send_encoded(format, compression, body).await
+    }
+
+    /// Delivers one encoded request, and waits for the answer or the time-out.
+    pub async fn send_encoded(self, format: Format, compression: Compression, body: Bytes) -> Outcome {
         match self {
             Self::Http(http) => http.send(format, compression, body).await,
             Self::File(file) => file.append(&body),
