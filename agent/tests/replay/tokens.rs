@@ -146,15 +146,15 @@ fn a_thread_and_a_value_that_contradict_each_other_make_no_link() {
     // Threads 20 and 21, each with one request at a time: the process is known to stay on its threads.
     let mut pair = |turn: usize, swap: usize| {
         let id = |n: usize| id(2 * turn + n);
-        for n in 0..2 {
-            play.receive(ends[n].0, 20 + n as u32, &get(&format!("/{n}"), &id(n)), 0);
+        for (n, (front, _)) in ends.iter().enumerate() {
+            play.receive(*front, 20 + n as u32, &get(&format!("/{n}"), &id(n)), 0);
         }
-        for n in 0..2 {
-            play.send(ends[n].1, 20 + n as u32, &get(&format!("/{n}/call"), &id(n ^ swap)), 0);
+        for (n, (_, back)) in ends.iter().enumerate() {
+            play.send(*back, 20 + n as u32, &get(&format!("/{n}/call"), &id(n ^ swap)), 0);
         }
-        for n in 0..2 {
-            play.learn(ends[n].1, 20 + n as u32);
-            play.answer(ends[n].0, 20 + n as u32);
+        for (n, (front, back)) in ends.iter().enumerate() {
+            play.learn(*back, 20 + n as u32);
+            play.answer(*front, 20 + n as u32);
         }
         play.now += 2_000_000_000;
     };
