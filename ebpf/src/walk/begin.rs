@@ -6,6 +6,7 @@ use super::{Work, frame::may_be_frame, head::line, hello::begin_hello, mode, way
 use crate::{
     conn::{Conn, class, get},
     emit::count,
+    scratch::cell_at,
     tls::layer,
 };
 
@@ -15,7 +16,7 @@ const MISSES_MAX: u32 = 16;
 /// Decides whether a message begins with the payload, and takes it up.
 #[inline(always)]
 pub fn begin(work: &mut Work) -> bool {
-    let found = decided(work, looks_like(&work.payload, work.loaded));
+    let found = decided(work, walk_kind(work.slot));
     let index = (work.direction & 1) as usize;
     let Some(conn) = get(work.key) else { return false };
     if conn.class != class::HTTP1 && frames_begin(work, conn, found) {
@@ -113,7 +114,14 @@ const MAYBE: u32 = 3;
 #[inline(always)]
 pub fn begins_anew(work: &Work) -> bool {
     let kind = if work.way.flags & way::RESPONSE == 0 { REQUEST } else { RESPONSE };
-    looks_like(&work.payload, work.loaded) == kind
+    walk_kind(work.slot) == kind
+}
+
+/// What the payload looks like. Global: the verifier checks it once, and the step that asks has no stack to spare.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_kind(slot: u32) -> u32 {
+    cell_at(slot).map_or(NOTHING, |scratch| looks_like(&scratch.work.payload, scratch.work.loaded))
 }
 
 /// What too few bytes are taken for: what this direction has had so far.
