@@ -107,6 +107,9 @@ fn word(instruction: bpf_insn) -> u64 {
 }
 
 #[cfg(test)]
+mod stacks;
+
+#[cfg(test)]
 mod tests {
     use aya_obj::{Object, ProgramSection};
 
