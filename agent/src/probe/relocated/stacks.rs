@@ -23,14 +23,14 @@ struct Frame {
 }
 
 /// The function that begins where a call goes to, for a call of another function of the program (`BPF_PSEUDO_CALL`).
-fn callee(at: usize, instruction: &bpf_insn) -> Option<usize> {
+fn callee(at: usize, instruction: bpf_insn) -> Option<usize> {
     const CALL: u8 = 0x85;
     let is_call = instruction.code == CALL && instruction.src_reg() == 1;
     is_call.then(|| at.wrapping_add_signed(instruction.imm as isize + 1))
 }
 
 /// How far below the frame's end an instruction reaches.
-fn reach(before: Option<&bpf_insn>, instruction: &bpf_insn) -> i32 {
+fn reach(before: Option<bpf_insn>, instruction: bpf_insn) -> i32 {
     const ADD_IMMEDIATE: u8 = 0x07;
     const MOVE: u8 = 0xbf;
     let class = instruction.code & 7;
@@ -46,10 +46,10 @@ fn reach(before: Option<&bpf_insn>, instruction: &bpf_insn) -> i32 {
 }
 
 fn frames(code: &[bpf_insn]) -> BTreeMap<usize, Frame> {
-    let begins = code.iter().enumerate().filter_map(|(at, instruction)| callee(at, instruction));
+    let begins = code.iter().copied().enumerate().filter_map(|(at, instruction)| callee(at, instruction));
     let mut frames: BTreeMap<usize, Frame> = begins.chain([0]).map(|at| (at, Frame::default())).collect();
-    for (at, instruction) in code.iter().enumerate() {
-        let before = at.checked_sub(1).map(|before| &code[before]);
+    for (at, instruction) in code.iter().copied().enumerate() {
+        let before = at.checked_sub(1).map(|before| code[before]);
         let (_, frame) = frames.range_mut(..=at).next_back().expect("one begins at 0");
         frame.size = frame.size.max(reach(before, instruction));
         frame.calls.extend(callee(at, instruction));
