@@ -1,5 +1,6 @@
 //! What a linker is told, in the order of the events' times, and the watermark close behind.
 
+use crate::truth::{Place, Score, Truth};
 use bytes::Bytes;
 use netspan::{
     conn::{Family, Origin, Role, Socket, SocketEnd},
@@ -46,11 +47,12 @@ pub struct Feed {
     told: Vec<(u64, Told)>,
     ends: HashMap<u64, End>,
     resources: HashMap<u32, Arc<Resource>>,
+    truth: Truth,
 }
 
 impl Feed {
-    /// Tells it all. Returns the CPU time that the linker took, its threads included, in nanoseconds.
-    pub fn tell(mut self, linker: &mut Linker) -> i64 {
+    /// Tells it all. Returns the CPU time that the linker took, its threads included, in nanoseconds, and how right it was.
+    pub fn tell(mut self, linker: &mut Linker) -> (i64, Score) {
         // Events of one time stay in their order.
         self.told.sort_by_key(|(at_ns, _)| *at_ns);
         let others_ns = || cpu_ns(ClockId::ProcessCPUTime) - cpu_ns(ClockId::ThreadCPUTime);
@@ -83,12 +85,13 @@ impl Feed {
             linker.advance(next_ns);
             let spans = linker.take();
             ns += cpu_ns(ClockId::ThreadCPUTime) - began_ns;
-            drop(black_box(spans));
+            black_box(&spans).iter().for_each(|span| self.truth.note(span, CALL_NS));
+            drop(spans);
             next_ns += TURN_NS;
         }
         linker.finish();
-        drop(linker.take());
-        ns + others_ns() - others_began_ns
+        linker.take().iter().for_each(|span| self.truth.note(span, CALL_NS));
+        (ns + others_ns() - others_began_ns, self.truth.score())
     }
 
     fn ready(&mut self, told: Told) -> Ready {
@@ -103,6 +106,11 @@ impl Feed {
                 Ready::Finished { conn, exchange, resource: self.resource(last.tgid) }
             }
         }
+    }
+
+    /// A call belongs to a request.
+    pub fn belongs(&mut self, call: Place, request: Place) {
+        self.truth.belongs(call, request);
     }
 
     /// A process opens or accepts a connection.

@@ -4,16 +4,19 @@
 //! the agent. The time is the CPU's, of all threads together, so that inference is in it; it ends with the spans, which are
 //! made as they are exported. Prints for each program the median of rounds that take turns, and what came out.
 
-#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+#![expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "figures for people")]
 
 mod feed;
 mod programs;
+mod timers;
+mod truth;
 
 use feed::Feed;
 use netspan::{
     link::{Ids, Linker, Options},
     span::Method,
 };
+use truth::Score;
 
 /// Rounds of each program; odd, for a median.
 const ROUNDS: usize = 7;
@@ -21,7 +24,7 @@ const ROUNDS: usize = 7;
 /// A program by its name, and what it does.
 type Case = (&'static str, fn() -> Feed);
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 9] = [
     ("server without calls", || programs::server(64)),
     ("threads that call another server", || programs::threads(16)),
     ("2000 servers without calls", || programs::servers(2000)),
@@ -29,6 +32,8 @@ const CASES: [Case; 7] = [
     ("event loop, 64 open, calls at once", || programs::event_loop(64, 0)),
     ("event loop, 16 open, calls later", || programs::event_loop(16, 3_000_000)),
     ("event loop, 64 open, calls later", || programs::event_loop(64, 3_000_000)),
+    ("timers and two servers, 16 open", || timers::timers(16, 20_000)),
+    ("timers and two servers, 64 open", || timers::timers(64, 20_000)),
 ];
 
 /// What came out of a round: nanoseconds per span, spans, and links by method.
@@ -36,13 +41,14 @@ struct Outcome {
     ns: f64,
     spans: u64,
     linked: [u64; Method::ALL.len()],
+    score: Score,
 }
 
 fn round(feed: Feed) -> Outcome {
     let mut linker = Linker::new(Options { ids: Ids::new([1, 2]), clock_offset_ns: 0, min_confidence: 0.95 });
-    let ns = feed.tell(&mut linker);
+    let (ns, score) = feed.tell(&mut linker);
     let counts = linker.counts();
-    Outcome { ns: ns as f64 / counts.spans as f64, spans: counts.spans, linked: counts.linked }
+    Outcome { ns: ns as f64 / counts.spans as f64, spans: counts.spans, linked: counts.linked, score }
 }
 
 fn main() {
@@ -57,7 +63,7 @@ fn main() {
     }
     for ((name, _), mut outcomes) in cases.iter().zip(outcomes) {
         outcomes.sort_by(|a, b| a.ns.total_cmp(&b.ns));
-        let Outcome { ns, spans, linked } = &outcomes[ROUNDS / 2];
+        let Outcome { ns, spans, linked, score } = &outcomes[ROUNDS / 2];
         let links: Vec<String> = Method::ALL
             .iter()
             .zip(linked)
@@ -70,5 +76,12 @@ fn main() {
             outcomes[ROUNDS - 1].ns,
             if links.is_empty() { "no links".to_owned() } else { links.join(", ") },
         );
+        if score.calls > 0 {
+            let share = |part: usize, all: usize| part as f64 * 100.0 / all.max(1) as f64;
+            let (right, wrong) = (share(score.right, score.later), share(score.wrong, score.made));
+            println!(
+                "  of the later half of the calls {right:.1} % have the right parent; of all parents {wrong:.2} % are wrong"
+            );
+        }
     }
 }

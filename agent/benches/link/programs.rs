@@ -4,24 +4,33 @@ use crate::feed::Feed;
 use netspan::conn::{Role, SocketEnd};
 
 /// When everything begins.
-const BEGIN_NS: u64 = 1_000_000_000;
+pub const BEGIN_NS: u64 = 1_000_000_000;
 /// How long a process is watched before turns are believed.
-const WATCHED_NS: u64 = 2_000_000_000;
+pub const WATCHED_NS: u64 = 2_000_000_000;
 /// Requests of a program.
 const REQUESTS: u64 = 60_000;
 
-struct Dice(u64);
+/// Numbers that look random.
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    /// One below a bound.
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
+
+    /// From an exponential distribution with this mean, the ends cut off.
+    pub fn exponential(&mut self, mean: u64) -> u64 {
+        let uniform = (self.below(1 << 30) as f64 + 1.0) / f64::from(1 << 30);
+        (mean as f64 * (-uniform.ln()).clamp(0.05, 4.0)) as u64
+    }
 }
 
-fn end(host: u8, port: u16) -> SocketEnd {
+/// One end of a connection.
+pub fn end(host: u8, port: u16) -> SocketEnd {
     ([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, host], port)
 }
 

@@ -3,7 +3,8 @@
 
 use super::{Conn, Key, Linker};
 use crate::conn::{Family, Role, Socket, SocketEnd};
-use std::collections::{BTreeSet, HashMap};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 
 /// The client's end and the server's end, and whether these are numbers of Unix sockets.
 type Pair = (SocketEnd, SocketEnd, bool);
@@ -11,7 +12,7 @@ type Pair = (SocketEnd, SocketEnd, bool);
 /// The client connections of this host, by their ends.
 #[derive(Default)]
 pub(super) struct Ends {
-    clients: HashMap<Pair, Vec<u64>>,
+    clients: FxHashMap<Pair, Vec<u64>>,
     /// Client connections whose ends are not known yet.
     unknown: BTreeSet<u64>,
 }

@@ -48,7 +48,7 @@ pub use goroutine::{CHILD_CONFIDENCE, GOROUTINES_MAX, Goroutine};
 pub use id::Ids;
 use live::Work;
 pub use live::{
-    LEARN_AT, LEARNING_NS, OPEN_TRUSTED, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S,
+    DOUBTS_TRUSTED, LEARN_AT, LEARNING_NS, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S,
 };
 use netspan_ebpf::{EventHead, GoroutineEvent, role};
 use node::Node;

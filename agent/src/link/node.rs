@@ -5,8 +5,9 @@ use crate::{
     protocol::{Exchange, Stamp, Tokens},
     span::{Kind, Link, Resource, SpanId, TraceId},
 };
+use rustc_hash::FxHasher;
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
     sync::Arc,
 };
 
@@ -134,7 +135,7 @@ impl Node {
         self.end_ns = Some(timing::end_ns(&exchange, at_ns).max(self.start_ns));
         self.context = exchange.request.as_ref().and_then(|request| Context::of(&request.headers)).map(Box::new);
         self.line = exchange.request.as_ref().map(|request| {
-            let mut hasher = DefaultHasher::new();
+            let mut hasher = FxHasher::default();
             (&request.method, &request.target).hash(&mut hasher);
             hasher.finish()
         });

@@ -24,7 +24,8 @@ use super::{
     turn::{TURN_CONFIDENCE, Turns},
 };
 use crate::{conn::SocketEnd, protocol::Exchange, span::Method};
-use std::collections::{BTreeSet, HashMap};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 
 /// Confidence of the method `exclusive`. Only one request was open, so no other request can be the cause; what is left
 /// is work that no request caused (timers, health checks) or that an already answered one left behind. Such calls are
@@ -51,7 +52,7 @@ pub(super) struct Process {
     calls: BTreeSet<(u64, Key)>,
     habits: Habits,
     /// Calls by destination; the last resort has the key `None`.
-    destinations: HashMap<Option<SocketEnd>, Calls>,
+    destinations: FxHashMap<Option<SocketEnd>, Calls>,
     lost_ns: Option<u64>,
     /// What it is at.
     pub(super) turns: Turns,
@@ -301,7 +302,7 @@ impl Process {
 
     /// Counts a call, and says whether calls to its destination are made for requests.
     fn explains(
-        destinations: &mut HashMap<Option<SocketEnd>, Calls>,
+        destinations: &mut FxHashMap<Option<SocketEnd>, Calls>,
         to: Option<SocketEnd>,
         no_request_is_open: bool,
     ) -> bool {

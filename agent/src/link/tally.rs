@@ -17,7 +17,7 @@ pub enum Why {
     Incomplete,
     /// Several requests were open, and the program is not known yet: it takes some hundred calls.
     Learning,
-    /// More requests were open than inference is trusted with ([`super::OPEN_TRUSTED`]).
+    /// More requests were open than inference looks at ([`super::infer::OPEN_MAX`]).
     Crowded,
     /// Inferring its request would have been too much work ([`super::WORK_PER_S`], [`super::WAITING_MAX`]).
     Work,
@@ -72,7 +72,7 @@ impl Why {
             Self::Destination => "to a destination that is also called while no request is open",
             Self::Incomplete => "not answered as a whole, while several requests were open",
             Self::Learning => "made before the program was learned, while several requests were open",
-            Self::Crowded => "made while more than 32 requests were open at once",
+            Self::Crowded => "made while 256 requests or more were open at once",
             Self::Work => "left out because inferring them would have been too much work",
             Self::Unsure => "of which no open request is sure enough",
             Self::Lost => "made shortly after events were lost",
@@ -145,7 +145,7 @@ mod tests {
             assert_eq!(why as usize, place);
             assert_eq!(Why::ALL.iter().filter(|other| other.name() == why.name()).count(), 1);
         }
-        assert!(Why::Crowded.text().contains(&super::super::OPEN_TRUSTED.to_string()));
+        assert!(Why::Crowded.text().contains(&super::super::infer::OPEN_MAX.to_string()));
     }
 
     #[test]

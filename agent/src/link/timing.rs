@@ -115,6 +115,9 @@ pub(super) fn splits(
 
 /// How much of a span of time the calls cover; where they overlap, it counts once.
 fn covered((from, to): (u64, u64), calls: &[(u64, u64)]) -> u64 {
+    if let [] | [_] = calls {
+        return calls.iter().map(|&(start, end)| end.min(to).saturating_sub(start.max(from))).sum();
+    }
     let mut calls: Vec<(u64, u64)> = calls.iter().map(|&(start, end)| (start.max(from), end.min(to))).collect();
     calls.sort_unstable();
     let mut reached = from;

@@ -13,7 +13,18 @@ use super::{
 const ALONE_SHARE: f64 = 0.004;
 const ALONE_WEIGHT: f64 = 100.0;
 
+/// Calls that must have been told of before densities are drawn anew.
+const PENDING_MAX: f64 = 400.0;
+
 impl Model {
+    /// Takes in what windows told so far, once it is enough to be worth the work.
+    pub(super) fn absorb_pending(&mut self) {
+        if tally_size(&self.pending) >= PENDING_MAX {
+            let tally = std::mem::take(&mut self.pending);
+            self.absorb(&tally, None);
+        }
+    }
+
     /// Adds what a tally says. With `afresh`, of what the tally knows the earlier is forgotten; `prefer` orders the
     /// anchors of a pair then.
     pub(super) fn absorb(&mut self, tally: &Tally, prefer: Option<&BTreeMap<(u16, u16), Vec<Anchor>>>) {

@@ -1,6 +1,8 @@
 //! Block-coordinate ascent: one outbound route after the other, all its calls are taken away and assigned anew, given where
 //! the calls by the other routes are.
 
+use std::cmp::Ordering;
+
 use super::{
     Counts,
     assign::{Auction, Edges},
@@ -15,6 +17,9 @@ use super::{
 const SCORED_MAX: usize = 12;
 /// Candidates less likely than the best by more than this, as a logarithm, are not kept.
 const REACH: f64 = 12.0;
+/// The same of those that are scored fully, by their starts alone; so many are in any case.
+const START_REACH: f64 = 9.0;
+const SCORED_MIN: usize = 3;
 /// Calls by one route that a request is given in one round; more only by the sampler.
 const REPEATS_MAX: usize = 12;
 
@@ -42,19 +47,82 @@ impl Choices {
     }
 }
 
+/// Calls that are given away together, one unit after the other.
+#[derive(Clone, Debug, Default)]
+struct Units {
+    kids: Vec<Kid>,
+    /// Where each unit ends.
+    ends: Vec<usize>,
+}
+
+impl Units {
+    fn clear(&mut self) {
+        self.kids.clear();
+        self.ends.clear();
+    }
+
+    fn push(&mut self, kids: &[Kid]) {
+        self.kids.extend_from_slice(kids);
+        self.ends.push(self.kids.len());
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[Kid]> {
+        let mut from = 0;
+        self.ends.iter().map(move |to| {
+            let unit = self.kids.get(from..*to).unwrap_or(&[]);
+            from = *to;
+            unit
+        })
+    }
+}
+
+/// What speaks for a candidate before it is scored fully.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    req: u32,
+    worth: f64,
+    /// The call is there now: always among the choices.
+    is_own: bool,
+}
+
+/// Leaves those that are worth being scored fully.
+fn narrow(starts: &mut Vec<Start>) {
+    if starts.len() <= SCORED_MIN {
+        return;
+    }
+    let order = |a: &Start, b: &Start| (b.is_own, b.worth).partial_cmp(&(a.is_own, a.worth)).unwrap_or(Ordering::Equal);
+    let best = starts.iter().map(|start| start.worth).fold(f64::NEG_INFINITY, f64::max);
+    let is_near = |start: &Start| start.is_own || start.worth > best - START_REACH;
+    let near = starts.iter().filter(|start| is_near(start)).count();
+    let kept = near.clamp(SCORED_MIN, SCORED_MAX);
+    if near == kept {
+        starts.retain(is_near);
+    } else if starts.len() > kept {
+        starts.select_nth_unstable_by(kept, order);
+        starts.truncate(kept);
+    }
+}
+
 /// Memory that rounds share.
 #[derive(Debug, Default)]
 pub(super) struct Ascent {
     edges: Edges,
     auction: Auction,
-    starts: Vec<(u32, f64)>,
+    starts: Vec<Start>,
     scored: Vec<(u32, f64)>,
     kids: Vec<Kid>,
-    units: Vec<Vec<Kid>>,
+    units: Units,
+    spare: Units,
     before: Vec<u32>,
     /// Scores of requests without the calls that were taken away, and when they were computed.
     without: Vec<(u64, f64)>,
     time: u64,
+    /// Calls that came to another request than they had been with.
+    pub moved: usize,
     /// Disturbs scores, so that another of several good assignments is found.
     pub noise: Option<Random>,
 }
@@ -75,6 +143,8 @@ impl Ascent {
         for kid in &calls {
             state.take(kid);
         }
+        // Nothing of an earlier solution counts.
+        self.before.clear();
         let mut from = 0;
         while let Some(rest) = calls.get(from..).filter(|rest| !rest.is_empty()) {
             let mut first_end = i64::MAX;
@@ -85,7 +155,7 @@ impl Ascent {
             });
             let size = upto.unwrap_or(rest.len());
             self.units.clear();
-            self.units.extend(rest.iter().take(size).map(|kid| vec![*kid]));
+            rest.iter().take(size).for_each(|kid| self.units.push(&[*kid]));
             self.distribute(scorer, true, REPEATS_MAX, state, choices, counts);
             from += size;
         }
@@ -135,26 +205,32 @@ impl Ascent {
         for repeat in 0..repeats {
             self.time += 1;
             self.edges.clear();
-            let units = std::mem::take(&mut self.units);
-            for unit in &units {
+            let units = std::mem::replace(&mut self.units, std::mem::take(&mut self.spare));
+            for unit in units.iter() {
                 self.score(scorer, unit, state, partial);
                 let alone = unit.iter().map(|kid| scorer.model.log_alone(kid.route)).sum();
                 let is_new = repeat == 0 || self.scored.iter().any(|(_, weight)| *weight > alone);
-                if let ([kid], true) = (&unit[..], is_new) {
+                if let ([kid], true) = (unit, is_new) {
                     choices.set(kid.id, &self.scored);
                 }
                 self.edges.push(&self.scored, alone);
             }
             let (owners, cut_short) = self.auction.assign(&self.edges, scorer.problem.reqs.len());
             counts.cut_short += cut_short;
-            let before = units.len();
-            for (unit, owner) in units.into_iter().zip(owners) {
+            self.units.clear();
+            for (unit, owner) in units.iter().zip(owners) {
                 match owner {
-                    Some(owner) => unit.iter().for_each(|kid| state.give(*owner, *kid)),
+                    Some(owner) => {
+                        let is_moved = |kid: &&Kid| self.before.get(kid.id as usize) != Some(owner);
+                        self.moved += unit.iter().filter(is_moved).count();
+                        unit.iter().for_each(|kid| state.give(*owner, *kid));
+                    }
                     None => self.units.push(unit),
                 }
             }
-            if self.units.is_empty() || self.units.len() == before {
+            let is_done = self.units.len() == 0 || self.units.len() == units.len();
+            self.spare = units;
+            if is_done {
                 break;
             }
         }
@@ -166,7 +242,7 @@ impl Ascent {
         let units = &mut self.units;
         let mut push = |kids: &[Kid]| {
             if !kids.is_empty() && kids.iter().all(|kid| problem.is_free(kid.id)) {
-                units.push(kids.to_vec());
+                units.push(kids);
             }
         };
         let of_route = |route: u16| problem.kids.iter().filter(move |kid| kid.route == route);
@@ -193,7 +269,7 @@ impl Ascent {
 
     fn take_units(&mut self, problem: &Problem, state: &mut State) {
         self.before.resize(problem.kids.len(), u32::MAX);
-        for kid in self.units.iter().flatten() {
+        for kid in &self.units.kids {
             if let Some(before) = self.before.get_mut(kid.id as usize) {
                 *before = state.owner(kid.id).unwrap_or(u32::MAX);
             }
@@ -218,7 +294,7 @@ impl Ascent {
                 let kids = state.kids(*req);
                 let future = kids.get(kids.partition_point(|kid| kid.start < pivot.start)..).unwrap_or(&[]);
                 if !future.is_empty() && future.iter().all(|kid| problem.is_free(kid.id)) {
-                    self.units.push(future.to_vec());
+                    self.units.push(future);
                 }
             }
             self.take_units(problem, state);
@@ -250,14 +326,11 @@ impl Ascent {
             let end = if req.end == OPEN { 0.0 } else { model.log_tail(pair, req.end - first.end) };
             let start = start + model.log_thread(problem.same_thread(*req_id, first.id));
             // Where it is now is always among the choices.
-            let bonus = if self.before.get(first.id as usize) == Some(req_id) { 1e6 } else { 0.0 };
-            starts.push((*req_id, start + end + bonus));
+            let is_own = self.before.get(first.id as usize) == Some(req_id);
+            starts.push(Start { req: *req_id, worth: start + end, is_own });
         }
-        if starts.len() > SCORED_MAX {
-            starts.select_nth_unstable_by(SCORED_MAX, |(_, a), (_, b)| b.total_cmp(a));
-            starts.truncate(SCORED_MAX);
-        }
-        for (req_id, worth) in starts.iter() {
+        narrow(starts);
+        for Start { req: req_id, worth, .. } in starts.iter() {
             let own = state.kids(*req_id);
             let noise = self.noise.as_mut().map_or(0.0, Random::gumbel);
             if partial {
@@ -281,5 +354,28 @@ impl Ascent {
             }
             scored.push((*req_id, scorer.whole(*req_id, kids) - without + noise));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_candidates_are_scored_and_where_the_call_is_now_always() {
+        let kept = |worths: &[f64], own: usize| {
+            let start = |(at, worth): (usize, &f64)| Start { req: at as u32, worth: *worth, is_own: at == own };
+            let mut starts: Vec<Start> = worths.iter().enumerate().map(start).collect();
+            narrow(&mut starts);
+            let mut kept: Vec<u32> = starts.iter().map(|start| start.req).collect();
+            kept.sort_unstable();
+            kept
+        };
+        assert_eq!(kept(&[-1.0, -50.0], 9), [0, 1], "few are left as they are");
+        assert_eq!(kept(&[-1.0, -50.0, -40.0, -60.0, -2.0], 9), [0, 2, 4], "no fewer than three");
+        assert_eq!(kept(&[-1.0, -2.0, -3.0, -4.0, -60.0, -70.0], 4), [0, 1, 2, 3, 4]);
+        let many: Vec<f64> = (0..40).map(|n| -f64::from(n) / 10.0).collect();
+        let first: Vec<u32> = (0..SCORED_MAX as u32 - 1).chain([39]).collect();
+        assert_eq!(kept(&many, 39), first);
     }
 }

@@ -9,7 +9,7 @@ use super::{
     problem::Kid,
     routes::Routes,
     scale::{BINS, Scale},
-    tally::GapKey,
+    tally::{GapKey, Tally},
     thread::Threads,
 };
 
@@ -85,6 +85,8 @@ pub struct Model {
     pub calibration: Calibration,
     pub(super) threads: Threads,
     pub(super) ratios: (f64, f64),
+    /// What windows told that is not taken in yet.
+    pub(super) pending: Tally,
 }
 
 impl Model {

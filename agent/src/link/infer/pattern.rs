@@ -1,6 +1,7 @@
 //! How often a request makes which calls: each route's number of calls, and which numbers come together.
 
 use super::{problem::Kid, random::mixed};
+use std::cell::Cell;
 
 /// Combinations of calls that are remembered of one inbound route.
 pub const PATTERNS_MAX: usize = 256;
@@ -78,6 +79,8 @@ pub(super) struct Patterns {
     /// Sorted by signature.
     counts: Vec<(u64, f64)>,
     total: f64,
+    /// Logarithms that were asked for since the counts changed, by the places of the counts.
+    logs: Vec<Cell<f64>>,
 }
 
 impl Patterns {
@@ -103,6 +106,8 @@ impl Patterns {
             self.add(*signature, *count);
         }
         self.total += other.total - other.counts.iter().map(|(_, count)| count).sum::<f64>();
+        self.logs.clear();
+        self.logs.resize(self.counts.len(), Cell::new(f64::NAN));
     }
 
     /// How many requests were counted.
@@ -110,11 +115,19 @@ impl Patterns {
         self.total
     }
 
-    /// The logarithm of the share of requests with this combination; `independent` is that of the same by the numbers of
-    /// calls by each route alone.
-    pub(super) fn log(&self, signature: u64, independent: f64) -> f64 {
+    /// The logarithm of the share of requests with this combination; `independent` says that of the same by the numbers of
+    /// calls by each route alone, and the same each time until counts are merged.
+    pub(super) fn log(&self, signature: u64, independent: impl FnOnce() -> f64) -> f64 {
         let at = self.counts.binary_search_by_key(&signature, |(signature, _)| *signature).ok();
+        let known = at.and_then(|at| self.logs.get(at));
+        if let Some(log) = known.map(Cell::get).filter(|log| !log.is_nan()) {
+            return log;
+        }
         let seen = at.and_then(|at| self.counts.get(at)).map_or(0.0, |(_, count)| *count);
-        ((seen + INDEPENDENCE * independent.exp()) / (self.total + INDEPENDENCE)).max(1e-30).ln()
+        let log = ((seen + INDEPENDENCE * independent().exp()) / (self.total + INDEPENDENCE)).max(1e-30).ln();
+        if let Some(known) = known {
+            known.set(log);
+        }
+        log
     }
 }

@@ -42,21 +42,24 @@ impl Scorer<'_> {
     /// By which calls there are, and how many.
     pub(super) fn pattern(&self, req_id: u32, kids: &[Kid]) -> f64 {
         let Some(route) = self.problem.req(req_id).and_then(|req| self.model.route(req.route)) else { return 0.0 };
-        let mut counted: [(u16, usize); ROUTES_COUNTED] = [(u16::MAX, 0); ROUTES_COUNTED];
-        for kid in kids {
-            let place = counted.iter_mut().find(|(route, calls)| *calls == 0 || *route == kid.route);
-            if let Some((route, calls)) = place {
-                *route = kid.route;
-                *calls += 1;
+        let independent = || {
+            let mut counted: [(u16, usize); ROUTES_COUNTED] = [(u16::MAX, 0); ROUTES_COUNTED];
+            for kid in kids {
+                let place = counted.iter_mut().find(|(route, calls)| *calls == 0 || *route == kid.route);
+                if let Some((route, calls)) = place {
+                    *route = kid.route;
+                    *calls += 1;
+                }
             }
-        }
-        let mut independent = route.log_none();
-        for (outbound, calls) in counted.iter().take_while(|(_, calls)| *calls > 0) {
-            independent += match route.pair(*outbound) {
-                Some(pair) => pair.log_number(*calls) - pair.log_number(0),
-                None => -8.0 * *calls as f64,
-            };
-        }
+            let mut independent = route.log_none();
+            for (outbound, calls) in counted.iter().take_while(|(_, calls)| *calls > 0) {
+                independent += match route.pair(*outbound) {
+                    Some(pair) => pair.log_number(*calls) - pair.log_number(0),
+                    None => -8.0 * *calls as f64,
+                };
+            }
+            independent
+        };
         route.patterns.log(signature(kids), independent)
     }
 

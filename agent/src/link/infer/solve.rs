@@ -14,7 +14,6 @@ use super::{
     sample::Sampler,
     score::Scorer,
     state::State,
-    tally::Tally,
     verdict::Votes,
 };
 
@@ -51,7 +50,11 @@ impl Model {
             }
             ascent.noise = None;
             for _ in 0..ASCENTS {
+                ascent.moved = 0;
                 ascent.round(&scorer, &routes, &mut state, &mut choices, counts);
+                if ascent.moved == 0 {
+                    break;
+                }
             }
             let mut sampler = Sampler::new(scorer, &state, Random::new(random.next()));
             let unsure = sampler.unsure(&choices);
@@ -79,9 +82,10 @@ impl Model {
             verdict.claim = verdict.confidence;
             verdict.confidence = self.calibration.apply(verdict.confidence);
         }
-        let mut tally = Tally::default();
+        let mut tally = std::mem::take(&mut self.pending);
         tally.add(&problem, &state, self.scale(), 1.0, |key| self.wants(key));
-        self.absorb(&tally, None);
+        self.pending = tally;
+        self.absorb_pending();
         verdicts
     }
 }

@@ -10,11 +10,22 @@ const LEAVING: f64 = 10.0;
 const COMPANY: f64 = 0.3;
 const COMPANY_MIN: f64 = 20.0;
 
+/// What a call that is not solved again may have of that at most; and which share of the calls may have more.
+const CALM_RESIDUAL: f64 = 0.002;
+const CALM_DOUBTS: f64 = 0.05;
+
 #[derive(Clone, Debug, Default)]
 struct Vote {
     with: Vec<(Option<u32>, u32)>,
     chances: f64,
     tries: u32,
+}
+
+impl Vote {
+    /// With which chance it leaves its request at a move, on average.
+    fn residual(&self) -> f64 {
+        self.chances / f64::from(self.tries.max(1))
+    }
 }
 
 /// What the samples say.
@@ -44,13 +55,21 @@ impl Votes {
         }
     }
 
-    /// What can't be otherwise is not solved again: calls of which one request only was open, where all samples had it.
+    /// What is sure is not solved again: calls of which one request only was open, and, where the window as a whole leaves next to
+    /// no doubt, all that stayed where they are in all samples and hardly could have gone elsewhere.
     pub(super) fn settle(&self, problem: &mut Problem, state: &State) {
-        for (call, vote) in (0..).zip(&self.votes) {
-            if let ([(Some(with), _)], Some(owner), 1) =
-                (&vote.with[..], state.owner(call), problem.candidates(call).len())
-                && *with == owner
-            {
+        let is_only = |call: u32| problem.candidates(call).len() == 1;
+        let stays = |call: u32, vote: &Vote| matches!((&vote.with[..], state.owner(call)), ([(with @ Some(_), _)], owner) if *with == owner);
+        let is_calm = |call: u32, vote: &Vote| stays(call, vote) && vote.residual() <= CALM_RESIDUAL;
+        let free = || (0..).zip(&self.votes).filter(|(call, _)| problem.is_free(*call));
+        let doubtful = free().filter(|(call, vote)| !is_calm(*call, vote)).count();
+        let trusts = doubtful as f64 <= CALM_DOUBTS * free().count() as f64;
+        let settled: Vec<u32> = free()
+            .filter(|(call, vote)| if trusts { is_calm(*call, vote) } else { is_only(*call) && stays(*call, vote) })
+            .map(|(call, _)| call)
+            .collect();
+        for call in settled {
+            if let Some(owner) = state.owner(call) {
                 problem.settle(call, owner);
             }
         }
@@ -85,7 +104,7 @@ impl Votes {
                 best.map(|(req, _)| (*req, 0.0))
             };
             let first = named.next().or_else(fallback);
-            let residual = vote.chances / f64::from(vote.tries.max(1));
+            let residual = vote.residual();
             let confidence =
                 first.map_or(0.0, |(_, share)| share).min(1.0 / (1.0 + LEAVING * residual)).powf(STRICTNESS);
             Verdict { request: first.map(|(req, _)| req), confidence, claim: 0.0, runner_up: named.next(), open }

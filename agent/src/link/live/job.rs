@@ -6,7 +6,7 @@ use super::{
 };
 use crate::link::{
     Key,
-    infer::{self, Call, Model, Request, Verdict, Window},
+    infer::{self, Call, Model, OPEN_MAX, Request, Verdict, Window},
     tally::Why,
 };
 use rustc_hash::FxHashMap;
@@ -15,10 +15,36 @@ use std::thread::{self, JoinHandle};
 /// Confidence to this power is what it is worth where nothing that is known shows it: windows are smaller than those of files,
 /// and models younger.
 const STRICTNESS: f64 = 1.3;
-/// Where more requests were open when a call began, what is inferred of it is never surer than this: with 64 at once more than one
-/// parent in a hundred was wrong in one style (Node with timers).
-pub const OPEN_TRUSTED: u32 = 32;
-const CROWD_CONFIDENCE: f64 = 0.9;
+/// Where verdicts on a program's calls leave more doubt than this on average, nothing that is inferred of it is sure: those that claim
+/// to be are wrong in more than one case in a hundred then, however many requests are open.
+pub const DOUBTS_TRUSTED: f64 = 0.08;
+/// What confidence is then at most, and where not all requests that were open were looked at.
+const DOUBTED_CONFIDENCE: f64 = 0.9;
+/// Verdicts that doubts are the average of, about.
+const DOUBTS_OF: f64 = 1000.0;
+
+/// How much doubt there is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Doubts {
+    sum: f64,
+    verdicts: f64,
+}
+
+impl Doubts {
+    /// Takes in the verdicts of a window: how much is left to being sure in each.
+    fn add(&mut self, left: impl Iterator<Item = f64>) {
+        let kept = DOUBTS_OF / (DOUBTS_OF + self.verdicts);
+        (self.sum, self.verdicts) = (self.sum * kept, self.verdicts * kept);
+        for doubt in left {
+            (self.sum, self.verdicts) = (self.sum + doubt, self.verdicts + 1.0);
+        }
+    }
+
+    /// Whether there are too many.
+    fn are_many(self) -> bool {
+        self.sum > DOUBTS_TRUSTED * self.verdicts
+    }
+}
 
 /// What a thread does for a process.
 #[derive(Debug)]
@@ -67,13 +93,20 @@ impl Gathered {
         counts.windows += more.windows;
         counts.crowded += more.crowded;
         counts.cut_short += more.cut_short;
+        let verdicts_of = |asked: Use| {
+            let all = job.calls.iter().zip(&verdicts);
+            all.filter(move |((_, why), _)| *why == asked).map(|(_, verdict)| verdict)
+        };
+        self.doubts.add(verdicts_of(Use::Decide).map(|verdict| 1.0 - verdict.claim));
+        let is_doubtful = self.doubts.are_many();
         let mut found_of: FxHashMap<Key, Found> = FxHashMap::default();
         for ((key, why), verdict) in job.calls.iter().zip(&verdicts) {
             let request = verdict.request.and_then(|place| job.requests.get(place as usize)).copied();
             match why {
                 Use::Decide => {
-                    let (most, why) =
-                        if verdict.open > OPEN_TRUSTED { (CROWD_CONFIDENCE, Why::Crowded) } else { (1.0, Why::Unsure) };
+                    let is_crowded = verdict.open as usize >= OPEN_MAX;
+                    let why = if is_crowded { Why::Crowded } else { Why::Unsure };
+                    let most = if is_crowded || is_doubtful { DOUBTED_CONFIDENCE } else { 1.0 };
                     let confidence = verdict.confidence.min(verdict.claim.powf(STRICTNESS)).min(most);
                     let request = request.map(|request| (request, confidence));
                     found_of.insert(*key, Found { call: *key, request, why });
@@ -93,5 +126,24 @@ impl Gathered {
         if !std::mem::take(&mut self.is_stale) {
             self.model = Some(model);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubts_are_an_average_that_forgets() {
+        let mut doubts = Doubts::default();
+        assert!(!doubts.are_many());
+        doubts.add(std::iter::repeat_n(0.02, 500));
+        assert!(!doubts.are_many());
+        doubts.add(std::iter::repeat_n(0.3, 500));
+        assert!(doubts.are_many(), "0.16 on average");
+        for _ in 0..8 {
+            doubts.add(std::iter::repeat_n(0.02, 500));
+        }
+        assert!(!doubts.are_many(), "most of that was long ago");
     }
 }

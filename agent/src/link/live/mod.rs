@@ -21,8 +21,8 @@ use super::{
     infer::{self, Call, Model, Request, Window},
     tally::Why,
 };
-use job::Job;
-pub use job::OPEN_TRUSTED;
+pub use job::DOUBTS_TRUSTED;
+use job::{Doubts, Job};
 pub(super) use route::route;
 use std::{
     collections::VecDeque,
@@ -46,7 +46,7 @@ pub const LEARNING_NS: u64 = 1_000_000_000;
 /// Calls that are remembered of a process, and requests.
 pub const REMEMBERED_MAX: usize = 4096;
 /// Calls of one process that may wait for a round.
-pub const WAITING_MAX: usize = 1024;
+pub const WAITING_MAX: usize = 2048;
 /// Calls back to which it is looked whether one is known already: it may be decided twice.
 const TWICE_MAX: usize = 32;
 /// How long before the oldest call that is asked for others are taken into a round.
@@ -71,6 +71,8 @@ pub(super) struct Gathered {
     learned: usize,
     model: Option<Model>,
     job: Option<Job>,
+    /// What verdicts leave open.
+    doubts: Doubts,
     /// A thread that learns, and when its model is taken.
     learning: Option<(u64, JoinHandle<Model>)>,
     seed: u64,
@@ -150,7 +152,7 @@ impl Gathered {
 
     /// The program is another one. Calls that wait are still told of.
     pub(super) fn forget(&mut self) {
-        (self.model, self.learned, self.total) = (None, 0, 0);
+        (self.model, self.learned, self.total, self.doubts) = (None, 0, 0, Doubts::default());
         self.is_stale = self.job.is_some();
         self.learning = None;
         self.requests.clear();
@@ -184,13 +186,16 @@ impl Gathered {
             return round;
         }
         round.is_waiting = true;
-        let from_ns = oldest_ns.saturating_sub(BEFORE_NS);
-        let (mut window, mut work) = self.window(from_ns, now_ns, true);
+        let (from_ns, to_ns) = self.range(oldest_ns.saturating_sub(BEFORE_NS), now_ns);
+        let (mut window, mut work) = self.window((from_ns, to_ns), now_ns, true);
         if work > budget {
-            (window, work) = self.window(from_ns, now_ns, false);
+            (window, work) = self.window((from_ns, to_ns), now_ns, false);
         }
         if work > budget {
             round.unsolved = self.give_up(&mut round.found, now_ns, Why::Work);
+            return round;
+        }
+        if window.1.is_empty() {
             return round;
         }
         round.work = work;
@@ -216,7 +221,7 @@ impl Gathered {
         if self.total < (open.count() * each).min(REMEMBERED_MAX) {
             return;
         }
-        let ((requests, calls), _) = self.window(0, now_ns, true);
+        let ((requests, calls), _) = self.window((0, now_ns), now_ns, true);
         self.learned += 1;
         self.seed += 1;
         let seed = self.seed;

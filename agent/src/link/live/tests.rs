@@ -47,7 +47,7 @@ fn what_would_be_too_much_work_is_given_up_and_counted() {
     let mut unsolved = 0;
     play(&mut gathered, 3000, |gathered, now_ns| {
         if gathered.waiting >= 200 {
-            let round = gathered.round(now_ns, 10, &mut counts);
+            let round = gathered.round(now_ns, 1, &mut counts);
             unsolved += round.unsolved;
             let is_told = |one: &Found| one.request.is_some() || matches!(one.why, Why::Work | Why::Learning);
             assert!(round.found.iter().all(is_told));
@@ -63,4 +63,37 @@ fn what_is_kept_is_bounded() {
     play(&mut gathered, 3 * REMEMBERED_MAX as u64, |_, _| {});
     assert!(gathered.calls.len() <= REMEMBERED_MAX && gathered.requests.len() <= REMEMBERED_MAX);
     assert!(gathered.waiting <= WAITING_MAX);
+}
+
+#[test]
+fn a_round_has_the_calls_of_its_requests_time_and_no_others() {
+    let mut gathered = Gathered::default();
+    play(&mut gathered, 3000, |_, _| {});
+    // The last request was answered after 2.15 ms; requests come one each millisecond.
+    let (first_ns, now_ns) = (2_000_000_000, 3_010_000_000);
+    for made in &mut gathered.calls {
+        if !(first_ns..first_ns + 10_000_000).contains(&made.call.start_ns) {
+            made.whose = Whose::Unknown;
+        }
+    }
+    let (from_ns, to_ns) = gathered.range(first_ns - BEFORE_NS, now_ns);
+    assert!((first_ns - 5_000_000..first_ns).contains(&from_ns), "{from_ns}");
+    assert!((first_ns + 10_000_000..first_ns + 15_000_000).contains(&to_ns), "{to_ns}");
+    let ((requests, calls), work) = gathered.window((from_ns, to_ns), now_ns, true);
+    assert!((10..20).contains(&calls.len()) && (10..25).contains(&requests.len()));
+    let is_open = |call: &Call, asked: &Asked| {
+        asked.request.start_ns <= call.start_ns && asked.request.end_ns.is_none_or(|end_ns| end_ns >= call.start_ns)
+    };
+    let pairs: usize = calls.iter().map(|(_, call, _)| requests.iter().filter(|one| is_open(call, one)).count()).sum();
+    assert_eq!(work, pairs as u64);
+}
+
+#[test]
+fn a_round_without_a_ripe_call_solves_nothing() {
+    let (mut gathered, mut counts) = (Gathered::default(), infer::Counts::default());
+    play(&mut gathered, 1000, |_, _| {});
+    gathered.model = Some(Model::new());
+    let first_ns = gathered.calls.front().map_or(0, |made| made.call.end_ns);
+    let round = gathered.round(first_ns + 1, u64::MAX, &mut counts);
+    assert!(round.found.is_empty() && round.is_waiting && round.work == 0 && gathered.job.is_none());
 }

@@ -59,10 +59,27 @@ pub(super) enum Use {
 }
 
 impl Gathered {
-    /// The requests and calls of a round, with those that are not ripe or without, and how much work they are.
-    pub(super) fn window(&self, from_ns: u64, now_ns: u64, with_young: bool) -> (Gist, u64) {
+    /// From when to when calls began that have to do with those that are ripe: all that the requests made which may own one. Requests
+    /// from before `horizon_ns` are not waited for.
+    pub(super) fn range(&self, horizon_ns: u64, now_ns: u64) -> (u64, u64) {
+        let ripe = self.calls.iter().filter(|made| made.is_ripe(now_ns)).map(|made| made.call.start_ns);
+        let (first, last) = ripe.fold((u64::MAX, 0), |(a, b), start_ns| (a.min(start_ns), b.max(start_ns)));
+        let (mut from_ns, mut to_ns) = (first, last);
+        for Request { start_ns, end_ns, .. } in self.requests.iter().map(|asked| asked.request) {
+            let end_ns = end_ns.unwrap_or(now_ns);
+            if start_ns <= last && end_ns >= first && start_ns >= horizon_ns {
+                (from_ns, to_ns) = (from_ns.min(start_ns), to_ns.max(end_ns));
+            }
+        }
+        (from_ns.max(horizon_ns), to_ns)
+    }
+
+    /// The requests and calls of a round that began in this time, with those that are not ripe or without, and how much work
+    /// they are.
+    pub(super) fn window(&self, (from_ns, to_ns): (u64, u64), now_ns: u64, with_young: bool) -> (Gist, u64) {
         let is_in = |made: &&Made| {
-            made.call.start_ns >= from_ns && (with_young || made.whose != Whose::Waiting || made.is_ripe(now_ns))
+            (from_ns..=to_ns).contains(&made.call.start_ns)
+                && (with_young || made.whose != Whose::Waiting || made.is_ripe(now_ns))
         };
         let calls = || self.calls.iter().filter(is_in);
         let (first_ns, last_ns) =
@@ -84,9 +101,16 @@ impl Gathered {
         let places: FxHashMap<Key, u32> = requests.iter().zip(0..).map(|(asked, place)| (asked.key, place)).collect();
         let whole_until_ns = now_ns.saturating_sub(ROUND_NS);
         for asked in &mut requests {
-            let is_over = asked.request.end_ns.is_some_and(|end_ns| end_ns < whole_until_ns);
+            let is_over = asked.request.end_ns.is_some_and(|end_ns| end_ns < whole_until_ns && end_ns <= to_ns);
             asked.request.whole = is_over && asked.request.start_ns >= first_ns;
         }
+        let mut ends: Vec<u64> = requests.iter().map(|asked| asked.request.end_ns.unwrap_or(u64::MAX)).collect();
+        ends.sort_unstable();
+        // All that had begun but for those that were over: the latter had begun as well.
+        let open_at = |ns: u64| {
+            let begun = requests.partition_point(|asked| asked.request.start_ns <= ns);
+            begun.saturating_sub(ends.partition_point(|end_ns| *end_ns < ns)) as u64
+        };
         let mut made_calls = Vec::new();
         let mut work = 0;
         for made in calls() {
@@ -98,11 +122,7 @@ impl Gathered {
                 Whose::Known(key) | Whose::Found(key) => (place(&key).unwrap_or_default(), Use::Nothing),
             };
             if owner == Owner::Unknown {
-                let is_open = |asked: &&Asked| {
-                    asked.request.start_ns <= made.call.start_ns
-                        && asked.request.end_ns.is_none_or(|end_ns| end_ns >= made.call.start_ns)
-                };
-                work += requests.iter().filter(is_open).count() as u64;
+                work += open_at(made.call.start_ns);
             }
             made_calls.push((made.key, Call { owner, ..made.call }, why));
         }
