@@ -85,12 +85,16 @@ impl Feed {
             linker.advance(next_ns);
             let spans = linker.take();
             ns += cpu_ns(ClockId::ThreadCPUTime) - began_ns;
-            black_box(&spans).iter().for_each(|span| self.truth.note(span, CALL_NS));
+            for span in black_box(&spans) {
+                self.truth.note(span, CALL_NS);
+            }
             drop(spans);
             next_ns += TURN_NS;
         }
         linker.finish();
-        linker.take().iter().for_each(|span| self.truth.note(span, CALL_NS));
+        for span in &linker.take() {
+            self.truth.note(span, CALL_NS);
+        }
         (ns + others_ns() - others_began_ns, self.truth.score())
     }
 

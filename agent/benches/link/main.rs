@@ -24,7 +24,7 @@ const ROUNDS: usize = 7;
 /// A program by its name, and what it does.
 type Case = (&'static str, fn() -> Feed);
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 11] = [
     ("server without calls", || programs::server(64)),
     ("threads that call another server", || programs::threads(16)),
     ("2000 servers without calls", || programs::servers(2000)),
@@ -32,8 +32,10 @@ const CASES: [Case; 9] = [
     ("event loop, 64 open, calls at once", || programs::event_loop(64, 0)),
     ("event loop, 16 open, calls later", || programs::event_loop(16, 3_000_000)),
     ("event loop, 64 open, calls later", || programs::event_loop(64, 3_000_000)),
-    ("timers and two servers, 16 open", || timers::timers(16, 20_000)),
-    ("timers and two servers, 64 open", || timers::timers(64, 20_000)),
+    ("timers and two servers, 16 open", || timers::timers(16, 20_000, 0)),
+    ("timers and two servers, 64 open", || timers::timers(64, 20_000, 0)),
+    ("timers and stalls, 16 open", || timers::timers(16, 20_000, 30_000_000)),
+    ("timers and stalls, 64 open", || timers::timers(64, 20_000, 30_000_000)),
 ];
 
 /// What came out of a round: nanoseconds per span, spans, and links by method.

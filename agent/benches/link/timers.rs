@@ -14,6 +14,8 @@ const TURN_NS: u64 = 60_000;
 const PAUSE_NS: (u64, u64) = (2_000_000, 8_000_000);
 const REST_NS: u64 = 4_000_000;
 const TID: u32 = 10;
+/// In one turn of so many the loop stands still.
+const STALLS: u64 = 300;
 
 /// What a request does at a time.
 #[derive(Clone, Copy)]
@@ -58,10 +60,11 @@ struct Loop {
     due: BinaryHeap<Event>,
     now_ns: u64,
     delay_ns: u64,
+    stall_ns: u64,
 }
 
-/// So many requests open at a time, `requests` in all.
-pub fn timers(open: u16, requests: u64) -> Feed {
+/// So many requests open at a time, `requests` in all, and stalls of up to `stall_ns`.
+pub fn timers(open: u16, requests: u64, stall_ns: u64) -> Feed {
     let mut feed = Feed::default();
     let slot = |n: u16| {
         let port = 20_000 + n;
@@ -72,10 +75,10 @@ pub fn timers(open: u16, requests: u64) -> Feed {
     let mut dice = Dice(23 + u64::from(open));
     let due = (0..slots.len()).map(|n| Reverse((BEGIN_NS + WATCHED_NS + dice.below(REST_NS), n, None))).collect();
     let delay_ns = u64::from(open).max(8) * 1_000_000;
-    let mut program = Loop { feed, dice, slots, idle: [Vec::new(), Vec::new()], opened: 0, due, now_ns: 0, delay_ns };
+    let mut program =
+        Loop { feed, dice, slots, idle: [Vec::new(), Vec::new()], opened: 0, due, now_ns: 0, delay_ns, stall_ns };
     // The process is watched from its first call on.
     program.call(0, 0, "/first", BEGIN_NS + 100_000);
-    program.due.retain(|Reverse((.., answer))| answer.is_none());
     program.run(requests);
     program.feed
 }
@@ -84,7 +87,10 @@ impl Loop {
     fn run(&mut self, requests: u64) {
         let mut begun = 0;
         while let Some(Reverse((at_ns, n, answer))) = self.due.pop() {
-            self.now_ns = at_ns.max(self.now_ns + TURN_NS);
+            self.now_ns = at_ns.max(self.now_ns) + TURN_NS / 2 + self.dice.below(TURN_NS);
+            if self.stall_ns > 0 && self.dice.below(STALLS) == 0 {
+                self.now_ns += self.dice.below(self.stall_ns);
+            }
             if let Some((server, conn, port)) = answer {
                 self.feed.answer(conn, self.now_ns, TID);
                 self.idle[server].push((conn, port));

@@ -223,7 +223,9 @@ impl Ascent {
                     Some(owner) => {
                         let is_moved = |kid: &&Kid| self.before.get(kid.id as usize) != Some(owner);
                         self.moved += unit.iter().filter(is_moved).count();
-                        unit.iter().for_each(|kid| state.give(*owner, *kid));
+                        for kid in unit {
+                            state.give(*owner, *kid);
+                        }
                     }
                     None => self.units.push(unit),
                 }
