@@ -39,6 +39,9 @@ export const durationNs = (span: Span): number => between(span.start_ns, span.en
 export const text = (value: Value | undefined): string =>
   value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value);
 
+/** A confidence from 0 to 1, as it is shown. */
+export const sureness = (confidence: number): string => (confidence >= 0.9995 ? "exact" : confidence.toFixed(2));
+
 export const statusOf = (span: Span): string =>
   text(span.attributes["http.response.status_code"] ?? span.attributes["rpc.response.status_code"] ?? span.attributes["error.type"]);
 

@@ -5,7 +5,7 @@ import { color } from "../model/color";
 import { count, duration, rate, share } from "../model/format";
 import { layout } from "../model/layout";
 import { addRule, go, query, show, type State } from "../state";
-import { Notice, Panel, Service } from "../ui/bits";
+import { Cut, Notice, Panel, Service } from "../ui/bits";
 import { useKeys } from "../ui/keys";
 import { type Column, Table } from "../ui/table";
 import type { Figures } from "./heat";
@@ -19,10 +19,11 @@ export interface Edge extends Omit<Figures, "name"> {
 
 interface Placed {
   name: string;
+  /** Half of its width and of its height. */
+  w: number;
+  h: number;
   x: number;
   y: number;
-  /** Time spent in it, as its callers see it. */
-  impact: number;
   rate: number;
   errors: number;
   count: number;
@@ -35,6 +36,9 @@ const NODE_H = 46;
 const PITCH = 272;
 /** Edges that are drawn; the table has all. */
 const DRAWN_MAX = 150;
+
+/** Of so many edges all have their figures beside them; of more, those of the service that is looked at. */
+const LABELLED_MAX = 24;
 
 /** Callers that were not seen are one node each, named by their address; edges of the same two are one. */
 export function merged(edges: Edge[]): Edge[] {
@@ -73,10 +77,12 @@ export function Flow({ state, round }: { state: State; round: number }) {
   return (
     <div class={`view flow ${focus ? "with-side" : ""}`}>
       <div class="graph-place">
+        {data && edges.length === 0 && <Nothing />}
         <Graph edges={[...edges].sort((a, b) => impact(b) - impact(a)).slice(0, DRAWN_MAX)} focus={focus} hovered={hovered} onHover={setHovered} onChoose={choose} />
       </div>
       <div class="bar">
-        <span class="dim">{edges.length} edges{edges.length > DRAWN_MAX && `, the ${DRAWN_MAX} with most time are drawn`}{data && !data.is_whole && " · only the newest spans were looked at"} · a service's click filters every view</span>
+        <span class="dim">{edges.length} edges{edges.length > DRAWN_MAX && `, the ${DRAWN_MAX} with most time are drawn`} · a service's click filters every view</span>
+        {data && !data.is_whole && <Cut text="only the newest spans were looked at: shorten the time for all" />}
         <Notice error={error} isLoading={isLoading} />
       </div>
       <div class="main-list"><Edges edges={focus ? [...callers, ...callees] : edges} onOpen={(edge) => choose(edge.callee === focus ? edge.caller : edge.callee)} /></div>
@@ -132,6 +138,8 @@ const columns: Column<Edge>[] = [
   number("impact", "time", impact, duration),
 ];
 
+const Nothing = () => <div class="empty"><b>No calls that fit</b><p>Ask for a longer time or fewer rules. Who calls whom shows up here as soon as requests pass.</p></div>;
+
 function Edges({ edges, onOpen }: { edges: Edge[]; onOpen: (edge: Edge) => void }) {
   const [sort, setSort] = useState("-impact");
   return <Table label="edges" columns={columns} rows={edges} id={(edge) => `${edge.caller} > ${edge.callee}`} sort={sort} onSort={setSort} onOpen={onOpen} tone={(edge) => (edge.error_share > 0.05 ? "bad" : "")} empty="no calls that fit" />;
@@ -147,7 +155,10 @@ function Graph({ edges, focus, hovered, onHover, onChoose }: { edges: Edge[]; fo
   }, []);
   const { nodes, height, width } = useMemo(() => placed(edges, size), [edges, size]);
   const most = Math.max(1, ...edges.map(impact));
-  const mostNode = Math.max(1, ...[...nodes.values()].map((node) => node.impact));
+  const chosen = nodes.get(focus);
+  useEffect(() => {
+    if (chosen) box.current!.scrollTo({ left: chosen.x - box.current!.clientWidth / 2, top: chosen.y - box.current!.clientHeight / 2 });
+  }, [focus, chosen?.x, chosen?.y]);
   const near = hovered || focus;
   const isNear = (edge: Edge) => near === "" || edge.caller === near || edge.callee === near;
   const nearNodes = new Set(near ? edges.filter(isNear).flatMap((edge) => [edge.caller, edge.callee]).concat(near) : []);
@@ -162,24 +173,26 @@ function Graph({ edges, focus, hovered, onHover, onChoose }: { edges: Edge[]; fo
           const [a, b] = [nodes.get(edge.caller)!, nodes.get(edge.callee)!];
           const isBad = edge.error_share > 0.01;
           const path = curve(a, b);
-          const isShown = isNear(edge) && (near !== "" || edges.length <= 24);
           return (
             <g key={`${edge.caller}>${edge.callee}`} class={`edge ${isBad ? "bad" : ""} ${isNear(edge) ? "" : "far"}`}>
               <path d={path.d} stroke-width={1 + 7 * Math.sqrt(impact(edge) / most)} marker-end={`url(#tip${isBad ? "-bad" : ""})`}>
                 <title>{`${edge.caller} calls ${edge.callee}: ${rate(edge.rate)}, ${share(edge.error_share)} errors, p50 ${duration(edge.p50_ns)}, p99 ${duration(edge.p99_ns)}`}</title>
               </path>
-              {isShown && (
-                <text x={path.x} y={path.y} text-anchor="middle">
-                  <tspan>{rate(edge.rate)} · p50 {duration(edge.p50_ns)}</tspan>
-                  <tspan x={path.x} dy="12" class={isBad ? "bad" : ""}>p99 {duration(edge.p99_ns)}{edge.errors > 0 && ` · ${share(edge.error_share)} err`}</tspan>
-                </text>
-              )}
             </g>
           );
         })}
+        {edges.filter((edge) => isNear(edge) && (near !== "" || edges.length <= LABELLED_MAX)).map((edge) => {
+          const { x, y } = curve(nodes.get(edge.caller)!, nodes.get(edge.callee)!);
+          return (
+            <text key={`${edge.caller}>${edge.callee}`} class="edge-text" x={x} y={y} text-anchor="middle">
+              <tspan>{rate(edge.rate)} · p50 {duration(edge.p50_ns)}</tspan>
+              <tspan x={x} dy="12">p99 {duration(edge.p99_ns)}</tspan>
+              {edge.errors > 0 && <tspan class="bad"> · {share(edge.error_share)} err</tspan>}
+            </text>
+          );
+        })}
         {[...nodes.values()].map((node) => {
-          const grow = 0.82 + 0.36 * Math.sqrt(node.impact / mostNode);
-          const [w, h] = [NODE_W * grow, NODE_H * grow];
+          const [w, h] = [2 * node.w, 2 * node.h];
           return (
             <g
               key={node.name} class={`node ${near && !nearNodes.has(node.name) ? "far" : ""} ${node.name === focus ? "focus" : ""} ${node.isSeen ? "" : "unseen"}`} transform={`translate(${node.x} ${node.y})`} tabIndex={0} role="button" aria-label={`${node.name}: ${rate(node.rate)}`} data-service={node.name}
@@ -206,16 +219,21 @@ function placed(edges: Edge[], [width, height]: [number, number]): { nodes: Map<
   const tall = Math.max(height - 4, Math.max(1, ...perLayer.values()) * 74);
   const wide = Math.max(width, layers * PITCH);
   const nodes = new Map<string, Placed>();
+  const into = new Map<string, number>();
+  for (const edge of edges) into.set(edge.callee, (into.get(edge.callee) ?? 0) + impact(edge));
+  const most = Math.max(1, ...into.values());
   for (const { name, layer, across } of places.values()) {
-    const into = edges.filter((edge) => edge.callee === name);
-    const sum = into.reduce((sum, edge) => sum + edge.count, 0);
+    const grow = 0.82 + 0.36 * Math.sqrt((into.get(name) ?? 0) / most);
+    const calls = edges.filter((edge) => edge.callee === name);
+    const sum = calls.reduce((sum, edge) => sum + edge.count, 0);
     nodes.set(name, {
       name,
+      w: (NODE_W / 2) * grow,
+      h: (NODE_H / 2) * grow,
       x: ((layer + 0.5) / layers) * wide,
       y: across * tall,
-      impact: into.reduce((all, edge) => all + impact(edge), 0),
-      rate: into.reduce((all, edge) => all + edge.rate, 0),
-      errors: sum ? into.reduce((all, edge) => all + edge.errors, 0) / sum : 0,
+      rate: calls.reduce((all, edge) => all + edge.rate, 0),
+      errors: sum ? calls.reduce((all, edge) => all + edge.errors, 0) / sum : 0,
       count: sum,
       isSeen: edges.some((edge) => (edge.caller === name && edge.caller_seen) || (edge.callee === name && edge.callee_seen)),
     });
@@ -225,11 +243,11 @@ function placed(edges: Edge[], [width, height]: [number, number]): { nodes: Map<
 
 function curve(a: Placed, b: Placed): { d: string; x: number; y: number } {
   if (a === b) {
-    const [x, y] = [a.x, a.y - NODE_H / 2];
+    const [x, y] = [a.x, a.y - a.h];
     return { d: `M${x - 24} ${y}C${x - 40} ${y - 44} ${x + 40} ${y - 44} ${x + 24} ${y}`, x, y: y - 40 };
   }
   const isBack = b.x <= a.x;
-  const [x0, x1] = isBack ? [a.x - NODE_W / 2, b.x + NODE_W / 2 + 4] : [a.x + NODE_W / 2, b.x - NODE_W / 2 - 4];
+  const [x0, x1] = isBack ? [a.x - a.w, b.x + b.w + 4] : [a.x + a.w, b.x - b.w - 4];
   const bend = Math.max(40, Math.abs(x1 - x0) / 2) * (isBack ? -1 : 1);
   // What is written is a little nearer to the callee: there the edges of a caller have spread.
   const t = 0.52;

@@ -3,7 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { Failure, events, get, parse } from "../api";
 import { color, themed } from "../model/color";
 import { count, duration, rate, share } from "../model/format";
-import { Rolling, WINDOW_S } from "../model/rolling";
+import { KEPT, Rolling, WINDOW_S } from "../model/rolling";
 import type { Span } from "../model/span";
 import { query, show, type State } from "../state";
 import { Notice } from "../ui/bits";
@@ -112,8 +112,8 @@ export function Live({ state }: { state: State }) {
         <button type="button" class={isPaused ? "primary" : ""} onClick={pause} aria-pressed={isPaused}>
           {isPaused ? "▶ Go on" : "❚❚ Pause"} <kbd>space</kbd>
         </button>
-        <span class="dim live-state" role="status">
-          {isPaused || isHeld ? `stands still${isHeld && !isPaused ? " while the pointer is here" : ""} · ${count(waiting)} new` : `${count(rolling.current.total)} seen`}
+        <span class="dim live-state" role="status" data-count={rolling.current.total}>
+          {isPaused || isHeld ? `stands still${isHeld && !isPaused ? " while the pointer is here" : ""} · ${count(waiting)} new` : `${count(rolling.current.total)} seen${rolling.current.total > KEPT ? `, the newest ${count(KEPT)} listed` : ""}`}
           {rolling.current.lost > 0 && ` · ${count(rolling.current.lost)} came too fast for this page`}
         </span>
         <Notice error={error} />
