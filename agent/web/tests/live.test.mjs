@@ -58,6 +58,23 @@ test("the filter chooses while they come", async () => {
   assert.deepEqual([...new Set(await column(page, "kind"))], ["server"]);
 });
 
+test("process, number and port choose too; where nothing fits, it says so", async () => {
+  const port = agent.ports[0];
+  const pid = agent.others[0].pid;
+  await visit(page, agent, `/live?process=node&pid=${pid}&port=${port}`);
+  await page.locator(".row").nth(3).waitFor();
+  await more(10);
+  assert.deepEqual([...new Set(await column(page, "process"))], [`node:${pid}`]);
+  for (const rule of ["process=nobody", "port=1", `process=node&pid=${pid}&port=${port - 1}`]) {
+    await visit(page, agent, `/live?${rule}`);
+    await page.locator(".empty", { hasText: "requests that fit" }).waitFor();
+    // The picture goes on meanwhile: the agent is there, and sees.
+    const { account } = await agent.get("/v1/health");
+    await eventually(async () => assert.ok((await agent.get("/v1/health")).account.events.delivered > account.events.delivered + 50));
+    assert.equal(await page.locator(".row").count(), 0, rule);
+  }
+});
+
 test("details of a request, and its trace", async () => {
   await visit(page, agent, "/live?kind=server");
   await page.locator(".row").nth(3).waitFor();

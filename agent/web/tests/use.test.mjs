@@ -64,6 +64,16 @@ test("the keyboard goes everywhere", async () => {
   await page.waitForFunction(() => location.hash.startsWith("#/search"));
 });
 
+test("the flow graph is used by keyboard, too", async () => {
+  await visit(page, agent, "/flow?last=all");
+  const shop = page.locator('.node[data-service="shop"]');
+  await shop.focus();
+  await page.keyboard.press("Enter");
+  await page.locator(".side", { hasText: "Who calls shop?" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator(".side").waitFor({ state: "detached" });
+});
+
 test("what a rule means nothing to the agent is said and not taken", async () => {
   await visit(page, agent, "/search");
   for (const [typed, expected] of [["status=bad", /not a status/], ["duration=5", /not a duration/], ["colour=red", /no rule/]]) {

@@ -145,7 +145,7 @@ function Times({ heat, own: chosen }: { heat: HeatData; own: State["own"] }) {
     >
       <svg viewBox={`0 0 ${size} 100`} preserveAspectRatio="none" aria-hidden="true">
         {heat.columns.map(([n], column) => <rect key={column} x={column} width="0.9" y={100 - Math.sqrt(n / busiest) * 50} height={Math.sqrt(n / busiest) * 50} class={isIn(column, b) ? "side-b" : isIn(column, a) ? "side-a" : "side-none"} />)}
-        <polyline points={heat.columns.map(([, , , p99], column) => `${column + 0.5},${95 - ((p99 ?? 0) / most) * 88}`).join(" ")} class="p99-line" />
+        <path d={line(heat.columns.map(([n, , , p99]) => (n > 0 ? p99 : null)), most)} class="p99-line" />
       </svg>
       <i class="window-a" style={{ left: `${a[0] * 100}%`, width: `${(a[1] - a[0]) * 100}%` }} />
       <i class="window-b" style={{ left: `${b[0] * 100}%`, width: `${(b[1] - b[0]) * 100}%` }} />
@@ -154,6 +154,12 @@ function Times({ heat, own: chosen }: { heat: HeatData; own: State["own"] }) {
       {most > 1 && <span class="label-p99">p99 up to {duration(most)}</span>}
     </div>
   );
+}
+
+/** A line through values, from 0 to `most`; where there is none, it is interrupted. */
+function line(values: readonly (number | null)[], most: number): string {
+  const y = (value: number) => (95 - (value / most) * 88).toFixed(1);
+  return values.map((value, at) => (value === null ? "" : `${at > 0 && values[at - 1] !== null ? "L" : `M${at} ${y(value)}L`}${at + 0.5} ${y(value)}`)).join("");
 }
 
 const isPart = (answer: Answer | undefined) => answer?.is_whole === false || isCut(answer?.groups);
@@ -170,24 +176,26 @@ export function compare(a: Map<string, Side>, b: Map<string, Side>): Change[] {
 
 /** Changes that are said in words. */
 const SAID_MAX = 5;
+/** A tenth more of errors is as bad as 2.7 times the time. */
+const ERROR_WEIGHT = 10;
 
 /** What is worth saying first. */
 function Summary({ changes }: { changes: Change[] }) {
-  const lines: [string, string, string][] = [];
+  const lines: [tone: string, name: string, what: string, size: number][] = [];
   const usual = changes.filter(({ a, b }) => (a?.count ?? 0) + (b?.count ?? 0) >= 10);
   for (const { name, a, b } of usual) {
-    if (!a) lines.push(["warn", name, `is new: ${rate(b!.rate)}`]);
-    else if (!b) lines.push(["warn", name, "is gone"]);
+    if (!a) lines.push(["warn", name, `is new: ${rate(b!.rate)}`, 1]);
+    else if (!b) lines.push(["warn", name, "is gone", 1]);
     else {
       const slower = (b.p50_ns ?? 0) / Math.max(1, a.p50_ns ?? 1);
-      if (slower > 1.3) lines.push(["bad", name, `takes ${slower.toFixed(1)} times as long (p50 ${duration(a.p50_ns)} → ${duration(b.p50_ns)})`]);
-      else if (slower < 0.75) lines.push(["good", name, `is faster (p50 ${duration(a.p50_ns)} → ${duration(b.p50_ns)})`]);
-      if (b.error_share - a.error_share > 0.005) lines.push(["bad", name, `fails more: ${share(a.error_share)} → ${share(b.error_share)}`]);
-      else if (a.error_share - b.error_share > 0.005) lines.push(["good", name, `fails less: ${share(a.error_share)} → ${share(b.error_share)}`]);
+      if (slower > 1.3) lines.push(["bad", name, `takes ${slower.toFixed(1)} times as long (p50 ${duration(a.p50_ns)} → ${duration(b.p50_ns)})`, Math.log(slower)]);
+      else if (slower < 0.75) lines.push(["good", name, `is faster (p50 ${duration(a.p50_ns)} → ${duration(b.p50_ns)})`, -Math.log(slower)]);
+      if (b.error_share - a.error_share > 0.005) lines.push(["bad", name, `fails more: ${share(a.error_share)} → ${share(b.error_share)}`, ERROR_WEIGHT * (b.error_share - a.error_share)]);
+      else if (a.error_share - b.error_share > 0.005) lines.push(["good", name, `fails less: ${share(a.error_share)} → ${share(b.error_share)}`, ERROR_WEIGHT * (a.error_share - b.error_share)]);
     }
   }
   const order = ["bad", "warn", "good"];
-  lines.sort((x, y) => order.indexOf(x[0]) - order.indexOf(y[0]));
+  lines.sort((x, y) => order.indexOf(x[0]) - order.indexOf(y[0]) || y[3] - x[3]);
   return (
     <ul class="changes" aria-label="what changed">
       {lines.slice(0, SAID_MAX).map(([tone, name, what]) => <li key={name + what} class={tone} title={`${name} ${what}`}><b>{name}</b> {what}</li>)}

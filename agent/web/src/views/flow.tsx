@@ -195,7 +195,7 @@ function Graph({ edges, focus, hovered, onHover, onChoose }: { edges: Edge[]; fo
           const [w, h] = [2 * node.w, 2 * node.h];
           return (
             <g
-              key={node.name} class={`node ${near && !nearNodes.has(node.name) ? "far" : ""} ${node.name === focus ? "focus" : ""} ${node.isSeen ? "" : "unseen"}`} transform={`translate(${node.x} ${node.y})`} tabIndex={0} role="button" aria-label={`${node.name}: ${rate(node.rate)}`} data-service={node.name}
+              key={node.name} class={`node ${near && !nearNodes.has(node.name) ? "far" : ""} ${node.name === focus ? "focus" : ""} ${node.isSeen ? "" : "unseen"}`} transform={`translate(${node.x} ${node.y})`} tabindex={0} role="button" aria-label={`${node.name}: ${rate(node.rate)}`} data-service={node.name}
               onClick={() => onChoose(node.name)} onKeyDown={(event) => event.key === "Enter" && (event.stopPropagation(), event.preventDefault(), onChoose(node.name))} onPointerEnter={() => onHover(node.name)} onPointerLeave={() => onHover("")}
             >
               <rect x={-w / 2} y={-h / 2} width={w} height={h} rx="8" />

@@ -122,7 +122,7 @@ export function Live({ state }: { state: State }) {
         <Table
           label="live requests" columns={spanColumns} rows={spans} id={(span) => span.span_id} sort="" onOpen={open}
           onSelect={(span) => (setSelected(span), setPaused(true))} tone={(span) => (span.status === "ERROR" ? "bad" : "")}
-          empty={<><b>Waiting for requests</b><p>Everything on this host that speaks HTTP shows up here by itself. Nothing comes? The view <a href="#/health">Health</a> tells what is seen and what not.</p></>}
+          empty={state.rules.length > 0 ? <><b>Waiting for requests that fit</b><p>None has come that all rules above let through. Without them, everything on this host that speaks HTTP shows up here.</p></> : <><b>Waiting for requests</b><p>Everything on this host that speaks HTTP shows up here by itself. Nothing comes? The view <a href="#/health">Health</a> tells what is seen and what not.</p></>}
         />
       </div>
       {selected && <Details span={selected} onClose={close} />}

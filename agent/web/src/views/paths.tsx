@@ -33,6 +33,8 @@ interface PathsData {
 }
 
 type By = "sum_ns" | "count" | "critical_ns";
+/** What a box is as wide as. */
+const WIDTHS = [["sum_ns", "time"], ["critical_ns", "critical path"], ["count", "count"]] as const;
 const ROW = 30;
 const NEW_SHARE = 0.8;
 /** What the agent looks at, at most (`agent/src/store/query/paths`). */
@@ -101,7 +103,7 @@ export function Paths({ state, round }: { state: State; round: number }) {
   return (
     <div class="view paths">
       <div class="bar">
-        <Choice label="width" value={by} options={[["sum_ns", "time"], ["critical_ns", "critical path"], ["count", "count"]] as const} onChange={(by) => own({ by })} />
+        <Choice label="width" value={by} options={WIDTHS} onChange={(by) => own({ by })} />
         <span class="dim">{data && `${count(data.traces)} traces, ${count(data.spans)} spans, ${nodes.length} ways`}</span>
         {data && !data.is_whole && <Cut text={data.traces >= TRACES_MAX || data.spans >= SPANS_MAX ? "only the newest traces: shorten the time or narrow the filter for all" : "ways of more than 64 calls, or beyond 4000 ways, are not shown"} />}
         {isNew.size > 0 && <span class="badge new">{isNew.size} new</span>}
@@ -112,7 +114,7 @@ export function Paths({ state, round }: { state: State; round: number }) {
       <div class="icicle" style={{ height: `${Math.min(14, Math.max(4, depth)) * ROW + 4}px` }}>
         <div style={{ height: `${depth * ROW}px` }}>
           <Canvas
-            draw={draw} label="calling contexts: width is time, depth is who calls whom"
+            draw={draw} label={`calling contexts: width is ${WIDTHS.find(([key]) => key === by)?.[1]}, depth is who calls whom`}
             onPointerMove={(event) => setHover(boxAt(event)?.place ?? -1)} onPointerLeave={() => setHover(-1)}
             onClick={(event) => setSelected(boxAt(event)?.place ?? -1)} onDblClick={(event) => setRoot(boxAt(event)?.place ?? -1)}
           />

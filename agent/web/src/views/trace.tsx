@@ -107,7 +107,7 @@ function One({ state, round }: { state: State; round: number }) {
           </dl>
         )}
       </header>
-      <div class="bar">
+      <div class={`bar ${root || isLoading ? "" : "off"}`}>
         <input class="find" type="search" value={wanted} placeholder="search in this trace ( f )" aria-label="search in this trace" onInput={(event) => setWanted(event.currentTarget.value)} onKeyDown={(event) => event.key === "Enter" && match(event.shiftKey ? -1 : 1)()} />
         <span class="dim matches">{wanted && `${matches.size} of ${spans.length}`}</span>
         <button type="button" onClick={() => collapseAll(1)}>Collapse</button>
