@@ -77,6 +77,7 @@ test("which component depends on which, and how does that edge perform", async (
   assert.match(title, /\/s, [\d.]+ % errors, p50 [\d.]+ ms, p99 [\d.]+ ms/);
   const width = async (text) => Number(await page.locator(".edge path", { has: page.locator("title", { hasText: text }) }).getAttribute("stroke-width"));
   assert.ok((await width("nginx calls shop")) > (await width("cron calls payments")), "edges are as wide as what they cost");
+  await page.locator('.node[data-service="pricing"]', { hasText: /p50 [\d.]+ · p99 [\d.]+ ms/ }).waitFor();
   await page.locator('.node[data-service="shop"]').click();
   await page.locator(".side").waitFor();
   assert.match(page.url(), /service=shop/, "the click is a rule of the filter");
@@ -129,6 +130,11 @@ test("who talks to a service who should not", async () => {
   const callers = page.locator(".side section").first();
   await callers.getByText("cron").waitFor();
   assert.match(await callers.innerText(), /Who calls payments\?[\s\S]*orders[\s\S]*cron/);
+  // The same of a port, whoever listens on it.
+  await visit(page, agent, "/flow?last=all&port=8005");
+  await page.locator(".node").nth(2).waitFor();
+  const names = await page.locator(".node").evaluateAll((nodes) => nodes.map((node) => node.dataset.service).sort());
+  assert.deepEqual(names, ["cron", "orders", "payments"]);
 });
 
 test("is it waiting, computing, or on the network", async () => {

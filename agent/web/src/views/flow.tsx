@@ -30,10 +30,12 @@ interface Placed {
   isSeen: boolean;
 }
 
-const NODE_W = 128;
-const NODE_H = 46;
+const NODE_W = 144;
+const NODE_H = 58;
+/** From node to node of a layer. */
+const NODE_PITCH = 82;
 /** From layer to layer: room for a node and for what is written at an edge. */
-const PITCH = 272;
+const PITCH = 280;
 /** Edges that are drawn; the table has all. */
 const DRAWN_MAX = 150;
 
@@ -67,6 +69,9 @@ const impact = (edge: Edge) => edge.count * edge.mean_ns;
 export function Flow({ state, round }: { state: State; round: number }) {
   // A filter by service would take away its neighbours: it is what the picture is centred on instead.
   const { data, error, isLoading } = useData<{ seconds: number; is_whole: boolean; edges: Edge[] }>(`/v1/map?${query(state, {}, ["service"])}`, round);
+  // How long a service takes itself: percentiles of its edges can't be added up.
+  const services = useData<{ groups: Figures[] }>(`/v1/stat?${query(state, { kind: "server", "group-by": "service" }, ["service", "kind"])}`, round);
+  const latency = useMemo(() => new Map(services.data?.groups.map((group) => [group.name, group])), [services.data]);
   const edges = useMemo(() => merged(data?.edges ?? []), [data]);
   const focus = state.rules.filter(([word]) => word === "service").map(([, name]) => name)[0] ?? "";
   const [hovered, setHovered] = useState("");
@@ -78,12 +83,12 @@ export function Flow({ state, round }: { state: State; round: number }) {
     <div class={`view flow ${focus ? "with-side" : ""}`}>
       <div class="graph-place">
         {data && edges.length === 0 && <Nothing />}
-        <Graph edges={[...edges].sort((a, b) => impact(b) - impact(a)).slice(0, DRAWN_MAX)} focus={focus} hovered={hovered} onHover={setHovered} onChoose={choose} />
+        <Graph edges={[...edges].sort((a, b) => impact(b) - impact(a)).slice(0, DRAWN_MAX)} latency={latency} focus={focus} hovered={hovered} onHover={setHovered} onChoose={choose} />
       </div>
       <div class="bar">
         <span class="dim">{edges.length} edges{edges.length > DRAWN_MAX && `, the ${DRAWN_MAX} with most time are drawn`} · a service's click filters every view</span>
         {data && !data.is_whole && <Cut text="only the newest spans were looked at: shorten the time for all" />}
-        <Notice error={error} isLoading={isLoading} />
+        <Notice error={error || services.error} isLoading={isLoading} />
       </div>
       <div class="main-list"><Edges edges={focus ? [...callers, ...callees] : edges} onOpen={(edge) => choose(edge.callee === focus ? edge.caller : edge.callee)} /></div>
       {focus && (
@@ -145,7 +150,7 @@ function Edges({ edges, onOpen }: { edges: Edge[]; onOpen: (edge: Edge) => void 
   return <Table label="edges" columns={columns} rows={edges} id={(edge) => `${edge.caller} > ${edge.callee}`} sort={sort} onSort={setSort} onOpen={onOpen} tone={(edge) => (edge.error_share > 0.05 ? "bad" : "")} empty="no calls that fit" />;
 }
 
-function Graph({ edges, focus, hovered, onHover, onChoose }: { edges: Edge[]; focus: string; hovered: string; onHover: (name: string) => void; onChoose: (name: string) => void }) {
+function Graph({ edges, latency, focus, hovered, onHover, onChoose }: { edges: Edge[]; latency: Map<string, Figures>; focus: string; hovered: string; onHover: (name: string) => void; onChoose: (name: string) => void }) {
   const box = useRef<HTMLDivElement>(null);
   const [size, setSize] = useState<[number, number]>([900, 400]);
   useEffect(() => {
@@ -193,6 +198,7 @@ function Graph({ edges, focus, hovered, onHover, onChoose }: { edges: Edge[]; fo
         })}
         {[...nodes.values()].map((node) => {
           const [w, h] = [2 * node.w, 2 * node.h];
+          const own = node.isSeen && node.count ? latency.get(node.name) : undefined;
           return (
             <g
               key={node.name} class={`node ${near && !nearNodes.has(node.name) ? "far" : ""} ${node.name === focus ? "focus" : ""} ${node.isSeen ? "" : "unseen"}`} transform={`translate(${node.x} ${node.y})`} tabindex={0} role="button" aria-label={`${node.name}: ${rate(node.rate)}`} data-service={node.name}
@@ -200,9 +206,10 @@ function Graph({ edges, focus, hovered, onHover, onChoose }: { edges: Edge[]; fo
             >
               <rect x={-w / 2} y={-h / 2} width={w} height={h} rx="8" />
               <rect x={-w / 2} y={-h / 2} width="5" height={h} rx="2.5" fill={color(node.name)} class="tint" />
-              <text y="-3" text-anchor="middle" class="node-name">{node.name.length > 17 ? `${node.name.slice(0, 16)}…` : node.name}</text>
-              <text y="12" text-anchor="middle" class="node-figures">{node.count ? `${rate(node.rate)}${node.errors > 0 ? ` · ${share(node.errors)} err` : ""}` : node.isSeen ? "calls only" : "address"}</text>
-              <title>{node.name}</title>
+              <text y={own ? -9 : -3} text-anchor="middle" class="node-name">{node.name.length > 17 ? `${node.name.slice(0, 16)}…` : node.name}</text>
+              <text y={own ? 6 : 12} text-anchor="middle" class="node-figures">{node.count ? `${rate(node.rate)}${node.errors > 0 ? ` · ${share(node.errors)} err` : ""}` : node.isSeen ? "calls only" : "address"}</text>
+              {own && <text y="19" text-anchor="middle" class="node-figures">{`p50 ${duration(own.p50_ns)} · p99 ${duration(own.p99_ns)}`.replace(/( \S+)(?= · p99 .*\1$)/, "")}</text>}
+              <title>{`${node.name}${own ? `: ${rate(own.rate)}, ${share(own.error_share)} errors, p50 ${duration(own.p50_ns)}, p99 ${duration(own.p99_ns)}` : ""}`}</title>
             </g>
           );
         })}
@@ -216,20 +223,20 @@ function placed(edges: Edge[], [width, height]: [number, number]): { nodes: Map<
   const layers = Math.max(1, ...[...places.values()].map((place) => place.layer + 1));
   const perLayer = new Map<number, number>();
   for (const place of places.values()) perLayer.set(place.layer, (perLayer.get(place.layer) ?? 0) + 1);
-  const tall = Math.max(height - 4, Math.max(1, ...perLayer.values()) * 74);
+  const tall = Math.max(height - 4, Math.max(1, ...perLayer.values()) * NODE_PITCH);
   const wide = Math.max(width, layers * PITCH);
   const nodes = new Map<string, Placed>();
   const into = new Map<string, number>();
   for (const edge of edges) into.set(edge.callee, (into.get(edge.callee) ?? 0) + impact(edge));
   const most = Math.max(1, ...into.values());
   for (const { name, layer, across } of places.values()) {
-    const grow = 0.82 + 0.36 * Math.sqrt((into.get(name) ?? 0) / most);
+    const weight = Math.sqrt((into.get(name) ?? 0) / most);
     const calls = edges.filter((edge) => edge.callee === name);
     const sum = calls.reduce((sum, edge) => sum + edge.count, 0);
     nodes.set(name, {
       name,
-      w: (NODE_W / 2) * grow,
-      h: (NODE_H / 2) * grow,
+      w: (NODE_W / 2) * (0.94 + 0.16 * weight),
+      h: (NODE_H / 2) * (0.86 + 0.4 * weight),
       x: ((layer + 0.5) / layers) * wide,
       y: across * tall,
       rate: calls.reduce((all, edge) => all + edge.rate, 0),

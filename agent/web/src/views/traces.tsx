@@ -18,10 +18,16 @@ interface Summary {
   services: string[];
 }
 
+/** A root's method and path, where it has both; else its name. The route is in the title. */
+function asked({ name, path }: Summary): [string, string] {
+  const [method] = /^[A-Z]+(?= |$)/.exec(name) ?? [];
+  return method && path ? [method, path] : [name, ""];
+}
+
 const columns: Column<Summary>[] = [
   { key: "time", label: "time", width: "104px", by: (one) => one.start_ns, cell: (one) => <span class="mono dim">{clock(millis(one.start_ns))}</span> },
   { key: "service", label: "service", width: "minmax(90px, 1fr)", by: (one) => one.service, cell: (one) => <Service name={one.service} /> },
-  { key: "request", label: "request", width: "minmax(160px, 3fr)", by: (one) => one.path ?? one.name, title: (one) => `${one.name} ${one.path ?? ""}`, cell: (one) => <Asked of={[one.name, one.path ?? ""]} /> },
+  { key: "request", label: "request", width: "minmax(160px, 3fr)", by: (one) => one.path ?? one.name, title: (one) => `${one.name} ${one.path ?? ""}`, cell: (one) => <Asked of={asked(one)} /> },
   { key: "duration", label: "duration", width: "90px", isNumber: true, by: (one) => one.duration_ns, cell: (one) => duration(one.duration_ns) },
   { key: "spans", label: "spans", width: "74px", isNumber: true, by: (one) => one.spans, cell: (one) => one.spans },
   { key: "errors", label: "errors", width: "74px", isNumber: true, by: (one) => one.errors, cell: (one) => <span class={one.errors ? "bad" : "dim"}>{one.errors}</span> },
