@@ -32,7 +32,7 @@ async function changed(change) {
 
 test("an answer that is not all of it is said to be so, in plain words", async () => {
   const cut = await changed((text) => text.replace('"has_more":false', '"has_more":true').replace('"is_whole":true', '"is_whole":false'));
-  const says = { search: /the newest \d+/, trace: /only the newest/, flow: /only the newest/, paths: /are not shown/ };
+  const says = { search: /the newest \d+ only, from \d\d:\d\d:\d\d on/, trace: /only the newest, from \d/, flow: /only the newest/, paths: /are not shown/ };
   for (const hash of VIEWS.filter((hash) => hash !== "/compare?last=all")) {
     await visit(cut, agent, hash);
     await cut.locator(".cut").waitFor();

@@ -47,9 +47,11 @@ export const statusOf = (span: Span): string =>
 
 /** The path that was asked for; of a client's span that in its URL. */
 export function pathOf(span: Span): string {
-  const path = text(span.attributes["url.path"]);
-  if (path) return path;
-  const url = text(span.attributes["url.full"]);
+  return text(span.attributes["url.path"]) || pathWithin(text(span.attributes["url.full"]));
+}
+
+/** The path of a URL; what is none is as it was. */
+export function pathWithin(url: string): string {
   const rest = url.split("://", 2)[1];
   if (rest === undefined) return url;
   const slash = rest.indexOf("/");

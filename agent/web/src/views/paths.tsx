@@ -2,7 +2,7 @@
 import { useCallback, useMemo, useState } from "preact/hooks";
 import { useData } from "../api";
 import { color, isDark, themed } from "../model/color";
-import { clock, count, duration, share } from "../model/format";
+import { clock, count, duration, share, since } from "../model/format";
 import { between, millis } from "../model/span";
 import { own, query, type State } from "../state";
 import { Choice, Cut, Notice, Service } from "../ui/bits";
@@ -105,7 +105,7 @@ export function Paths({ state, round }: { state: State; round: number }) {
       <div class="bar">
         <Choice label="width" value={by} options={WIDTHS} onChange={(by) => own({ by })} />
         <span class="dim">{data && `${count(data.traces)} traces, ${count(data.spans)} spans, ${nodes.length} ways`}</span>
-        {data && !data.is_whole && <Cut text={data.traces >= TRACES_MAX || data.spans >= SPANS_MAX ? "only the newest traces: shorten the time or narrow the filter for all" : "ways of more than 64 calls, or beyond 4000 ways, are not shown"} />}
+        {data && !data.is_whole && <Cut text={data.traces >= TRACES_MAX || data.spans >= SPANS_MAX ? `only the newest traces${since(nodes.map((node) => ({ start_ns: node.first_ns })))}: shorten the time or narrow the filter for all` : "ways of more than 64 calls, or beyond 4000 ways, are not shown"} />}
         {isNew.size > 0 && <span class="badge new">{isNew.size} new</span>}
         {root >= 0 && <button type="button" onClick={() => setRoot(-1)}>All <kbd>Esc</kbd></button>}
         <span class="push" />

@@ -1,7 +1,7 @@
 // Search: what is stored. Above, durations over time; below, the spans, or sums over them by what they have in common.
 import { useMemo, useState } from "preact/hooks";
 import { useData } from "../api";
-import { bytes, count, duration, rate, share } from "../model/format";
+import { bytes, count, duration, rate, share, since } from "../model/format";
 import type { Span } from "../model/span";
 import { addRule, own, query, show, type State, type Word } from "../state";
 import { Choice, Cut, Notice } from "../ui/bits";
@@ -37,7 +37,7 @@ export function Search({ state, round }: { state: State; round: number }) {
         <span class="dim found" data-count={total?.count}>
           {total && `${count(total.count)} spans, ${rate(total.rate)}, ${share(total.error_share)} errors`}
         </span>
-        {!by && spans.data?.has_more && <Cut text={`the table has the newest ${count(found.length)} only, and sorts these; a region of the map, or a rule, shows others`} />}
+        {!by && spans.data?.has_more && <Cut text={`the table has the newest ${count(found.length)} only${since(found)}, and sorts these; a region of the map, or a rule, shows others`} />}
         {by && isCut(groups.data?.groups) && <Cut text={'there are more groups than are told apart: the rest is "(other)"'} />}
         <Notice error={heat.error || spans.error || groups.error} isLoading={heat.isLoading || spans.isLoading} />
       </div>

@@ -1,7 +1,7 @@
 // The newest traces that fit the filter.
 import { useData } from "../api";
-import { clock, duration } from "../model/format";
-import { millis } from "../model/span";
+import { clock, duration, since } from "../model/format";
+import { millis, pathWithin } from "../model/span";
 import { go, own, query, type State } from "../state";
 import { Asked, Cut, Notice, Service } from "../ui/bits";
 import { type Column, Table } from "../ui/table";
@@ -21,7 +21,7 @@ interface Summary {
 /** A root's method and path, where it has both; else its name. The route is in the title. */
 function asked({ name, path }: Summary): [string, string] {
   const [method] = /^[A-Z]+(?= |$)/.exec(name) ?? [];
-  return method && path ? [method, path] : [name, ""];
+  return method && path ? [method, pathWithin(path)] : [name, ""];
 }
 
 const columns: Column<Summary>[] = [
@@ -40,7 +40,7 @@ export function Traces({ state, round }: { state: State; round: number }) {
     <div class="view traces">
       <div class="bar">
         <span class="dim">{data ? `${data.traces.length} traces with a span that fits · Enter opens` : ""}</span>
-        {data?.has_more && <Cut text="only the newest: sorting is among these; narrow the filter or the time for others" />}
+        {data?.has_more && <Cut text={`only the newest${since(data.traces)}: sorting is among these; narrow the filter or the time for others`} />}
         <Notice error={error} isLoading={isLoading} />
       </div>
       <div class="main-list">
