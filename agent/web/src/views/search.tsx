@@ -37,7 +37,7 @@ export function Search({ state, round }: { state: State; round: number }) {
         <span class="dim found" data-count={total?.count}>
           {total && `${count(total.count)} spans, ${rate(total.rate)}, ${share(total.error_share)} errors`}
         </span>
-        {!by && spans.data?.has_more && <Cut text={`the table has the newest ${count(found.length)} only${since(found)}, and sorts these; a region of the map, or a rule, shows others`} />}
+        {!by && spans.data?.has_more && <Cut text={`the newest ${count(found.length)} only${since(found)}, also when sorted: draw a region of the map for others`} />}
         {by && isCut(groups.data?.groups) && <Cut text={'there are more groups than are told apart: the rest is "(other)"'} />}
         <Notice error={heat.error || spans.error || groups.error} isLoading={heat.isLoading || spans.isLoading} />
       </div>
