@@ -5,9 +5,8 @@ use crate::{
     protocol::{Exchange, Stamp, Tokens},
     span::{Kind, Link, Resource, SpanId, TraceId},
 };
-use rustc_hash::FxHasher;
 use std::{
-    hash::{Hash, Hasher},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -135,7 +134,7 @@ impl Node {
         self.end_ns = Some(timing::end_ns(&exchange, at_ns).max(self.start_ns));
         self.context = exchange.request.as_ref().and_then(|request| Context::of(&request.headers)).map(Box::new);
         self.line = exchange.request.as_ref().map(|request| {
-            let mut hasher = FxHasher::default();
+            let mut hasher = DefaultHasher::new();
             (&request.method, &request.target).hash(&mut hasher);
             hasher.finish()
         });
