@@ -9,6 +9,7 @@ mod filters;
 mod harness;
 mod heads;
 mod hellos;
+mod hosts;
 mod late;
 mod loss;
 mod nginx;

@@ -91,6 +91,7 @@ fn sample(spec: &Spec) -> &'static str {
         "connections" => "4096",
         "nice" => "-5",
         "goroutines" => "off",
+        "propagate" => "tcp-option",
         "keep_query" | "keep_capabilities" | "off" | "no_metrics" => "true",
         "header" => "x-team",
         "min_confidence" => "0.5",
