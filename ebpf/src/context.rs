@@ -236,7 +236,8 @@ fn received(conn: &Conn, ordinal: u32, pid_tgid: u64) -> Option<[u64; 2]> {
     let (now, trace, span) = unsafe {
         (bpf_ktime_get_boot_ns(), core::mem::transmute::<[u64; 2], [u8; 16]>(peer.trace), peer.span.to_ne_bytes())
     };
-    let event = ContextEvent { head: head(conn, kind::CONTEXT, 0, now, pid_tgid), ordinal: u64::from(ordinal), trace, span };
+    let event =
+        ContextEvent { head: head(conn, kind::CONTEXT, 0, now, pid_tgid), ordinal: u64::from(ordinal), trace, span };
     // SAFETY: a local of that size.
     unsafe {
         send(SHARED, shard(conn.id), core::ptr::from_ref(&event).cast(), size_of::<ContextEvent>(), false);

@@ -210,12 +210,7 @@ fn write(ops: *mut bpf_sock_ops) {
         kind: KIND,
         len: CONTEXT_LEN as u8,
         magic: MAGIC,
-        trace: [
-            peer.trace[0] as u32,
-            (peer.trace[0] >> 32) as u32,
-            peer.trace[1] as u32,
-            (peer.trace[1] >> 32) as u32,
-        ],
+        trace: [peer.trace[0] as u32, (peer.trace[0] >> 32) as u32, peer.trace[1] as u32, (peer.trace[1] >> 32) as u32],
         span: [peer.span as u32, (peer.span >> 32) as u32],
     };
     if store(ops, &option, CONTEXT_LEN) {

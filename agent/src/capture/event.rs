@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use netspan_ebpf::{
-    COMM_LEN, CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, PATH_LEN, PIECE_ALIGN, PieceHead,
-    ProcessEvent, data_flag, kind,
+    COMM_LEN, CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, PATH_LEN, PIECE_ALIGN,
+    PieceHead, ProcessEvent, data_flag, kind,
 };
 use thiserror::Error;
 

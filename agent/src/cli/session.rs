@@ -248,7 +248,7 @@ impl Session {
             match reload() {
                 Ok(options) => {
                     log::info!(
-                        "filters, routes and sampling were read anew; a change of any other option, as of where spans go, takes a restart"
+                        "filters, routes, sampling and destinations were read anew; a change of any other option takes a restart"
                     );
                     consumer.reloaded(&options);
                     self.rules = options.filter;

@@ -25,8 +25,8 @@ impl Ids {
     /// The id of the trace that begins with an exchange. All its bits look random, the low 56 among them, as consistent
     /// sampling needs (W3C trace-context level 2, random flag).
     pub(super) fn trace(self, key: Key) -> TraceId {
-        let number = u128::from(self.number(key, purpose::TRACE_HIGH)) << 64
-            | u128::from(self.number(key, purpose::TRACE_LOW));
+        let number =
+            u128::from(self.number(key, purpose::TRACE_HIGH)) << 64 | u128::from(self.number(key, purpose::TRACE_LOW));
         TraceId(number.to_be_bytes())
     }
 

@@ -34,8 +34,8 @@ mod target;
 mod texts;
 mod timing;
 mod tls;
-mod told;
 mod token;
+mod told;
 mod turn;
 
 use crate::{
@@ -63,10 +63,10 @@ use std::{
 };
 pub use tally::{Linked, Tally, Why};
 use texts::Texts;
-pub use told::TOLD_MAX;
-use told::{AllTold, Told};
 pub use timing::{end_ns, start_ns};
 pub use token::{PATH_CONFIDENCE, TOKEN_CONFIDENCE};
+pub use told::TOLD_MAX;
+use told::{AllTold, Told};
 use turn::Did;
 pub use turn::{DOUBTS_SHARE, STEPS_MAX, TRUST_MIN, TURN_CONFIDENCE};
 

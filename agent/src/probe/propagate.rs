@@ -40,7 +40,8 @@ pub(super) fn attach(ebpf: &mut Ebpf, propagate: &Propagate) -> Vec<Hook> {
     }
     let attached = propagate.cgroups.iter().map(|path| {
         let attached = File::open(path).map_err(|error| error.to_string()).and_then(|cgroup| {
-            program.attach(cgroup, CgroupAttachMode::AllowMultiple).map_err(|error| reason(&error))
+            // A link leaves others their place in any case, and takes no flags; every kernel that has the option has links.
+            program.attach(cgroup, CgroupAttachMode::Single).map_err(|error| reason(&error))
         });
         let state = attached.map_or_else(HookState::Failed, |_| HookState::Attached);
         hook(format!("sock_ops:{}", path.display()), state)

@@ -12,8 +12,7 @@ use super::{
     object::OBJECT,
     permission,
     preemption::Model,
-    propagate,
-    raw_tracepoint, reason, tracefs,
+    propagate, raw_tracepoint, reason, tracefs,
     tracepoint::{attach, require},
 };
 
