@@ -47,7 +47,7 @@ pub const SESSION_FULL: u32 = 19;
 pub const RECORD_UNTIED: u32 = 20;
 /// Records of rustls that are not laid out as netspan knows it.
 pub const RECORD_UNREAD: u32 = 21;
-/// Requests that were sent with the TCP option.
+/// Requests that were sent with the TCP option; under TLS also the last writes of hand-shakes.
 pub const OPTION_SENT: u32 = 22;
 /// Requests that came with it.
 pub const OPTION_RECEIVED: u32 = 23;

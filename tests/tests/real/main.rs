@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod circumstances;
+mod decoded;
 mod descriptors;
 mod doctor;
 mod filters;
@@ -14,6 +15,7 @@ mod late;
 mod loss;
 mod nginx;
 mod privileges;
+mod reload;
 mod rpc;
 mod rpc_seen;
 mod seen;
