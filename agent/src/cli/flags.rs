@@ -118,7 +118,7 @@ pub struct CaptureFlags {
     #[arg(long, value_name = "on|off")]
     pub goroutines: Option<String>,
     /// Tell other hosts, whose agents do the same, which trace a request is of: tcp-option puts it into the TCP header of a request's
-    /// first segments, between hosts that both offer it; the payload stays as it is. It takes CAP_NET_ADMIN at the start
+    /// first segments, between hosts that both offer it; the payload stays as it is. It takes the right to configure networks at the start
     /// [default: none]
     #[arg(long, value_name = "tcp-option|none")]
     pub propagate: Option<String>,

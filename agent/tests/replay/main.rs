@@ -15,6 +15,6 @@ mod served;
 mod sessions;
 mod styles;
 mod table;
-mod told;
 mod tokens;
+mod told;
 mod turns;

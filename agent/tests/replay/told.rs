@@ -89,14 +89,14 @@ fn ids_of_zeros_are_no_context() {
 fn the_callers_own_span_on_this_host_comes_before_what_was_told() {
     let mut play = Play::new();
     let (caller, app) = (play.process(10, "caller"), play.process(20, "app"));
-    let (client, server) = play.pair(caller, app);
-    play.ask(client, 10, "/");
-    play.told(server, 0, 7, 8);
-    play.hear(server, 20, "/");
-    play.answer(server, 20);
-    play.learn(client, 10);
+    let (near, far) = play.pair(caller, app);
+    play.ask(near, 10, "/");
+    play.told(far, 0, 7, 8);
+    play.hear(far, 20, "/");
+    play.answer(far, 20);
+    play.learn(near, 10);
     let spans = play.run(0.95);
-    let (called, asked) = (of_kind(&spans, Kind::Server)[0], of_kind(&spans, Kind::Client)[0]);
-    assert_eq!((called.trace_id, called.parent), (asked.trace_id, Some(asked.span_id)));
-    assert_eq!(called.link.map(|link| link.method), Some(Method::Socket));
+    let (server, client) = (of_kind(&spans, Kind::Server)[0], of_kind(&spans, Kind::Client)[0]);
+    assert_eq!((server.trace_id, server.parent), (client.trace_id, Some(client.span_id)));
+    assert_eq!(server.link.map(|link| link.method), Some(Method::Socket));
 }

@@ -63,9 +63,9 @@ fn destinations_change_while_the_agent_runs_and_no_span_is_lost_or_told_twice() 
     let all = [&before[..], &after, &refused, &last].concat();
     wait::until("the last spans", SOON, || Ok((written(&stays)?.len() == all.len()).then_some(())))?;
     let errors = agent.stop()?.errors;
-    same(before.clone(), written(&first)?.into_iter())?;
-    same([after, refused].concat(), written(&second)?.into_iter())?;
-    same(all.clone(), written(&stays)?.into_iter())?;
+    same(before.clone(), written(&first)?)?;
+    same([after, refused].concat(), written(&second)?)?;
+    same(all.clone(), written(&stays)?)?;
     let told = |name: &str| {
         let line = errors.lines().find(|line| line.contains(&format!("sink.{name}: spans")));
         line.with_context(|| format!("nothing of {name} in {errors}"))
