@@ -36,7 +36,7 @@ fn note(op: u8, fd: i32, address: u64, count: u32, flags: u8) {
         Some(FdEntry { key, sock }) => (key, sock),
     };
     remember(thread, op, fd, address, count, flags);
-    if context::is_on() && op >= op::WRITE && op <= op::SENDMMSG && thread.key != 0 {
+    if context::is_on() && (op::WRITE..=op::SENDMMSG).contains(&op) && thread.key != 0 {
         context::context_sending(thread.key, pid_tgid, enter_lead(u32::from(op), address));
     }
 }
