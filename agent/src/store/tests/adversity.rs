@@ -93,7 +93,7 @@ fn damage_anywhere_is_never_shown_as_a_span_and_stops_nothing() {
 fn who_asks_while_partitions_are_ended_misses_no_span() {
     let dir = tempfile::tempdir().expect("a directory");
     // Partitions are small, and none has to go.
-    let store = start(Config { bytes: 32 << 20, ..config(dir.path()) }).expect("a thread");
+    let store = start(Config { bytes: 8 << 20, ..config(dir.path()) }).expect("a thread");
     let (reader, is_over) = (store.reader(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
