@@ -91,7 +91,7 @@ fn jaegers_lists_are_those_of_the_query_editor() {
     }
     assert_eq!(served.ask("/api/services/app/else").0, 404);
     let operations = served.jaeger("/api/operations?service=nginx&spanKind=client");
-    assert_eq!(operations, [json!({ "name": "GET /cart", "spanKind": "client" })]);
+    assert_eq!(operations, [json!({ "name": "GET", "spanKind": "client" })]);
     assert_eq!(served.jaeger("/api/operations?service=nginx").len(), 2);
 }
 
@@ -113,7 +113,7 @@ fn jaegers_search_takes_every_parameter() {
         ("&limit=2".to_owned(), 2),
         // The browser's request, and the one of the plugin in Go.
         (format!("&limit=20&lookback=custom&start={first}&end={last}"), 3),
-        (format!("&start={first}&end={last}&limit=20&operation=GET%20/cart"), 3),
+        (format!("&start={first}&end={last}&limit=20&operation=GET"), 3),
         (format!("&start={last}&end={}", last + 1), 0),
         ("&operation=All".to_owned(), 3),
         ("&operation=nothing".to_owned(), 0),
