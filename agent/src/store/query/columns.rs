@@ -3,7 +3,7 @@
 
 use memchr::memmem::Finder;
 
-use super::{Place, Query};
+use super::{Place, Query, cells};
 use crate::{
     control::{Condition, Mark},
     store::{
@@ -41,6 +41,9 @@ pub(super) fn choose(
         head.processes.iter().map(|(resource, pid)| filter.admits_process(resource, *pid)).collect();
     let forms: Vec<bool> = head.forms.iter().map(|form| filter.admits_form(&form.name, form.kind)).collect();
     if !processes.contains(&true) || !forms.contains(&true) {
+        return Ok(None);
+    }
+    if !cells::may_hold(filter, conditions, place, &head, (&processes, &forms))? {
         return Ok(None);
     }
     let form_of = block::places(&place.need(block::FORM)?, head.forms.len())?;

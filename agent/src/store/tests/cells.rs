@@ -88,3 +88,28 @@ fn figures_from_cells_are_those_of_the_spans() {
         }
     }
 }
+
+#[test]
+fn what_is_ruled_out_by_cells_is_not_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = start(config(dir.path())).expect("a thread");
+    let spans = varied();
+    for span in &spans {
+        store.sink().give(Arc::new(span.clone()));
+    }
+    assert!(store.flush(PATIENCE));
+    for words in [
+        &[("service", "shop-1"), ("status", "5xx"), ("duration", "4.9s")][..],
+        &[("service", "web"), ("duration", "3s"), ("max_duration", "3.001s")],
+        &[("kind", "server"), ("status", "error"), ("max_duration", "1us")],
+        &[("name", "GET"), ("status", "404")],
+        &[("pid", "3"), ("status", "ok"), ("max_duration", "0ns")],
+        &[("status", "503"), ("duration", "4999ms")],
+    ] {
+        let query = query(words);
+        let expected = spans.iter().filter(|span| query.filter.shows(span)).count();
+        let found = store.reader().search(&query, SEARCH_MAX).expect("an answer").spans;
+        assert_eq!(found.len(), expected, "{words:?}");
+        assert!(found.iter().all(|span| query.filter.shows(span)));
+    }
+}
