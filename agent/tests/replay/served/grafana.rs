@@ -11,8 +11,11 @@ fn filled() -> Served {
     served
 }
 
+/// A field, and what its value has to be.
+type Field = (&'static str, fn(&Json) -> bool);
+
 /// An object with all of these fields, and none of another type.
-fn has(json: &Json, fields: &[(&str, fn(&Json) -> bool)]) {
+fn has(json: &Json, fields: &[Field]) {
     for (name, is) in fields {
         assert!(json.get(*name).is_some_and(is), "{name} in {json}");
     }
@@ -178,7 +181,7 @@ fn jaegers_dependencies_are_a_list_of_counted_calls() {
     let end = spans.iter().map(|span| span.end_ns).max().expect("spans") / 1_000_000 + 1;
     let expected = json!({ "parent": "nginx", "child": "app", "callCount": 3 });
     for rest in [format!("?endTs={end}&lookback=3600000"), format!("?endTs={end}"), String::new()] {
-        assert_eq!(served.jaeger(&format!("/api/dependencies{rest}")), [expected.clone()], "{rest}");
+        assert_eq!(served.jaeger(&format!("/api/dependencies{rest}")), std::slice::from_ref(&expected), "{rest}");
     }
     assert!(served.jaeger(&format!("/api/dependencies?endTs={}&lookback=1", end - 60_000)).is_empty());
     assert_eq!(served.ask("/api/dependencies?endTs=x").0, 400);
