@@ -87,11 +87,13 @@ export function own(change: Record<string, string>, isStep = false): void {
   go({ own: { ...current().own, ...change } }, isStep);
 }
 
+/** Narrows the filter. A single trace can't be narrowed: what fits is searched for instead. */
 export function addRule(word: Word, text: string): void {
-  const { rules } = current();
+  const { rules, view, id } = current();
   const isSingle = word === "duration" || word === "max_duration";
   const others = rules.filter(([known, value]) => (isSingle ? known !== word : known !== word || value !== text));
-  go({ rules: [...others, [word, text]] });
+  const elsewhere: Partial<State> = view === "trace" && id ? { view: "search", id: "", own: {} } : {};
+  go({ ...elsewhere, rules: [...others, [word, text]] });
 }
 
 export function useLocation(): State {

@@ -54,10 +54,11 @@ export class Agent {
     const script = fileURLToPath(new URL("traffic.mjs", import.meta.url));
     const shell = `echo $$ > ${groups()}/${this.group}/cgroup.procs && exec "$0" "$@"`;
     const child = spawn("sh", ["-c", shell, process.execPath, script, ...args.map(String)], { stdio: ["ignore", "pipe", "inherit"] });
-    await new Promise((resolve, reject) => {
+    const port = await new Promise((resolve, reject) => {
       child.stdout.once("data", resolve);
       child.once("exit", () => reject(new Error("the traffic ended")));
     });
+    this.ports = [...(this.ports ?? []), Number(port)];
     this.others = [...(this.others ?? []), child];
     return child;
   }

@@ -1,6 +1,9 @@
 // A browser, and what the tests do with a page.
 import { chromium } from "playwright-core";
 
+/** How long a test waits for what must come. Machines of CI are slow, and only a test that fails waits so long. */
+export const PATIENCE_MS = 60_000;
+
 export const browse = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 
 /** A page that remembers what went wrong in it, and whom it asked. */
@@ -11,8 +14,21 @@ export async function open(browser, options = {}) {
   page.on("console", (message) => message.type() === "error" && page.wrong.push(message.text()));
   page.on("pageerror", (error) => page.wrong.push(error.message));
   page.on("request", (request) => page.asked.push(request.url()));
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(PATIENCE_MS);
   return page;
+}
+
+/** Checks again and again until nothing is wrong, for pages go on changing; what is wrong in the end is thrown. */
+export async function eventually(check) {
+  const end = Date.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
 }
 
 /** Goes to a view, which is read from the address as if it had been shared. */

@@ -45,6 +45,10 @@ test("what happened in this one odd request", async () => {
   assert.equal(await page.locator(".wrow .service").first().innerText(), "nginx");
   assert.ok((await page.locator(".wrow").count()) >= 7);
   assert.ok((await page.locator(".wcritical").count()) > 3, "the critical path is marked");
+  await page.keyboard.press("c");
+  await page.locator(".wcritical").first().waitFor({ state: "detached" });
+  await page.keyboard.press("c");
+  await page.locator(".wcritical").nth(3).waitFor();
   assert.ok((await page.locator(".wparts i").count()) > 10, "the kernel's split of the time is shown");
   const links = await page.locator(".wrow .badge.link").allInnerTexts();
   for (const expected of ["turn 0.97", "socket exact", "thread exact"]) assert.ok(links.includes(expected), `${expected} in ${links}`);
@@ -60,6 +64,10 @@ test("which paths do requests take, and which are new or fail", async () => {
   assert.match(way("pricing", "nginx → shop")[4], /[1-9]/, "pricing fails");
   assert.ok(way("payments", "nginx → shop → orders") && way("payments", "–"), "payments are reached in two ways");
   assert.equal(way("catalog", "nginx → shop")[1], "GET /items/*", "requests for different items are one way");
+  for (const width of ["time", "count", "critical path"]) {
+    await page.getByRole("radio", { name: width, exact: true }).click();
+    await page.locator(`.icicle canvas[aria-label*="width is ${width}"]`).waitFor();
+  }
 });
 
 test("which component depends on which, and how does that edge perform", async () => {
@@ -69,6 +77,7 @@ test("which component depends on which, and how does that edge perform", async (
   assert.match(title, /\/s, [\d.]+ % errors, p50 [\d.]+ ms, p99 [\d.]+ ms/);
   const width = async (text) => Number(await page.locator(".edge path", { has: page.locator("title", { hasText: text }) }).getAttribute("stroke-width"));
   assert.ok((await width("nginx calls shop")) > (await width("cron calls payments")), "edges are as wide as what they cost");
+  await page.locator('.node[data-service="pricing"]', { hasText: /p50 [\d.]+ · p99 [\d.]+ ms/ }).waitFor();
   await page.locator('.node[data-service="shop"]').click();
   await page.locator(".side").waitFor();
   assert.match(page.url(), /service=shop/, "the click is a rule of the filter");
@@ -90,6 +99,19 @@ test("did this deploy change anything", async () => {
   await visit(page, agent, `/compare?last=all&mode=filter&rules=${encodeURIComponent("status=error")}&by=service`);
   const row = page.locator('[aria-label="changes"] .row', { hasText: "catalog" }).first();
   assert.match(await row.innerText(), /gone/, "catalog has no errors");
+  const both = new URLSearchParams({ last: "all", mode: "filter", rules_a: "service=catalog", rules: "service=pricing kind=server" });
+  await visit(page, agent, `/compare?${both}`);
+  const of = (name) => page.locator('[aria-label="changes"] .row', { hasText: name }).first();
+  assert.match(await of("catalog").innerText(), /gone/);
+  assert.match(await of("pricing").innerText(), /new/);
+  assert.equal(await page.getByLabel("rules of B").getAttribute("aria-invalid"), "false");
+  await page.getByLabel("rules of B").fill("colour=red");
+  await page.keyboard.press("Enter");
+  await page.locator('[aria-label="rules of B"][aria-invalid=true]').waitFor();
+  // Now B is everything, as no rule narrows it; what has come stays where it is.
+  await page.locator('[aria-label="changes"] .row', { hasText: "pricing" }).filter({ hasText: /new/ }).waitFor();
+  await page.locator('[aria-label="changes"] .row', { hasText: "catalog" }).filter({ hasNotText: "gone" }).click();
+  await page.waitForURL(/#\/compare\?service=catalog&.*mode=filter/);
 });
 
 test("who is the noisy neighbour, who causes the work", async () => {
@@ -110,6 +132,11 @@ test("who talks to a service who should not", async () => {
   const callers = page.locator(".side section").first();
   await callers.getByText("cron").waitFor();
   assert.match(await callers.innerText(), /Who calls payments\?[\s\S]*orders[\s\S]*cron/);
+  // The same of a port, whoever listens on it.
+  await visit(page, agent, "/flow?last=all&port=8005");
+  await page.locator(".node").nth(2).waitFor();
+  const names = await page.locator(".node").evaluateAll((nodes) => nodes.map((node) => node.dataset.service).sort());
+  assert.deepEqual(names, ["cron", "orders", "payments"]);
 });
 
 test("is it waiting, computing, or on the network", async () => {

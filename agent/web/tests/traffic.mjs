@@ -14,7 +14,9 @@ server.listen(0, "127.0.0.1", () => {
   const ask = () => {
     // Node's parser refuses a path with brackets and blanks unless it is told not to look.
     const path = paths[asked++ % paths.length].replace(" ", "%20");
-    const request = http.request({ port, host: "127.0.0.1", path, agent, insecureHTTPParser: true }, (response) => {
+    // Names of different widths, so that what stands after them could jump.
+    const method = path === "/items/2" ? "DELETE" : "GET";
+    const request = http.request({ port, host: "127.0.0.1", method, path, agent, insecureHTTPParser: true }, (response) => {
       response.resume();
       response.on("end", () => setTimeout(ask, pause));
     });

@@ -1,4 +1,5 @@
 // Figures for people: three digits, and always a unit.
+import { millis } from "./span";
 
 /** A duration in nanoseconds. */
 export function duration(ns: number | null | undefined): string {
@@ -45,6 +46,12 @@ export function clock(ms: number, withMillis = true): string {
 export function moment(ms: number): string {
   const date = new Date(ms);
   return `${date.getFullYear()}-${String(date.getMonth() + 1).padStart(2, "0")}-${String(date.getDate()).padStart(2, "0")} ${clock(ms)}`;
+}
+
+/** From when on the newest are shown, as part of a sentence. */
+export function since(all: readonly { start_ns: string }[]): string {
+  const first = all.reduce((first, { start_ns }) => (first === "" || start_ns < first ? start_ns : first), "");
+  return first && `, from ${clock(millis(first), false)} on`;
 }
 
 /** A duration as the API reads it. */

@@ -39,14 +39,19 @@ export const durationNs = (span: Span): number => between(span.start_ns, span.en
 export const text = (value: Value | undefined): string =>
   value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value);
 
+/** A confidence from 0 to 1, as it is shown. */
+export const sureness = (confidence: number): string => (confidence >= 0.9995 ? "exact" : confidence.toFixed(2));
+
 export const statusOf = (span: Span): string =>
   text(span.attributes["http.response.status_code"] ?? span.attributes["rpc.response.status_code"] ?? span.attributes["error.type"]);
 
 /** The path that was asked for; of a client's span that in its URL. */
 export function pathOf(span: Span): string {
-  const path = text(span.attributes["url.path"]);
-  if (path) return path;
-  const url = text(span.attributes["url.full"]);
+  return text(span.attributes["url.path"]) || pathWithin(text(span.attributes["url.full"]));
+}
+
+/** The path of a URL; what is none is as it was. */
+export function pathWithin(url: string): string {
   const rest = url.split("://", 2)[1];
   if (rest === undefined) return url;
   const slash = rest.indexOf("/");

@@ -3,13 +3,21 @@ import type { ComponentChildren } from "preact";
 import { color } from "../model/color";
 import { duration, share } from "../model/format";
 import type { Span } from "../model/span";
-import { INCOMPLETE, parts, statusOf } from "../model/span";
+import { INCOMPLETE, parts, statusOf, sureness } from "../model/span";
 
 export const Service = ({ name }: { name: string }) => (
   <span class="service" title={name}>
     <i style={{ background: color(name) }} />
     {name}
   </span>
+);
+
+/** What was asked for: a method and a path, or a name. Paths stand below each other, whatever the method before them. */
+export const Asked = ({ of: [method, path] }: { of: readonly [string, string] }) => (
+  <>
+    <b class={`method ${path && !method.includes("/") ? "" : "whole"}`}>{method}</b>
+    {` ${path}`}
+  </>
 );
 
 export function StatusCode({ span }: { span: Span }) {
@@ -22,10 +30,9 @@ export function StatusCode({ span }: { span: Span }) {
 export function LinkBadge({ span }: { span: Span }) {
   if (!span.link) return null;
   const { method, confidence } = span.link;
-  const isExact = confidence >= 0.9995;
   return (
-    <span class={`badge link ${isExact ? "exact" : "guess"}`} title={`linked to its parent by ${method}, confidence ${confidence.toFixed(3)}`}>
-      {method} {isExact ? "exact" : confidence.toFixed(2)}
+    <span class={`badge link ${sureness(confidence) === "exact" ? "exact" : "guess"}`} title={`linked to its parent by ${method}, confidence ${confidence.toFixed(3)}`}>
+      {`${method} ${sureness(confidence)}`}
     </span>
   );
 }
@@ -33,7 +40,7 @@ export function LinkBadge({ span }: { span: Span }) {
 export const Incomplete = ({ reason }: { reason: string | null }) =>
   reason === null ? null : (
     <span class="badge incomplete" title={`not the whole truth: ${INCOMPLETE[reason] ?? reason}`}>
-      incomplete: {reason}
+      {`incomplete: ${reason}`}
     </span>
   );
 
@@ -75,6 +82,13 @@ export const Panel = ({ title, children, aside, class: name }: { title: string; 
     </header>
     {children}
   </section>
+);
+
+/** Says that what is shown is not all that was asked for, and what it is instead. */
+export const Cut = ({ text }: { text: string }) => (
+  <span class="cut" role="note" title={text}>
+    {text}
+  </span>
 );
 
 /** What went wrong, in its own place that is there in any case. */

@@ -1,8 +1,9 @@
-// The columns of spans, for every table of them. Durations are all as wide: where spans pass by, nothing shall jump.
+// The columns of spans, for every table of them. Durations and methods are all as wide: where spans
+// pass by, nothing shall jump.
 import { clock, duration } from "../model/format";
 import type { Span } from "../model/span";
 import { askedOf, durationNs, millis, pathOf, peerOf, processOf, statusOf, titleOf } from "../model/span";
-import { Incomplete, LinkBadge, Service, StatusCode } from "./bits";
+import { Asked, Incomplete, LinkBadge, Service, StatusCode } from "./bits";
 import type { Column } from "./table";
 
 export const spanColumns: Column<Span>[] = [
@@ -11,7 +12,7 @@ export const spanColumns: Column<Span>[] = [
   { key: "kind", label: "kind", width: "62px", by: (span) => span.kind, cell: (span) => <span class="dim">{span.kind.toLowerCase()}</span> },
   {
     key: "path", label: "request", width: "minmax(160px, 3fr)", by: (span) => pathOf(span), title: (span) => (span.name.includes("/") ? `${titleOf(span)} (${span.name})` : titleOf(span)),
-    cell: (span) => <><b class="method">{askedOf(span)[0]}</b> {askedOf(span)[1]}</>,
+    cell: (span) => <Asked of={askedOf(span)} />,
   },
   { key: "status", label: "status", width: "68px", by: (span) => statusOf(span), cell: (span) => <StatusCode span={span} /> },
   { key: "duration", label: "duration", width: "90px", isNumber: true, by: durationNs, cell: (span) => <span class="mono even">{duration(durationNs(span)).padStart(8)}</span> },

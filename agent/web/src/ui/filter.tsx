@@ -128,6 +128,8 @@ export function FilterBar({ state }: { state: State }) {
 
 function TimeChoice({ state }: { state: State }) {
   const { from, to, last } = state.time;
+  const fixed = state.view === "live" || state.view === "health" ? "now" : state.view === "trace" && state.id ? "this trace" : "";
+  if (fixed) return <select class="time" aria-label="time" disabled title="this view's time is not chosen"><option>{fixed}</option></select>;
   if (from || to) {
     return (
       <span class="chip time">

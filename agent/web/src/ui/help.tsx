@@ -9,7 +9,7 @@ const KEYS: [string, string][] = [
   ["←  →", "Trace: collapse, expand, parent, child"], ["c", "Trace: critical path"], ["?", "this"],
 ];
 const WORDS: [string, string][] = [
-  ["service=shop", "and cart*: more of one word are alternatives, other words narrow"], ["process=nginx", "the executable"], ["pid=4711", ""], ["port=8080", "or 8000-8099, at either end"],
+  ["service=shop", "and cart*: more of one word are alternatives, other words narrow"], ["process=nginx", "the executable"], ["pid=4711", "the process' number"], ["port=8080", "or 8000-8099, at either end"],
   ["path=/api", "and what is below; with * the whole path"], ["status=5xx", "or 404, >=400, error"], ["duration=100ms", "at least; max_duration: at most"], ["peer=10.0.*", "name or address of the other side"], ["container=3f2a", "the id's beginning"],
 ];
 

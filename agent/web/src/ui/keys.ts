@@ -1,5 +1,5 @@
 // Keys: the innermost part that knows a key gets it. What is typed into a field stays there, but for Escape.
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 type Keys = Record<string, (event: KeyboardEvent) => void>;
 const layers: { current: Keys }[] = [];
@@ -7,7 +7,8 @@ const layers: { current: Keys }[] = [];
 export function useKeys(keys: Keys): void {
   const own = useRef(keys);
   own.current = keys;
-  useEffect(() => {
+  // Before it is seen: a key that is pressed then is for what is seen.
+  useLayoutEffect(() => {
     layers.push(own);
     return () => void layers.splice(layers.indexOf(own), 1);
   }, []);

@@ -107,7 +107,7 @@ export function Table<T>({ label, columns, rows, id, sort, onSort, onOpen, onSel
                 select(first + slot);
                 if (onSelect === undefined) onOpen(row);
               }}
-              onDblClick={() => onOpen(row)}
+              onDblClick={onSelect && (() => onOpen(row))}
             >
               {columns.map((column) => (
                 <div role="cell" key={column.key} class={column.isNumber ? "number" : ""} title={column.title?.(row)}>

@@ -175,7 +175,7 @@ function linkColumn(links: Links[]): Column<Seen> {
   };
   const listed = (counts: Record<string, number>, name: (key: string) => string) => Object.entries(counts).filter(([, value]) => value > 0).map(([key, value]) => `${name(key)}: ${count(value)}`);
   return {
-    key: "links", label: "calls linked", width: "minmax(120px, 1.5fr)", by: part,
+    key: "links", label: "calls linked", width: "minmax(150px, 2.5fr)", by: part,
     title: (one) => {
       const calls = known.get(one.pid);
       return calls ? [...listed(calls.linked, (key) => key), ...listed(calls.reasons, (key) => `without a parent, ${REASONS[key] ?? key}`)].join("\n") : "no calls";

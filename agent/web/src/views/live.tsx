@@ -3,7 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { Failure, events, get, parse } from "../api";
 import { color, themed } from "../model/color";
 import { count, duration, rate, share } from "../model/format";
-import { Rolling, WINDOW_S } from "../model/rolling";
+import { KEPT, Rolling, WINDOW_S } from "../model/rolling";
 import type { Span } from "../model/span";
 import { query, show, type State } from "../state";
 import { Notice } from "../ui/bits";
@@ -112,8 +112,8 @@ export function Live({ state }: { state: State }) {
         <button type="button" class={isPaused ? "primary" : ""} onClick={pause} aria-pressed={isPaused}>
           {isPaused ? "▶ Go on" : "❚❚ Pause"} <kbd>space</kbd>
         </button>
-        <span class="dim live-state" role="status">
-          {isPaused || isHeld ? `stands still${isHeld && !isPaused ? " while the pointer is here" : ""} · ${count(waiting)} new` : `${count(rolling.current.total)} seen`}
+        <span class="dim live-state" role="status" data-count={rolling.current.total}>
+          {isPaused || isHeld ? `stands still${isHeld && !isPaused ? " while the pointer is here" : ""} · ${count(waiting)} new` : `${count(rolling.current.total)} seen${rolling.current.total > KEPT ? `, the newest ${count(KEPT)} listed` : ""}`}
           {rolling.current.lost > 0 && ` · ${count(rolling.current.lost)} came too fast for this page`}
         </span>
         <Notice error={error} />
@@ -122,7 +122,7 @@ export function Live({ state }: { state: State }) {
         <Table
           label="live requests" columns={spanColumns} rows={spans} id={(span) => span.span_id} sort="" onOpen={open}
           onSelect={(span) => (setSelected(span), setPaused(true))} tone={(span) => (span.status === "ERROR" ? "bad" : "")}
-          empty={<><b>Waiting for requests</b><p>Everything on this host that speaks HTTP shows up here by itself. Nothing comes? The view <a href="#/health">Health</a> tells what is seen and what not.</p></>}
+          empty={state.rules.length > 0 ? <><b>Waiting for requests that fit</b><p>None has come that all rules above let through. Without them, everything on this host that speaks HTTP shows up here.</p></> : <><b>Waiting for requests</b><p>Everything on this host that speaks HTTP shows up here by itself. Nothing comes? The view <a href="#/health">Health</a> tells what is seen and what not.</p></>}
         />
       </div>
       {selected && <Details span={selected} onClose={close} />}

@@ -2,10 +2,10 @@
 import { useCallback, useMemo, useState } from "preact/hooks";
 import { useData } from "../api";
 import { color, isDark, themed } from "../model/color";
-import { clock, count, duration, share } from "../model/format";
+import { clock, count, duration, share, since } from "../model/format";
 import { between, millis } from "../model/span";
 import { own, query, type State } from "../state";
-import { Choice, Notice, Service } from "../ui/bits";
+import { Choice, Cut, Notice, Service } from "../ui/bits";
 import { Canvas, at } from "../ui/canvas";
 import { useKeys } from "../ui/keys";
 import { type Column, Table } from "../ui/table";
@@ -33,8 +33,12 @@ interface PathsData {
 }
 
 type By = "sum_ns" | "count" | "critical_ns";
+/** What a box is as wide as. */
+const WIDTHS = [["sum_ns", "time"], ["critical_ns", "critical path"], ["count", "count"]] as const;
 const ROW = 30;
 const NEW_SHARE = 0.8;
+/** What the agent looks at, at most (`agent/src/store/query/paths`). */
+const [TRACES_MAX, SPANS_MAX] = [20_000, 200_000];
 
 interface Box {
   node: Node;
@@ -99,8 +103,9 @@ export function Paths({ state, round }: { state: State; round: number }) {
   return (
     <div class="view paths">
       <div class="bar">
-        <Choice label="width" value={by} options={[["sum_ns", "time"], ["critical_ns", "critical path"], ["count", "count"]] as const} onChange={(by) => own({ by })} />
-        <span class="dim">{data && `${count(data.traces)} traces, ${count(data.spans)} spans${data.is_whole ? "" : " (not all: it is bounded)"}, ${nodes.length} ways`}</span>
+        <Choice label="width" value={by} options={WIDTHS} onChange={(by) => own({ by })} />
+        <span class="dim">{data && `${count(data.traces)} traces, ${count(data.spans)} spans, ${nodes.length} ways`}</span>
+        {data && !data.is_whole && <Cut text={data.traces >= TRACES_MAX || data.spans >= SPANS_MAX ? `only the newest traces${since(nodes.map((node) => ({ start_ns: node.first_ns })))}: shorten the time or narrow the filter for all` : "ways of more than 64 calls, or beyond 4000 ways, are not shown"} />}
         {isNew.size > 0 && <span class="badge new">{isNew.size} new</span>}
         {root >= 0 && <button type="button" onClick={() => setRoot(-1)}>All <kbd>Esc</kbd></button>}
         <span class="push" />
@@ -109,13 +114,13 @@ export function Paths({ state, round }: { state: State; round: number }) {
       <div class="icicle" style={{ height: `${Math.min(14, Math.max(4, depth)) * ROW + 4}px` }}>
         <div style={{ height: `${depth * ROW}px` }}>
           <Canvas
-            draw={draw} label="calling contexts: width is time, depth is who calls whom"
+            draw={draw} label={`calling contexts: width is ${WIDTHS.find(([key]) => key === by)?.[1]}, depth is who calls whom`}
             onPointerMove={(event) => setHover(boxAt(event)?.place ?? -1)} onPointerLeave={() => setHover(-1)}
             onClick={(event) => setSelected(boxAt(event)?.place ?? -1)} onDblClick={(event) => setRoot(boxAt(event)?.place ?? -1)}
           />
         </div>
       </div>
-      <div class="heat-note dim path-note">{shown ? way(nodes, shown).map((node) => `${node.service} ${node.name}`).join(" → ") : "a click chooses, a double click goes into a way; red below: errors; yellow above: new since a while"}</div>
+      <div class="heat-note dim path-note">{shown ? way(nodes, shown).map((node) => `${node.service} ${node.name}`).join(" → ") : "a click chooses, a double click goes into a way; red below: errors; orange above: new since a while"}</div>
       <div class="main-list">
         <Ways nodes={nodes} selected={selected} isNew={isNew} sort={state.own.sort ?? (by === "critical_ns" ? "-critical" : "-time")} onOpen={(node) => setRoot(nodes.indexOf(node))} onSelect={(node) => setSelected(node ? nodes.indexOf(node) : -1)} />
       </div>
@@ -190,7 +195,7 @@ function Ways({ nodes, isNew, sort, onOpen, onSelect }: { nodes: Node[]; selecte
   return (
     <Table
       label="ways" columns={columns} rows={nodes} id={(node) => String(nodes.indexOf(node))} sort={sort} onSort={(sort) => own({ sort })} onSelect={onSelect} tone={(node) => (node.errors > node.count / 20 ? "bad" : "")}
-      onOpen={onOpen} empty="no traces that fit"
+      onOpen={onOpen} empty={<><b>No traces that fit</b><p>Ask for a longer time or fewer rules.</p></>}
     />
   );
 }

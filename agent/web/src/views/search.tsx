@@ -1,10 +1,10 @@
 // Search: what is stored. Above, durations over time; below, the spans, or sums over them by what they have in common.
 import { useMemo, useState } from "preact/hooks";
 import { useData } from "../api";
-import { bytes, count, duration, rate, share } from "../model/format";
+import { bytes, count, duration, rate, share, since } from "../model/format";
 import type { Span } from "../model/span";
 import { addRule, own, query, show, type State, type Word } from "../state";
-import { Choice, Notice } from "../ui/bits";
+import { Choice, Cut, Notice } from "../ui/bits";
 import { spanColumns } from "../ui/columns";
 import { Details } from "../ui/details";
 import { useKeys } from "../ui/keys";
@@ -13,12 +13,18 @@ import { type Figures, Heat, type HeatData, POINTS_MAX } from "./heat";
 
 const BY = [["", "spans"], ["service", "services"], ["path", "routes"], ["process", "processes"], ["peer", "callers and callees"], ["status", "statuses"]] as const;
 
+/** Groups that are asked for. */
+export const GROUPS_MAX = 1000;
+/** Whether there are groups that are not told apart. */
+export const isCut = (groups: readonly { name: string }[] | undefined): boolean =>
+  groups !== undefined && (groups.length >= GROUPS_MAX || groups.some(({ name }) => name === "(other)"));
+
 export function Search({ state, round }: { state: State; round: number }) {
   const asked = query(state);
   const heat = useData<HeatData>(`/v1/heat?${query(state, { columns: "150" })}`, round);
   const spans = useData<{ has_more: boolean; spans: Span[] }>(`/v1/spans?${query(state, { limit: String(POINTS_MAX) })}`, round);
   const by = state.own.by ?? "";
-  const groups = useData<{ seconds: number; groups: Figures[] }>(by ? `/v1/stat?${asked}&group-by=${by}&limit=1000` : null, round);
+  const groups = useData<{ seconds: number; groups: Figures[] }>(by ? `/v1/stat?${asked}&group-by=${by}&limit=${GROUPS_MAX}` : null, round);
   const [selected, setSelected] = useState<Span>();
   useKeys(selected ? { Escape: () => setSelected(undefined) } : {});
   const found = spans.data?.spans ?? [];
@@ -30,8 +36,9 @@ export function Search({ state, round }: { state: State; round: number }) {
         <Choice label="what the table shows" value={by} options={BY} onChange={(by) => own({ by, sort: "" })} />
         <span class="dim found" data-count={total?.count}>
           {total && `${count(total.count)} spans, ${rate(total.rate)}, ${share(total.error_share)} errors`}
-          {!by && spans.data?.has_more && ` · the table has the newest ${found.length}`}
         </span>
+        {!by && spans.data?.has_more && <Cut text={`the newest ${count(found.length)} only${since(found)}, also when sorted: draw a region of the map for others`} />}
+        {by && isCut(groups.data?.groups) && <Cut text={'there are more groups than are told apart: the rest is "(other)"'} />}
         <Notice error={heat.error || spans.error || groups.error} isLoading={heat.isLoading || spans.isLoading} />
       </div>
       <div class="main-list">
@@ -54,9 +61,10 @@ export function Search({ state, round }: { state: State; round: number }) {
 const RULE: Record<string, Word> = { service: "service", peer: "peer", status: "status" };
 
 /** Narrows the filter to a group. */
-function narrow(by: string, name: string) {
+export function narrow(by: string, name: string) {
   // Spans that lack it, or what found no place among the groups.
   if (/^\((none|other)\)$/.test(name)) return;
+  if (by === "edge") return addRule("service", name.slice(name.indexOf(" → ") + 3));
   if (by === "process") return addRule("pid", name.slice(name.lastIndexOf(":") + 1));
   if (by !== "path") return addRule(RULE[by]!, name);
   const path = name.slice(name.indexOf(" ") + 1);
@@ -89,5 +97,5 @@ function Groups({ by, groups, sort }: { by: string; groups: Figures[]; sort: str
       number("bytes", "bytes", (group) => group.bytes, (value) => bytes(value ?? 0)),
     ];
   }, [by, whole]);
-  return <Table label={`by ${by}`} columns={columns} rows={groups} id={(group) => group.name} sort={sort} onSort={(sort) => own({ sort })} onOpen={(group) => narrow(by, group.name)} empty="nothing that fits" />;
+  return <Table label={`by ${by}`} columns={columns} rows={groups} id={(group) => group.name} sort={sort} onSort={(sort) => own({ sort })} onOpen={(group) => narrow(by, group.name)} empty={<><b>Nothing is stored that fits</b><p>Ask for a longer time or fewer rules.</p></>} />;
 }

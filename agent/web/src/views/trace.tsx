@@ -1,13 +1,13 @@
 // Trace: one request in all that it caused.
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { useData } from "../api";
-import { duration, moment, share } from "../model/format";
+import { count, duration, moment, share } from "../model/format";
 import { otlp, save } from "../model/otlp";
 import type { Span } from "../model/span";
 import { millis, text, titleOf } from "../model/span";
 import { type Node, rows, tree } from "../model/tree";
 import { back, own, show, type State } from "../state";
-import { Notice, Service } from "../ui/bits";
+import { Cut, Notice, Service } from "../ui/bits";
 import { Details } from "../ui/details";
 import { useKeys } from "../ui/keys";
 import { Traces } from "./traces";
@@ -25,7 +25,7 @@ function holds(span: Span, wanted: string): boolean {
 }
 
 function One({ state, round }: { state: State; round: number }) {
-  const { data, error, isLoading } = useData<{ trace_id: string; spans: Span[] }>(`/v1/traces/${encodeURIComponent(state.id)}`, round);
+  const { data, error, isLoading } = useData<{ trace_id: string; is_whole: boolean; spans: Span[] }>(`/v1/traces/${encodeURIComponent(state.id)}`, round);
   const [collapsed, setCollapsed] = useState<Set<string>>(() => new Set());
   const [zoom, setZoom] = useState<[number, number]>([0, 1]);
   const [withCritical, setWithCritical] = useState(true);
@@ -95,7 +95,7 @@ function One({ state, round }: { state: State; round: number }) {
       <header class="trace-head">
         <button type="button" class="plain" aria-label="back to the traces" onClick={() => show("trace")}>‹</button>
         {root && <Service name={root.span.service} />}
-        <h1 title={root && titleOf(root.span)}>{root ? titleOf(root.span) : isLoading ? "" : "This trace is not stored"}</h1>
+        <h1 title={root && titleOf(root.span)}>{root ? titleOf(root.span) : ""}</h1>
         {root && (
           <dl class="trace-facts">
             <div><dt>took</dt><dd>{duration(built.length)}</dd></div>
@@ -107,7 +107,7 @@ function One({ state, round }: { state: State; round: number }) {
           </dl>
         )}
       </header>
-      <div class="bar">
+      <div class={`bar ${root || isLoading ? "" : "off"}`}>
         <input class="find" type="search" value={wanted} placeholder="search in this trace ( f )" aria-label="search in this trace" onInput={(event) => setWanted(event.currentTarget.value)} onKeyDown={(event) => event.key === "Enter" && match(event.shiftKey ? -1 : 1)()} />
         <span class="dim matches">{wanted && `${matches.size} of ${spans.length}`}</span>
         <button type="button" onClick={() => collapseAll(1)}>Collapse</button>
@@ -116,6 +116,7 @@ function One({ state, round }: { state: State; round: number }) {
           Critical path <kbd>c</kbd>
         </button>
         {withCritical && root && built.roots.length > 1 && <span class="dim">of the longest root: {duration(built.criticalNs)}, {share(built.criticalNs / built.length)}</span>}
+        {data && !data.is_whole && <Cut text={`not all: the trace has more spans than the ${count(spans.length)} that an answer may have`} />}
         <span class="push" />
         <button type="button" aria-label="zoom in" onClick={zoomBy(0.5)}>+</button>
         <button type="button" aria-label="zoom out" onClick={zoomBy(2)}>−</button>
@@ -123,8 +124,15 @@ function One({ state, round }: { state: State; round: number }) {
         <button type="button" class="export" disabled={!root} onClick={() => save(`trace-${state.id}.otlp.json`, otlp(spans))}>
           Export OTLP JSON
         </button>
-        <Notice error={error} isLoading={isLoading} />
+        <Notice error={root ? error : ""} isLoading={isLoading} />
       </div>
+      {!root && !isLoading && (
+        <div class="empty">
+          <b>{error || "This trace is not stored"}</b>
+          <p>The store keeps spans for a bounded time, and a trace goes when its time is over. Its id is {state.id}.</p>
+          <button type="button" class="primary" onClick={() => show("trace", { time: { last: "all" } })}>The newest traces</button>
+        </div>
+      )}
       {root && (
         <Waterfall tree={built} rows={shown} collapsed={collapsed} zoom={zoom} onZoom={setZoom} selected={selectedId} matches={matches} withCritical={withCritical} onSelect={select} onToggle={toggle} />
       )}

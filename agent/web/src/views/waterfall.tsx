@@ -2,7 +2,7 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { color, themed } from "../model/color";
 import { duration } from "../model/format";
-import { parts, titleOf } from "../model/span";
+import { parts, sureness, text, titleOf } from "../model/span";
 import type { Node, Tree } from "../model/tree";
 import { Incomplete, LinkBadge, Service } from "../ui/bits";
 import { Canvas, FONT, at } from "../ui/canvas";
@@ -88,6 +88,13 @@ export function Waterfall(props: Props) {
   );
 }
 
+/** By what a span is known to follow from the one that it hangs under. */
+function howSure({ span, parent }: Node): string {
+  const attributes = span.links.find((link) => link.span_id === parent?.span.span_id)?.attributes ?? {};
+  const [method, confidence] = [attributes["netspan.link.method"], attributes["netspan.link.confidence"]];
+  return method === undefined ? "" : `${text(method)} ${typeof confidence === "number" ? sureness(confidence) : ""}`;
+}
+
 interface RowProps extends Props {
   node: Node;
   top: number;
@@ -122,7 +129,7 @@ function Row({ node, top, from, to, collapsed, selected, matches, withCritical, 
         <Service name={span.service} />
         <span class="title" title={titleOf(span)}>{titleOf(span)}</span>
         {isClosed && <span class={`badge ${node.errorsBelow ? "bad" : ""}`}>+{node.below}</span>}
-        {node.isFollowing && <span class="badge follows" title="FollowsFrom: it was triggered by the span above, which does not wait for it">FollowsFrom</span>}
+        {node.isFollowing && <span class="badge follows" title="FollowsFrom: it was triggered by the span above, which does not wait for it">{`FollowsFrom ${howSure(node)}`.trim()}</span>}
         {!node.isFollowing && span.links.length > 0 && <span class="badge follows" title="it has links to spans that are not its parent">{span.links.length} link{span.links.length > 1 ? "s" : ""}</span>}
         <LinkBadge span={span} />
         <Incomplete reason={span.incomplete} />
