@@ -17,7 +17,7 @@ pub const SIZES: [&str; 2] = ["http.request.body.size", "http.response.body.size
 /// Blocks with fewer spans have no cells: they are put together soon.
 pub(super) const ROWS_MIN: usize = 1024;
 /// A block has no cells where each would be of fewer spans than this: they would be as much to read as the spans.
-const ROWS_PER_CELL_MIN: usize = 2;
+const ROWS_PER_CELL_MIN: usize = 4;
 
 /// A cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
