@@ -266,7 +266,7 @@ pub struct ViewFlags {
     /// Show only spans with this path or below; with `*` or `?` the whole path has to match
     #[arg(long, value_name = "PATH")]
     pub path: Vec<String>,
-    /// Show only spans with this status: 404, 5xx, >=400, 400-499 or `error`
+    /// Show only spans with this status: 404, 5xx, >=400, 400-499, `error` or `ok`
     #[arg(long, value_name = "STATUS")]
     pub status: Vec<String>,
     /// Show only spans that took at least this long, such as 250ms
