@@ -2,7 +2,8 @@
 //!
 //! Spans of 20 services with 10 attributes each, several spans to a trace, in a store of the default size. Prints the rate at
 //! which one thread takes them, bytes per span, and for each kind of question the median and the 95th percentile of its answers'
-//! times. It fails where a goal is missed, unless the machine is known to be busy (`NETSPAN_BENCH_BUSY`).
+//! times. It fails where a goal is missed, unless the machine is known to be busy (`NETSPAN_BENCH_BUSY`). A directory named by
+//! `NETSPAN_BENCH_STORE` is filled once and asked again by later runs.
 
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
@@ -20,6 +21,8 @@ use std::{
 const SPANS: u64 = 10_000_000;
 const PER_TRACE: u64 = 5;
 const ROUNDS: u64 = 40;
+/// Rounds of a question about everything.
+const ROUNDS_OF_ALL: u64 = 7;
 /// Spans that one core has to take in a second.
 const GOAL_RATE: f64 = 20_000.0;
 /// The 95th percentile of a search.
@@ -97,10 +100,14 @@ struct Missed(Vec<String>);
 
 impl Missed {
     /// Measures a question, whose 95th percentile has a goal.
-    fn measure(&mut self, name: &str, goal: Duration, mut ask: impl FnMut(u64) -> usize) {
+    fn measure(&mut self, name: &str, goal: Duration, ask: impl FnMut(u64) -> usize) {
+        self.measure_rounds(ROUNDS, name, goal, ask);
+    }
+
+    fn measure_rounds(&mut self, rounds: u64, name: &str, goal: Duration, mut ask: impl FnMut(u64) -> usize) {
         let mut found = 0;
         let (mut times, mut used) = (Vec::new(), Vec::new());
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             let (begun, before) = (Instant::now(), cpu(ClockId::ThreadCPUTime));
             found += ask(round);
             times.push(begun.elapsed());
@@ -108,7 +115,7 @@ impl Missed {
         }
         let at = |times: &mut Vec<Duration>, percent: u64| {
             times.sort();
-            times[(ROUNDS * percent / 100).min(ROUNDS - 1) as usize]
+            times[(rounds * percent / 100).min(rounds - 1) as usize]
         };
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let (p50, p95, used) = (at(&mut times, 50), at(&mut times, 95), at(&mut used, 95));
@@ -117,7 +124,7 @@ impl Missed {
             ms(p50),
             ms(p95),
             ms(used),
-            found as u64 / ROUNDS
+            found as u64 / rounds
         );
         if p95 >= goal {
             self.0.push(format!("{name}: {:.1} ms instead of {:.0} ms", ms(p95), ms(goal)));
@@ -135,9 +142,10 @@ fn cpu_of_others() -> Duration {
     cpu(ClockId::ProcessCPUTime).saturating_sub(cpu(ClockId::ThreadCPUTime))
 }
 
-fn rss_mib() -> u64 {
+/// A field of the process's state that is a size: `VmHWM` is its memory at most, `VmRSS` at present.
+fn memory_mib(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
@@ -152,16 +160,35 @@ fn main() {
         Arc::new(Resource { service: format!("service-{n}"), attributes })
     };
     let services: Vec<_> = (0..20).map(resource).collect();
-    let from_ns = store::unix_ns() - count * 50_000;
-    let dir = tempfile::tempdir().expect("a directory");
-    let config = store::Config { dir: dir.path().to_owned(), bytes: 1 << 30, age: Duration::from_hours(24) };
+    let temporary = tempfile::tempdir().expect("a directory");
+    let kept = std::env::var_os("NETSPAN_BENCH_STORE").map(std::path::PathBuf::from);
+    let dir = kept.as_deref().unwrap_or(temporary.path()).to_owned();
+    let is_there = dir.read_dir().is_ok_and(|mut files| files.next().is_some());
+    let config = store::Config { dir, bytes: 1 << 30, age: Duration::from_hours(24) };
+    let mut missed = Missed::default();
+    if !is_there {
+        fill(&config, count, &services, &mut missed);
+    }
+    open(config.clone());
     let store = store::start(config).expect("a thread");
+    let reader = store.reader();
+    let from_ns = reader.heat(&Query::default(), 1).expect("an answer").from_ns;
+    ask(&reader, count, from_ns, &mut missed);
+    ask_of_all(&reader, &mut missed);
+    println!("memory: {} MiB, at most {} MiB", memory_mib("VmRSS"), memory_mib("VmHWM"));
+    for goal in &missed.0 {
+        println!("missed: {goal}");
+    }
+    assert!(missed.0.is_empty() || std::env::var_os("NETSPAN_BENCH_BUSY").is_some(), "goals were missed");
+}
 
+fn fill(config: &store::Config, count: u64, services: &[Arc<Resource>], missed: &mut Missed) {
+    let from_ns = store::unix_ns() - count * 50_000;
+    let store = store::start(config.clone()).expect("a thread");
     let sink = store.sink();
     let (begun, cpu_before) = (Instant::now(), cpu_of_others());
     for n in 0..count {
-        let span = Arc::new(span(n, from_ns, &services));
-        sink.give(span);
+        sink.give(Arc::new(span(n, from_ns, services)));
     }
     assert!(store.flush(Duration::from_mins(1)));
     let (wall, used) = (begun.elapsed(), cpu_of_others().saturating_sub(cpu_before));
@@ -172,17 +199,10 @@ fn main() {
         used.as_secs_f64() * 1e6 / count as f64,
         count as f64 / used.as_secs_f64()
     );
-    println!("peak memory so far: {} MiB; {stats}", rss_mib());
-    let mut missed = Missed::default();
+    println!("memory at most: {} MiB; {stats}", memory_mib("VmHWM"));
     if (count as f64) < GOAL_RATE * used.as_secs_f64() {
         missed.0.push(format!("ingest: less than {GOAL_RATE} spans/s"));
     }
-    ask(&store.reader(), count, from_ns, &mut missed);
-    println!("peak memory: {} MiB", rss_mib());
-    for goal in &missed.0 {
-        println!("missed: {goal}");
-    }
-    assert!(missed.0.is_empty() || std::env::var_os("NETSPAN_BENCH_BUSY").is_some(), "goals were missed");
 }
 
 fn ask(reader: &Reader, count: u64, from_ns: u64, missed: &mut Missed) {
@@ -210,6 +230,9 @@ fn ask(reader: &Reader, count: u64, from_ns: u64, missed: &mut Missed) {
         ("search: path that is not there", &[("path", "/api/items/nowhere")]),
         ("search: path with wildcards", &[("path", "/api/*/4711")]),
         ("search: path with wildcards, not there", &[("path", "*/nowhere")]),
+        ("search: text within a path, not there", &[("path", "*nowhere*")]),
+        ("search: text within a path", &[("path", "*s/471*")]),
+        ("search: peer that is not there", &[("peer", "10.9.*")]),
         ("search: path, service, status, duration", RARE_PATH),
         ("search: peer, kind, process", &[("peer", "10.0.3.17*"), ("kind", "server"), ("process", "app-5")]),
         ("search: service that is not there", &[("service", "nobody")]),
@@ -220,6 +243,12 @@ fn ask(reader: &Reader, count: u64, from_ns: u64, missed: &mut Missed) {
     missed.measure("search: attribute with its value", GOAL_SEARCH, |round| {
         let path = format!("url.path=/api/orders/{}", mixed(round) % 5000);
         search(&Query { filter: filter(&[("attribute", &path)]), ..Query::default() })
+    });
+    missed.measure("list of traces: the newest 100 of a service", GOAL_SEARCH, |_| {
+        let query = Query { filter: filter(&[("service", "service-3")]), ..Query::default() };
+        let spans = reader.search(&query, 400).expect("an answer").spans;
+        let ids: std::collections::BTreeSet<TraceId> = spans.iter().map(|span| span.trace_id).take(100).collect();
+        reader.traces(&ids.into_iter().collect::<Vec<_>>()).expect("an answer").by_id.len()
     });
     missed.measure("search: time", GOAL_SEARCH, |round| {
         let from = spread(round);
@@ -254,7 +283,48 @@ fn ask(reader: &Reader, count: u64, from_ns: u64, missed: &mut Missed) {
         let query = Query { from_ns: Some(from), to_ns: Some(from + 60_000_000_000), ..Query::default() };
         reader.groups(&query, GroupBy::Service).expect("an answer").len()
     });
+}
+
+/// Questions about everything: those that a block's cells tell, and those for which all spans are looked at.
+fn ask_of_all(reader: &Reader, missed: &mut Missed) {
+    let any = Duration::MAX;
+    let all = |words: &[(&str, &str)]| Query { filter: filter(words), ..Query::default() };
+    let mut stat = |name: &str, by: GroupBy, words: &[(&str, &str)]| {
+        let query = all(words);
+        missed.measure_rounds(ROUNDS_OF_ALL, name, any, |_| reader.groups(&query, by).expect("an answer").len());
+    };
+    stat("all: stat by service", GroupBy::Service, &[]);
+    stat("all: stat by route", GroupBy::Route, &[]);
+    stat("all: stat by status", GroupBy::Status, &[]);
+    stat("all: stat by process", GroupBy::Process, &[]);
+    stat("all: stat by route of a service, errors", GroupBy::Route, &[("service", "service-3"), ("status", "5xx")]);
+    stat("all: stat by service, slow ones", GroupBy::Service, &[("duration", "1ms")]);
+    stat("all: stat by path", GroupBy::Path, &[]);
+    stat("all: stat by peer", GroupBy::Peer, &[]);
+    for (name, words) in [("all: heat map", &[][..]), ("all: heat map of a path", &[("path", "/api/users")])] {
+        let query = all(words);
+        missed.measure_rounds(ROUNDS_OF_ALL, name, any, |_| reader.heat(&query, 150).expect("an answer").columns.len());
+    }
+    missed.measure_rounds(ROUNDS_OF_ALL, "all: edges", any, |_| {
+        reader.edges(&Query::default()).expect("an answer").0.len()
+    });
+    missed.measure_rounds(ROUNDS_OF_ALL, "all: paths", any, |_| {
+        reader.paths(&Query::default()).expect("an answer").nodes.len()
+    });
+}
+
+/// How long a start takes until the store takes spans and answers.
+fn open(config: store::Config) {
     let begun = Instant::now();
-    reader.groups(&Query::default(), GroupBy::Service).expect("an answer");
-    println!("stat by service over everything: {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+    let store = store::start(config).expect("a thread");
+    assert!(store.flush(Duration::from_mins(1)));
+    let is_open = begun.elapsed();
+    store.reader().search(&Query::default(), 1).expect("an answer");
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    println!(
+        "opened after {:.1} ms, first answer after {:.1} ms; memory {} MiB",
+        ms(is_open),
+        ms(begun.elapsed()),
+        memory_mib("VmRSS")
+    );
 }

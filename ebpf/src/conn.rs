@@ -1,9 +1,10 @@
 //! The connection table: which connection a call is about, and what is known of it.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns};
-use netspan_ebpf::{CloseEvent, ConnEvent, EventHead, FdKey, counter, family, kind, known, origin};
+use netspan_ebpf::{CloseEvent, ConnEvent, EventHead, FdKey, close, counter, family, kind, known, origin};
 
 use crate::{
+    context,
     emit::{count, row, send},
     filter::ports_pass,
     kernel::{NO_PATH, Path},
@@ -379,6 +380,10 @@ pub fn end(conn: &mut Conn, how: u8, error: i32, pid_tgid: u64) {
 #[inline(always)]
 pub fn end_with(conn: &mut Conn, how: u8, error: i32, pid_tgid: u64, path: &Path) {
     announce(conn, pid_tgid);
+    // Who ends its side may still wait for an answer.
+    if context::is_on() && how != close::PEER_END {
+        context::context_over(conn.id);
+    }
     // SAFETY: a helper without pointers.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let head = head(conn, kind::CLOSE, conn.seqs[0].wrapping_add(conn.seqs[1]), now, pid_tgid);
@@ -427,7 +432,7 @@ pub extern "C" fn conn_part(key: u64, from: u64) -> u32 {
     if conn.tls == layer::SESSION {
         if conn.flags & flag::ENDED == 0 && (conn.seqs[0] != 0 || conn.seqs[1] != 0) {
             conn.flags |= flag::ENDED;
-            end(conn, netspan_ebpf::close::CLOSED, 0, u64::from(conn.tgid) << 32);
+            end(conn, close::CLOSED, 0, u64::from(conn.tgid) << 32);
         }
         let _ = CONNS.remove(key);
     } else {

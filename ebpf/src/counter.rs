@@ -47,7 +47,17 @@ pub const SESSION_FULL: u32 = 19;
 pub const RECORD_UNTIED: u32 = 20;
 /// Records of rustls that are not laid out as netspan knows it.
 pub const RECORD_UNREAD: u32 = 21;
+/// Requests that were sent with the TCP option; under TLS also the last writes of hand-shakes.
+pub const OPTION_SENT: u32 = 22;
+/// Requests that came with it.
+pub const OPTION_RECEIVED: u32 = 23;
+/// Segments that had no room for it.
+pub const OPTION_NO_ROOM: u32 = 24;
+/// Connections whose peer did not answer the offer.
+pub const OPTION_NO_PEER: u32 = 25;
+/// Requests that could have been sent with it, had it been known what they were made for.
+pub const OPTION_UNSURE: u32 = 26;
 /// How many counters there are.
-pub const COUNT: u32 = 24;
+pub const COUNT: u32 = 27;
 /// Rows of counters; a counter's value is its sum over all rows and CPUs.
 pub const ROWS: u32 = super::SCRATCH_CELLS + 1;

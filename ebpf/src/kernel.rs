@@ -226,3 +226,12 @@ pub fn source(message: u64, asked: u64) -> Source {
     // Pages of the kernel's own: `sendfile`, `splice`, sockets of the kernel itself.
     Source::nowhere()
 }
+
+/// Where the first bytes are in user memory that a call is about to move, by its `struct msghdr`, or 0. Global: it runs only
+/// where they are asked for.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn kernel_lead(message: u64) -> u64 {
+    let left = member::<u64>(message + u64::from(constant(&LAYOUT.msg_iter)), &LAYOUT.iter_count).unwrap_or(0);
+    source(message, left).first().unwrap_or(0)
+}

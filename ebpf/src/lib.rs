@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 /// Raised with every change of a layout or of a meaning in this file; a recording carries it.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Ring buffers that events are spread over by connection; a power of two.
 pub const RING_SHARDS: u32 = 4;
@@ -48,6 +48,8 @@ pub mod kind {
     pub const LOOK: u16 = 7;
     /// [`GoroutineEvent`](super::GoroutineEvent): a goroutine is at a request of a connection.
     pub const GOROUTINE: u16 = 8;
+    /// [`ContextEvent`](super::ContextEvent): a request came with its trace, told by the host that sent it.
+    pub const CONTEXT: u16 = 9;
 }
 
 /// The head of every event.
@@ -381,7 +383,24 @@ pub struct GoroutineEvent {
 }
 const _: () = assert!(size_of::<GoroutineEvent>() == 64);
 
+/// A request of an accepted connection came with a TCP option that tells the caller's trace and span.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContextEvent {
+    /// Head; `kind` is [`kind::CONTEXT`], `conn` the connection on which the request is told.
+    pub head: EventHead,
+    /// Ordinal of the request on it.
+    pub ordinal: u64,
+    /// The trace's id, as on the wire.
+    pub trace: [u8; 16],
+    /// The id of the caller's span, as on the wire.
+    pub span: [u8; 8],
+}
+const _: () = assert!(size_of::<ContextEvent>() == 64);
+
 pub mod counter;
+pub mod id;
+pub mod option;
 
 /// Key of the descriptor table.
 #[repr(C)]

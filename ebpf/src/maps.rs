@@ -8,6 +8,7 @@ use netspan_ebpf::{CGROUP_RULES_MAX, COMM_LEN, FdKey, FilterConfig, Layout, SCRA
 
 use crate::{
     conn::Conn,
+    context::{AtWork, OpenRequest, Peer},
     scratch::Scratch,
     socket::SocketCall,
     syscall::Thread,
@@ -94,6 +95,16 @@ pub static ESTABLISHED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(8_19
 /// Which of [`netspan_ebpf::syscall`] a number is.
 #[map]
 pub static SYSCALLS: Array<u8> = Array::with_max_entries(netspan_ebpf::syscall::NUMBERS, 0);
+
+/// Sockets whose peers may know the TCP option.
+#[map]
+pub static PEERS: LruHashMap<u64, Peer> = LruHashMap::with_max_entries(16_384, 0);
+/// Requests that wait for their answers, by the id of their connection. Filled only where the option is on.
+#[map]
+pub static OPEN_REQUESTS: LruHashMap<u64, OpenRequest> = LruHashMap::with_max_entries(16_384, 0);
+/// What threads (by `pid_tgid`) and processes (the same without the thread) are at. Likewise.
+#[map]
+pub static AT_WORK: LruHashMap<u64, AtWork> = LruHashMap::with_max_entries(16_384, 0);
 
 /// Threads whose calls are seen, by `pid_tgid`, each with the call that it is in.
 #[map]
@@ -247,6 +258,13 @@ pub static LAYOUT: Layout = unsafe { core::mem::zeroed() };
 /// Bytes in a ring from which on a wake-up is sent.
 #[unsafe(no_mangle)]
 pub static WAKE_BYTES: u64 = 65_536;
+
+/// 1 where other hosts are told of requests by a TCP option.
+#[unsafe(no_mangle)]
+pub static PROPAGATE: u32 = 0;
+/// Seed of the ids that the agent gives.
+#[unsafe(no_mangle)]
+pub static SEED: [u64; 2] = [0; 2];
 
 /// Never anything but 0.
 #[unsafe(no_mangle)]

@@ -40,8 +40,10 @@ itsdangerous==2.2.0
 jinja2==3.1.6
 markupsafe==3.0.2
 multidict==7.2.1
+opentelemetry-proto==1.45.2
 packaging==24.2
 propcache==0.5.4
+protobuf==7.36.2
 requests==2.32.3
 rotel==0.0.1a15
 typing_extensions==4.16.0

@@ -24,8 +24,8 @@ use crate::{
     store::{Query, TRACE_SPANS_MAX, unix_ns},
 };
 
-/// Traces where no limit is given, as Jaeger has it.
-const LIMIT: usize = 20;
+/// Traces where no limit is given, as Jaeger's query service has it.
+const LIMIT: usize = 100;
 
 type Words = Pairs<params::Pairs>;
 
@@ -62,9 +62,10 @@ pub(super) async fn services(State(state): State<Shared>) -> Answer {
     Ok(data(v1::service_names(&state).await?.into_iter().map(Json::from).collect()))
 }
 
-/// `GET /api/services/{service}/operations`
-pub(super) async fn operations_of(State(state): State<Shared>, Path(service): Path<String>) -> Answer {
-    Ok(data(v1::names(&state, &service).await?.into_iter().map(Json::from).collect()))
+/// `GET /api/services/{service}/operations`: Grafana does not escape a slash in the name.
+pub(super) async fn operations_of(State(state): State<Shared>, Path(rest): Path<String>) -> Answer {
+    let service = rest.strip_suffix("/operations").ok_or_else(|| Failure::missing("there is nothing here"))?;
+    Ok(data(v1::names(&state, service).await?.into_iter().map(Json::from).collect()))
 }
 
 /// `GET /api/operations`
@@ -100,9 +101,19 @@ fn query(pairs: &params::Pairs) -> Result<Query, Failure> {
     let mut query = Query::default();
     let service = get(pairs, "service").ok_or_else(|| Failure::bad("parameter 'service' is required"))?;
     query.filter.services.push(service.to_owned());
-    query.filter.names.extend(get(pairs, "operation").filter(|name| *name != "all").map(str::to_owned));
+    query
+        .filter
+        .names
+        .extend(get(pairs, "operation").filter(|name| !name.eq_ignore_ascii_case("all")).map(str::to_owned));
     let micros = |word| Ok::<_, Failure>(number_of::<u64>(pairs, word)?.map(|us| us.saturating_mul(1000)));
     (query.from_ns, query.to_ns) = (micros("start")?, micros("end")?);
+    // With `lookback=custom`, or as the UI asks, the times are given beside it.
+    if query.from_ns.is_none()
+        && let Some(back) = get(pairs, "lookback").and_then(go_duration)
+    {
+        let back_ns = u64::try_from(back.as_nanos()).unwrap_or(u64::MAX);
+        query.from_ns = Some(query.to_ns.unwrap_or_else(unix_ns).saturating_sub(back_ns));
+    }
     let duration = |word| {
         get(pairs, word)
             .map(|text| go_duration(text).ok_or_else(|| Failure::bad(format!("{word}: not a duration"))))
@@ -110,11 +121,16 @@ fn query(pairs: &params::Pairs) -> Result<Query, Failure> {
     };
     query.filter.min_duration = duration("minDuration")?;
     query.filter.max_duration = duration("maxDuration")?;
+    let (shortest, longest) = (query.filter.min_duration, query.filter.max_duration);
+    if longest.zip(shortest).is_some_and(|(longest, shortest)| longest < shortest) {
+        return Err(Failure::bad("'maxDuration' should be greater than 'minDuration'"));
+    }
     let mut tag = |name: &str, value: &str| {
         // What its spans and processes show as tags, and is no attribute of ours.
         let (word, text) = match (name, value) {
             ("error", "true") => ("status", "error"),
-            ("error", _) => return Err(Failure::bad("only error=true can be asked for, not its absence")),
+            ("error", "false") => ("status", "ok"),
+            ("error", _) => return Err(Failure::bad("error is true or false")),
             ("span.kind", kind) => ("kind", kind),
             ("process.pid", pid) => ("pid", pid),
             ("process.executable.name", process) => ("process", process),
@@ -138,19 +154,14 @@ fn query(pairs: &params::Pairs) -> Result<Query, Failure> {
     Ok(query)
 }
 
-/// A duration as Go writes it, such as `1m2.5s`.
+/// A duration as Go writes it, such as `1m2.5s`, or as the UI writes a time to look back, such as `2d`.
 fn go_duration(text: &str) -> Option<Duration> {
     let (mut rest, mut sum) = (text.trim(), Duration::ZERO);
     while !rest.is_empty() {
         let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let end = rest[unit_at..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| unit_at + at);
         let (one, after) = rest.split_at(end);
-        let hours = one.strip_suffix('h').and_then(|hours| hours.parse::<u32>().ok());
-        let one = match hours {
-            Some(hours) => Duration::from_hours(1).checked_mul(hours)?,
-            None => parse_duration(one).ok()?,
-        };
-        sum = sum.checked_add(one)?;
+        sum = sum.checked_add(parse_duration(one).ok()?)?;
         rest = after;
     }
     Some(sum)
@@ -254,10 +265,18 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_go_writes_them() {
-        for (text, ms) in [("1.2s", 1200), ("100ms", 100), ("1m30s", 90_000), ("2h", 7_200_000), ("1h1m", 3_660_000)] {
+        for (text, ms) in [
+            ("1.2s", 1200),
+            ("100ms", 100),
+            ("1m30s", 90_000),
+            ("2h", 7_200_000),
+            ("1h1m", 3_660_000),
+            ("1.5h", 5_400_000),
+            ("2d", 172_800_000),
+        ] {
             assert_eq!(go_duration(text), Some(Duration::from_millis(ms)), "{text}");
         }
-        for text in ["1", "x", "1s2", "99999999999h"] {
+        for text in ["1", "x", "1s2", "99999999999999999999h", "-1h", "custom"] {
             assert_eq!(go_duration(text), None, "{text}");
         }
     }
@@ -283,7 +302,7 @@ mod tests {
         assert_eq!(query.filter.statuses, [crate::control::StatusRange::Error]);
         assert_eq!((query.filter.kinds.as_slice(), query.filter.pids.as_slice()), (&[Kind::Server][..], &[7][..]));
         assert!(super::query(&pairs(&[("operation", "GET")])).is_err());
-        for tags in ["[1]", r#"{"error":"false"}"#, r#"{"span.kind":"internal"}"#] {
+        for tags in ["[1]", r#"{"error":"maybe"}"#, r#"{"span.kind":"internal"}"#] {
             assert!(super::query(&pairs(&[("service", "a"), ("tags", tags)])).is_err(), "{tags}");
         }
     }

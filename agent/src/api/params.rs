@@ -119,7 +119,7 @@ mod tests {
             ("last", "1", "not a duration"),
             ("pid", "x", "not a process id"),
             ("port", "99999", "not a port"),
-            ("attribute", "x", "not an attribute"),
+            ("attribute", "=x", "not an attribute"),
         ] {
             let failure = read(&[(word, text)]).expect_err(word);
             assert!(failure.status == 400 && failure.why.contains(expected), "{word}: {}", failure.why);

@@ -15,6 +15,7 @@ use super::{
     params::{self, Params},
 };
 use crate::{
+    control::glob,
     span::{Kind, Span, Status, TraceId, json as line},
     store::{GroupBy, Query, Reader, Totals, Trace, unix_ns},
 };
@@ -211,8 +212,12 @@ pub(super) fn figures(name: &str, totals: &Totals, seconds: f64) -> Json {
 
 /// `GET /v1/map`
 pub(super) async fn map(State(state): State<Shared>, Pairs(pairs): Words) -> Answer {
-    let query = Params::read(pairs)?.query;
-    let (edges, is_whole) = ask(&state, move |reader| reader.edges(&query)).await?;
+    let mut query = Params::read(pairs)?.query;
+    // A service's edges are those to it as well, of which the callers' ends are spans of others.
+    let services = std::mem::take(&mut query.filter.services);
+    let (mut edges, is_whole) = ask(&state, move |reader| reader.edges(&query)).await?;
+    let is_asked_for = |name: &str| services.iter().any(|wanted| glob::matches(wanted, name));
+    edges.retain(|edge| services.is_empty() || is_asked_for(&edge.caller) || is_asked_for(&edge.callee));
     let first_ns = edges.iter().map(|edge| edge.totals.first_ns).min().unwrap_or(0);
     let last_ns = edges.iter().map(|edge| edge.totals.last_ns).max().unwrap_or(0);
     let seconds = seconds(last_ns.saturating_sub(first_ns));

@@ -24,6 +24,8 @@ use crate::{
 
 /// Traces where no limit is given, as Zipkin has it.
 const LIMIT: usize = 10;
+/// Tags of few values, which a search form can offer.
+const KEYS: [&str; 2] = ["http.request.method", "http.response.status_code"];
 
 type Words = Pairs<params::Pairs>;
 
@@ -84,9 +86,16 @@ fn own_case(names: &mut Vec<String>, known: impl IntoIterator<Item = String>) {
     }
 }
 
-/// `GET /api/v2/autocompleteKeys` and `/api/v2/autocompleteValues`
-pub(super) async fn nothing() -> Response<Body> {
-    answer::json(&json!([]))
+/// `GET /api/v2/autocompleteKeys`
+pub(super) async fn keys() -> Response<Body> {
+    answer::json(&json!(KEYS))
+}
+
+/// `GET /api/v2/autocompleteValues`
+pub(super) async fn values(State(state): State<Shared>, Pairs(pairs): Words) -> Answer {
+    let key = get(&pairs, "key").ok_or_else(|| Failure::bad("key is missing"))?;
+    let Some(key) = KEYS.into_iter().find(|own| *own == key) else { return Ok(answer::json(&json!([]))) };
+    Ok(answer::json(&json!(ask(&state, move |reader| reader.values(key)).await?)))
 }
 
 /// `GET /api/v2/traces`
@@ -95,7 +104,7 @@ pub(super) async fn traces(State(state): State<Shared>, Pairs(pairs): Words) -> 
     let query = query(&pairs)?;
     let query = ask(&state, move |reader| in_own_case(reader, query)).await?;
     let newest = v1::newest_traces(&state, query, limit).await?;
-    Ok(answer::json(&newest.traces.iter().map(|spans| trace_of(spans)).collect::<Vec<_>>().into()))
+    Ok(answer::json(&newest.traces.iter().map(|spans| with_root(trace_of(spans))).collect::<Vec<_>>().into()))
 }
 
 fn query(pairs: &params::Pairs) -> Result<Query, Failure> {
@@ -108,7 +117,9 @@ fn query(pairs: &params::Pairs) -> Result<Query, Failure> {
     query.filter.max_duration = micros("maxDuration")?;
     for rule in get(pairs, "annotationQuery").into_iter().flat_map(|rules| rules.split(" and ")) {
         let (word, text) = match rule.trim() {
-            "error" => ("status", "error"),
+            "" => continue,
+            "error" | "error=true" => ("status", "error"),
+            // A name alone is asked for as a tag, whatever its value.
             rule => ("attribute", rule),
         };
         query.filter.set(word, text).map_err(|error| Failure::bad(format!("annotationQuery: {error}")))?;
@@ -148,6 +159,20 @@ fn trace_of(spans: &[Span]) -> Json {
     spans.iter().map(zipkin::span).collect::<Vec<_>>().into()
 }
 
+/// A trace of a list: where none of its spans is without a parent, because the request came from elsewhere, the first whose parent is
+/// not stored stands for the root. Grafana's data source names a trace by its root, and fails for all where one has none.
+fn with_root(mut trace: Json) -> Json {
+    let Some(spans) = trace.as_array_mut() else { return trace };
+    if spans.iter().all(|span| span.get("parentId").is_some()) {
+        let ids: BTreeSet<String> = spans.iter().filter_map(|span| Some(span["id"].as_str()?.to_owned())).collect();
+        let is_first = |span: &&mut Json| span["parentId"].as_str().is_none_or(|parent| !ids.contains(parent));
+        if let Some(fields) = spans.iter_mut().find(is_first).and_then(Json::as_object_mut) {
+            fields.remove("parentId");
+        }
+    }
+    trace
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +192,35 @@ mod tests {
         assert_eq!(query.filter.names, ["get"]);
         assert_eq!(query.filter.attributes, [("url.path".to_owned(), "/a".to_owned())]);
         assert_eq!(query.filter.statuses.len(), 1);
+    }
+
+    #[test]
+    fn a_tag_is_asked_for_by_its_name_or_with_its_value() {
+        let query = |rules: &str| query(&vec![("annotationQuery".to_owned(), rules.to_owned())]).expect("a query");
+        let filter = query("rpc.method and http.request.method=GET and error and ").filter;
+        assert_eq!(filter.has, ["rpc.method"]);
+        assert_eq!(filter.attributes, [("http.request.method".to_owned(), "GET".to_owned())]);
+        assert_eq!(filter.statuses, [crate::control::StatusRange::Error]);
+    }
+
+    #[test]
+    fn a_trace_of_a_list_has_one_root() {
+        let span = |id: &str, parent: Option<&str>| match parent {
+            Some(parent) => json!({ "id": id, "parentId": parent }),
+            None => json!({ "id": id }),
+        };
+        for (trace, roots) in [
+            (vec![span("1", None), span("2", Some("1"))], &["1"][..]),
+            (vec![span("2", Some("1")), span("1", Some("9")), span("3", Some("8"))], &["1"]),
+            // A circle has none.
+            (vec![span("1", Some("2")), span("2", Some("1"))], &[]),
+            (Vec::new(), &[]),
+        ] {
+            let shown = with_root(trace.into());
+            let all = shown.as_array().expect("spans").iter();
+            let found: Vec<_> = all.filter(|span| span.get("parentId").is_none()).map(|span| &span["id"]).collect();
+            assert_eq!(found, roots);
+        }
     }
 
     #[test]

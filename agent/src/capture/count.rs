@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt};
 pub type KernelCounts = [u64; counter::COUNT as usize];
 
 /// Name and meaning of each of the kernel side's counters.
-const KERNEL: [(u32, &str, &str); 22] = [
+const KERNEL: [(u32, &str, &str); 27] = [
     (counter::EVENT_ATTEMPTED, "events_attempted", "events that a hook wanted to send"),
     (counter::EVENT_SUBMITTED, "events_submitted", "events put into a ring"),
     (counter::RING_FULL, "ring_full", "events lost because a ring was full"),
@@ -33,6 +33,11 @@ const KERNEL: [(u32, &str, &str); 22] = [
     (counter::SESSION_FULL, "sessions_full", "sessions of TLS that could not be remembered"),
     (counter::RECORD_UNTIED, "records_untied", "records of rustls whose socket was not found"),
     (counter::RECORD_UNREAD, "records_unread", "records of rustls that are not laid out as netspan knows it"),
+    (counter::OPTION_SENT, "options_sent", "requests that were sent with their trace in a TCP option"),
+    (counter::OPTION_RECEIVED, "options_received", "requests that came with their trace in a TCP option"),
+    (counter::OPTION_NO_ROOM, "options_no_room", "segments that had no room for the TCP option"),
+    (counter::OPTION_NO_PEER, "options_no_peer", "connections whose peer did not answer the offer of the TCP option"),
+    (counter::OPTION_UNSURE, "options_unsure", "requests sent without the TCP option: several could have caused them"),
 ];
 
 /// Where a hook gave up before it had an event: each time, one is lost that was never attempted otherwise.
@@ -174,7 +179,7 @@ mod tests {
     fn every_counter_of_the_kernel_side_has_a_name_of_its_own() {
         let mut indexes: Vec<u32> = KERNEL.iter().map(|(index, ..)| *index).collect();
         indexes.sort_unstable();
-        assert_eq!(indexes, (0..=counter::RECORD_UNREAD).collect::<Vec<u32>>());
+        assert_eq!(indexes, (0..counter::COUNT).collect::<Vec<u32>>());
         let account = Account::new(&kernel(3, 2, 1), 2, 0);
         assert_eq!(account.counters["kernel"].len(), KERNEL.len());
         assert_eq!(account.get("kernel", "ring_full"), 1);

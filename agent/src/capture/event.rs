@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use netspan_ebpf::{
-    COMM_LEN, CloseEvent, ConnEvent, DataEvent, EventHead, GoroutineEvent, PATH_LEN, PIECE_ALIGN, PieceHead,
-    ProcessEvent, data_flag, kind,
+    COMM_LEN, CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, PATH_LEN, PIECE_ALIGN,
+    PieceHead, ProcessEvent, data_flag, kind,
 };
 use thiserror::Error;
 
@@ -21,6 +21,8 @@ pub enum Event<'a> {
     Process(ProcessEvent),
     /// A goroutine is at a request of a connection.
     Goroutine(GoroutineEvent),
+    /// A request came with its trace, told by the host that sent it.
+    Context(ContextEvent),
 }
 
 /// Why bytes are no event.
@@ -59,6 +61,7 @@ impl<'a> Event<'a> {
             kind::CLOSE => fields.close(head).map(Self::Close).ok_or(short),
             kind::EXEC | kind::EXIT | kind::IO_URING => fields.process(head).map(Self::Process).ok_or(short),
             kind::GOROUTINE => fields.goroutine(head).map(Self::Goroutine).ok_or(short),
+            kind::CONTEXT => fields.context(head).map(Self::Context).ok_or(short),
             other => Err(DecodeError::Kind(other)),
         }
     }
@@ -74,6 +77,7 @@ impl<'a> Event<'a> {
             Self::Close(event) => put_close(out, event),
             Self::Process(event) => put_process(out, event),
             Self::Goroutine(event) => put_goroutine(out, event),
+            Self::Context(event) => put_context(out, event),
         }
     }
 
@@ -85,6 +89,7 @@ impl<'a> Event<'a> {
             Self::Close(event) => &event.head,
             Self::Process(event) => &event.head,
             Self::Goroutine(event) => &event.head,
+            Self::Context(event) => &event.head,
         }
     }
 }
@@ -257,6 +262,10 @@ impl Fields<'_> {
         Some(GoroutineEvent { head, goroutine: self.u64()?, parent: self.u64()?, site: self.u64()?, role: self.u64()? })
     }
 
+    fn context(&mut self, head: EventHead) -> Option<ContextEvent> {
+        Some(ContextEvent { head, ordinal: self.u64()?, trace: self.array()?, span: self.array()? })
+    }
+
     fn process(&mut self, head: EventHead) -> Option<ProcessEvent> {
         Some(ProcessEvent {
             head,
@@ -343,6 +352,14 @@ fn put_goroutine(out: &mut Vec<u8>, event: &GoroutineEvent) {
     }
 }
 
+fn put_context(out: &mut Vec<u8>, event: &ContextEvent) {
+    let ContextEvent { head, ordinal, trace, span } = *event;
+    put_head(out, head);
+    out.extend(ordinal.to_ne_bytes());
+    out.extend(trace);
+    out.extend(span);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,6 +390,7 @@ mod tests {
                 _pad: [0; 4],
             }),
             Event::Goroutine(GoroutineEvent { head: head(kind::GOROUTINE), goroutine: 6, parent: 7, site: 8, role: 2 }),
+            Event::Context(ContextEvent { head: head(kind::CONTEXT), ordinal: 6, trace: [7; 16], span: [8; 8] }),
         ]
     }
 
@@ -384,6 +402,7 @@ mod tests {
             size_of::<CloseEvent>(),
             size_of::<ProcessEvent>(),
             size_of::<GoroutineEvent>(),
+            size_of::<ContextEvent>(),
         ];
         for (event, size) in samples().into_iter().zip(sizes) {
             let mut bytes = Vec::new();

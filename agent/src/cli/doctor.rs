@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = super::prepare(&args.common, &[&args.capture, &args.filter, &args.names])?;
     let kernel = Kernel::read();
     // What is attached sees nothing, because no filter is set; what attaches is the only truth about what would.
-    let mut probes = load(&options);
+    let mut probes = load(&options, None);
     if let Ok(probes) = &mut probes {
         probes.count_verified();
     }

@@ -117,6 +117,11 @@ pub struct CaptureFlags {
     /// and per call [default: on]
     #[arg(long, value_name = "on|off")]
     pub goroutines: Option<String>,
+    /// Tell other hosts, whose agents do the same, which trace a request is of: tcp-option puts it into the TCP header of a request's
+    /// first segments, between hosts that both offer it; the payload stays as it is. It takes the right to configure networks at the start
+    /// [default: none]
+    #[arg(long, value_name = "tcp-option|none")]
+    pub propagate: Option<String>,
     /// Keep all capabilities, instead of giving up after the start what is not needed any more: for stores, queues and files that
     /// belong to other users
     #[arg(long)]
@@ -261,7 +266,7 @@ pub struct ViewFlags {
     /// Show only spans with this path or below; with `*` or `?` the whole path has to match
     #[arg(long, value_name = "PATH")]
     pub path: Vec<String>,
-    /// Show only spans with this status: 404, 5xx, >=400, 400-499 or `error`
+    /// Show only spans with this status: 404, 5xx, >=400, 400-499, `error` or `ok`
     #[arg(long, value_name = "STATUS")]
     pub status: Vec<String>,
     /// Show only spans that took at least this long, such as 250ms
@@ -341,7 +346,7 @@ impl Flags for NameFlags {
 
 impl Flags for CaptureFlags {
     fn given(&self) -> Vec<(&'static str, Vec<String>)> {
-        let Self { family, hook, ring_size, connections, nice, goroutines, keep_capabilities } = self;
+        let Self { family, hook, ring_size, connections, nice, goroutines, propagate, keep_capabilities } = self;
         [
             one("capture.family", family.as_ref()),
             one("capture.hook", hook.as_ref()),
@@ -349,6 +354,7 @@ impl Flags for CaptureFlags {
             one("capture.connections", connections.as_ref()),
             one("capture.nice", nice.as_ref()),
             one("capture.goroutines", goroutines.as_ref()),
+            one("capture.propagate", propagate.as_ref()),
             keep_capabilities.then(|| ("capture.keep_capabilities", vec!["true".to_owned()])),
         ]
         .into_iter()

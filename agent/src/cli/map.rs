@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{
     client::AgentFlags,
     query::QueryFlags,
-    table::{Edge, duration, print, rate, share, table, text},
+    table::{Edge, duration, print, rate, share, table, tell_if_empty, text},
 };
 
 /// Arguments of `netspan map`.
@@ -44,7 +44,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ("p50", Edge::Right),
         ("p99", Edge::Right),
     ];
-    print(&table(&titles, &rows.collect::<Vec<_>>()))?;
+    let rows: Vec<_> = rows.collect();
+    print(&table(&titles, &rows))?;
+    tell_if_empty(rows.len());
     if answer["is_whole"] == false {
         eprintln!("netspan: only the newest spans were looked at; --last narrows the time");
     }

@@ -10,6 +10,7 @@ pub mod generate;
 pub mod link;
 pub mod map;
 mod output;
+pub mod paths;
 pub mod query;
 pub mod record;
 pub mod replay;
@@ -62,6 +63,8 @@ enum Command {
     Stat(stat::Args),
     /// Show who calls whom, by what a running agent keeps
     Map(map::Args),
+    /// Show which ways requests take, and where their time goes, by what a running agent keeps
+    Paths(paths::Args),
     /// Show on a full screen what goes on, by what a running agent keeps
     Top(top::Args),
     /// Tell what this host lets netspan see, and what not and why
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => trace::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Map(args) => map::run(&args),
+        Command::Paths(args) => paths::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => generate::completions(&args, command()),
@@ -121,7 +125,7 @@ pub fn prepare(common: &CommonFlags, flags: &[&dyn Flags]) -> Result<Options, Co
 }
 
 /// Commands that ask a running agent. Their flags go to it as they are and are no options of this process.
-const ASKING: [&str; 5] = ["traces", "trace", "stat", "map", "top"];
+const ASKING: [&str; 6] = ["traces", "trace", "stat", "map", "paths", "top"];
 
 /// The tree of commands; the help of each option says its variable and its key in the file.
 fn command() -> clap::Command {

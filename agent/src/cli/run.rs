@@ -87,15 +87,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
     let origin = Origin::new()?;
-    let mut run = Run::new(options.sampling.clone(), store.as_ref().map(store::Handle::sink), origin);
-    run.counted = counted(api.as_ref(), &metrics_to)?;
-    if let Some((metrics, _)) = &run.counted {
+    let counted = counted(api.as_ref(), &metrics_to)?;
+    if let Some((metrics, _)) = &counted {
         exporters.start_metrics(metrics_to, metrics)?;
     }
-    run.watches = exporters.watches();
-    for sink in exporters.sinks() {
-        run.kept.add(sink);
-    }
+    let mut run = Run::new(options.sampling.clone(), store.as_ref().map(store::Handle::sink), origin, exporters);
+    run.counted = counted;
     if let Some((_, sink)) = &run.counted {
         run.all.add(sink.clone());
     }
@@ -105,8 +102,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         told.doctor(Box::new(super::doctor::live(&options, session.probes())));
     }
     let mut account = session.run(&mut run, || Ok(read()?))?;
-    run.finish(&mut account);
-    let delivered = exporters.shutdown(PATIENCE);
+    let delivered = run.finish(&mut account).shutdown(PATIENCE);
     drop(api);
     let stored = store.map(store::Handle::shutdown);
     summary::print(&account, &[], &delivered);
@@ -168,6 +164,7 @@ struct Run {
     told: Option<Arc<api::Told>>,
     /// The metrics, if somebody wants them, and the sink of who counts spans.
     counted: Option<(metrics::Shared, Sink)>,
+    exporters: Exporters,
     /// What becomes of spans on their way to the destinations.
     watches: Vec<Watch>,
     /// Turns boot-time into Unix time.
@@ -175,25 +172,29 @@ struct Run {
 }
 
 impl Run {
-    fn new(sampling: sample::Options, store: Option<Sink>, origin: Origin) -> Self {
+    fn new(sampling: sample::Options, store: Option<Sink>, origin: Origin, exporters: Exporters) -> Self {
+        let mut kept = Fanout::default();
+        kept.replace(exporters.sinks());
         Self {
             all: Fanout::default(),
-            kept: Fanout::default(),
+            kept,
             store,
             sampler: Sampler::new(sampling),
             told: None,
             counted: None,
-            watches: Vec::new(),
+            watches: exporters.watches(),
+            exporters,
             clock_offset_ns: origin.clock_offset_ns,
         }
     }
 
-    /// Decides about what still waits, and gives up the sinks.
-    fn finish(mut self, account: &mut Account) {
+    /// Decides about what still waits, and gives up the sinks. Leaves the destinations.
+    fn finish(mut self, account: &mut Account) -> Exporters {
         self.sampler.finish();
         self.export();
         self.count(account);
         self.counted.as_ref().inspect(|counted| await_counted(counted));
+        self.exporters
     }
 
     /// Gives what sampling keeps to who gets that.
@@ -279,6 +280,17 @@ impl Consumer for Run {
     fn reloaded(&mut self, options: &Options) {
         if *self.sampler.options() != options.sampling {
             self.sampler.set(options.sampling.clone());
+        }
+        // What was decided so far goes where it was to go.
+        self.export();
+        match self.exporters.reload(options, self.counted.as_ref().map(|(metrics, _)| metrics)) {
+            Ok(changes) if changes.is_empty() => {}
+            Ok(changes) => {
+                log::info!("{changes}");
+                self.kept.replace(self.exporters.sinks());
+                self.watches = self.exporters.watches();
+            }
+            Err(error) => log::error!("spans go where they went: {error:#}"),
         }
     }
 

@@ -22,12 +22,12 @@ use crate::{
     capture::count::Account,
     conn::Closed,
     control::{FilterPlan, FilterRules},
-    host::{Identities as _, ProcRoot, Processes},
+    host::{CgroupTree, Identities as _, ProcRoot, Processes},
     link,
     live::{Live, Tap, boot_ns, clock_offset_ns},
     pipeline,
     privilege::{self, Role},
-    probe::{HookState, Kernel, LoadOptions, Probes, tls::Admits},
+    probe::{HookState, Kernel, LoadOptions, Probes, Propagate, tls::Admits},
     span::{Resource, Span},
 };
 
@@ -148,7 +148,7 @@ impl Session {
         let begun = Instant::now();
         let signals = Signals::new().context("signals can't be handled")?;
         let root = ProcRoot::host();
-        let probes = load(options)?;
+        let probes = load(options, propagate(options, origin, &root))?;
         if rustix::process::getpriority_process(None) != Ok(options.capture.nice) {
             log::warn!("no priority {} without CAP_SYS_NICE: on a busy host events may be lost", options.capture.nice);
         }
@@ -178,6 +178,11 @@ impl Session {
             begun.elapsed().as_millis(),
             probes.family.name()
         );
+        for hook in probes.hooks.iter().filter(|hook| hook.target.starts_with("sock_ops")) {
+            if let HookState::Failed(why) = &hook.state {
+                log::warn!("no other host is told of requests ({}): {why}", hook.target);
+            }
+        }
         for (family, why) in &probes.fallbacks {
             log::info!("family {} does not run here: {why}", family.name());
         }
@@ -243,7 +248,7 @@ impl Session {
             match reload() {
                 Ok(options) => {
                     log::info!(
-                        "filters, routes and sampling were read anew; a change of any other option, as of where spans go, takes a restart"
+                        "filters, routes, sampling and destinations were read anew; a change of any other option takes a restart"
                     );
                     consumer.reloaded(&options);
                     self.rules = options.filter;
@@ -288,7 +293,23 @@ pub fn prepare_threads(options: &Options) {
 }
 
 /// Loads the probes as the options ask.
-pub fn load(options: &Options) -> anyhow::Result<Probes> {
+pub fn load(options: &Options, propagate: Option<Propagate>) -> anyhow::Result<Probes> {
     let CaptureOptions { family, hook, ring_bytes, connections, .. } = options.capture;
-    Ok(Probes::load(family, hook, &LoadOptions { ring_bytes, connections, ..LoadOptions::default() })?)
+    let load = LoadOptions { ring_bytes, connections, propagate, ..LoadOptions::default() };
+    Ok(Probes::load(family, hook, &load)?)
+}
+
+/// Where other hosts are told of requests, if they are: in the cgroups that are watched, else on the whole host.
+fn propagate(options: &Options, origin: Origin, root: &ProcRoot) -> Option<Propagate> {
+    if !options.capture.propagate {
+        return None;
+    }
+    let tree = CgroupTree::find(root);
+    let watched = &options.filter.include.cgroups;
+    let cgroups = if watched.is_empty() {
+        tree.mount().cloned().into_iter().collect()
+    } else {
+        watched.iter().filter_map(|path| tree.at(path)).map(|cgroup| cgroup.directory).collect()
+    };
+    Some(Propagate { seed: origin.seed, cgroups })
 }

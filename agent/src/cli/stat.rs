@@ -1,4 +1,6 @@
-//! `netspan stat`: rates, errors and durations of what a running agent keeps, by group.
+//! `netspan stat`: rates, errors and durations of what a running agent keeps, by group, also against an earlier time.
+
+mod against;
 
 use std::process::ExitCode;
 
@@ -8,8 +10,9 @@ use serde_json::Value as Json;
 use super::{
     client::AgentFlags,
     query::QueryFlags,
-    table::{Edge, duration, print, rate, share, table, text},
+    table::{Edge, bytes, duration, print, rate, share, table, tell_if_empty, text},
 };
+use crate::export::terminal::brief;
 
 /// Arguments of `netspan stat`.
 #[derive(clap::Args, Debug)]
@@ -17,9 +20,17 @@ pub struct Args {
     /// What spans are grouped by
     #[arg(long, value_name = "WHAT", default_value = "service")]
     group_by: By,
-    /// Which figure orders the groups, the largest first
-    #[arg(long, value_name = "WHICH", default_value = "rate")]
+    /// Which figure orders the groups, the largest first; with --against, the one that changed most
+    #[arg(
+        long,
+        value_name = "WHICH",
+        default_value = "rate",
+        default_value_if("against", clap::builder::ArgPredicate::IsPresent, "p50")
+    )]
     metric: Metric,
+    /// Compare the time asked for with one of the same length so much earlier, such as 1h or 1d
+    #[arg(long, value_name = "DURATION")]
+    against: Option<String>,
     /// Show at most so many groups
     #[arg(long, value_name = "NUMBER", default_value = "50")]
     limit: usize,
@@ -39,52 +50,70 @@ enum By {
     Process,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+impl By {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Metric {
     P50,
+    P75,
+    P90,
     P99,
+    P999,
     Rate,
     Errors,
     Bytes,
+    Time,
 }
 
 impl Metric {
-    const fn field(self) -> &'static str {
-        match self {
+    /// The figure of a group, where it has one.
+    fn of(self, group: &Json) -> Option<f64> {
+        let field = match self {
             Self::P50 => "p50_ns",
+            Self::P75 => "p75_ns",
+            Self::P90 => "p90_ns",
             Self::P99 => "p99_ns",
+            Self::P999 => "p999_ns",
             Self::Rate => "rate",
             Self::Errors => "errors",
             Self::Bytes => "bytes",
-        }
+            Self::Time => return Some(total_ns(group)),
+        };
+        group[field].as_f64()
     }
+}
+
+/// All durations of a group together, in nanoseconds.
+fn total_ns(group: &Json) -> f64 {
+    group["mean_ns"].as_f64().unwrap_or(0.0) * group["count"].as_f64().unwrap_or(0.0)
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(earlier) = &args.against {
+        return against::run(args, earlier);
+    }
     let mut words = args.query.words();
-    let by = args.group_by.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-    words.push(("group-by", by.clone()));
+    words.push(("group-by", args.group_by.name()));
     let Some(answer) = args.agent.ask("/v1/stat", &words)? else { return Ok(ExitCode::SUCCESS) };
     let mut groups: Vec<&Json> = answer["groups"].as_array().into_iter().flatten().collect();
-    let figure = |group: &Json| group[args.metric.field()].as_f64().unwrap_or(0.0);
+    let figure = |group: &Json| args.metric.of(group).unwrap_or(0.0);
     groups.sort_by(|a, b| figure(b).total_cmp(&figure(a)));
     let rows: Vec<_> = groups.iter().take(args.limit).map(|group| row(group)).collect();
-    let titles = [
-        (by.as_str(), Edge::Left),
-        ("count", Edge::Right),
-        ("per s", Edge::Right),
-        ("errors", Edge::Right),
-        ("share", Edge::Right),
-        ("p50", Edge::Right),
-        ("p90", Edge::Right),
-        ("p99", Edge::Right),
-        ("bytes", Edge::Right),
-    ];
+    let by = args.group_by.name();
+    let numbers = ["count", "per s", "errors", "share", "p50", "p75", "p90", "p99", "p99.9", "time", "bytes"];
+    let titles: Vec<_> =
+        [(by.as_str(), Edge::Left)].into_iter().chain(numbers.map(|name| (name, Edge::Right))).collect();
     print(&table(&titles, &rows))?;
+    tell_if_empty(rows.len());
     Ok(ExitCode::SUCCESS)
 }
 
+#[expect(clippy::cast_sign_loss, reason = "durations are positive")]
 fn row(group: &Json) -> Vec<String> {
     vec![
         text(&group["name"]),
@@ -93,8 +122,11 @@ fn row(group: &Json) -> Vec<String> {
         group["errors"].to_string(),
         share(&group["error_share"]),
         duration(&group["p50_ns"]),
+        duration(&group["p75_ns"]),
         duration(&group["p90_ns"]),
         duration(&group["p99_ns"]),
-        group["bytes"].to_string(),
+        duration(&group["p999_ns"]),
+        brief(total_ns(group) as u64),
+        bytes(&group["bytes"]),
     ]
 }

@@ -61,6 +61,27 @@ pub fn duration(json: &Json) -> String {
     json.as_f64().map(|ns| brief(ns as u64)).unwrap_or_default()
 }
 
+/// A line for who is shown an empty table.
+pub fn tell_if_empty(rows: usize) {
+    if rows == 0 {
+        eprintln!("netspan: nothing that the agent keeps fits; fewer filters or a longer time may find more");
+    }
+}
+
+/// Bytes of an answer.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub fn bytes(json: &Json) -> String {
+    let bytes = json.as_u64().unwrap_or(0);
+    let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+    match units.into_iter().find(|(_, unit)| bytes >= *unit) {
+        None => format!("{bytes} B"),
+        Some((name, unit)) => {
+            let number = bytes as f64 / unit as f64;
+            if number >= 100.0 { format!("{number:.0} {name}") } else { format!("{number:.1} {name}") }
+        }
+    }
+}
+
 /// A rate of an answer, per second.
 pub fn rate(json: &Json) -> String {
     let rate = json.as_f64().unwrap_or(0.0);
@@ -75,6 +96,15 @@ pub fn share(json: &Json) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_shown_in_the_largest_unit_that_they_fill() {
+        for (number, expected) in
+            [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (187_431_866, "187 MB"), (2_000_000_000, "2.0 GB")]
+        {
+            assert_eq!(bytes(&Json::from(number)), expected);
+        }
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_cells_and_nothing_controls_the_terminal() {

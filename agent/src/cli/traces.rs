@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{
     client::AgentFlags,
     query::QueryFlags,
-    table::{Edge, duration, print, table, text},
+    table::{Edge, duration, print, table, tell_if_empty, text},
 };
 use crate::export::terminal::look_of;
 
@@ -47,7 +47,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ("service", Edge::Left),
         ("request", Edge::Left),
     ];
-    print(&table(&titles, &rows.collect::<Vec<_>>()))?;
+    let rows: Vec<_> = rows.collect();
+    print(&table(&titles, &rows))?;
+    tell_if_empty(rows.len());
     if answer["has_more"] == true {
         eprintln!("netspan: there are more; --limit shows more of them");
     }

@@ -22,5 +22,5 @@ pub use self::{
     plan::FilterPlan,
     rules::{Dimension, RuleError, Target},
     set::{FilterRules, RuleSet},
-    view::{Condition, Mark, SpanFilter, StatusRange, ViewError, marks, parse_duration},
+    view::{Condition, Mark, SpanFilter, StatusRange, ViewError, is_searched, marks, parse_duration},
 };

@@ -5,9 +5,9 @@ mod condition;
 
 use std::time::Duration;
 
-pub use self::condition::{Condition, Mark, marks};
+pub use self::condition::{Condition, Mark, is_searched, marks};
 use super::glob;
-use crate::span::{Kind, Resource, Span, Status, Value};
+use crate::span::{Kind, Resource, Span, Value};
 
 /// Which spans a view shows. Alternatives within a field (OR), fields narrow each other (AND); a field without rules
 /// doesn't narrow.
@@ -39,6 +39,8 @@ pub struct SpanFilter {
     pub peers: Vec<String>,
     /// Attributes and their values as text; all have to be there.
     pub attributes: Vec<(String, String)>,
+    /// Attributes that have to be there, whatever their values.
+    pub has: Vec<String>,
 }
 
 /// Statuses to show.
@@ -48,6 +50,8 @@ pub enum StatusRange {
     Codes(u16, u16),
     /// Spans whose status is an error, with or without a status code.
     Error,
+    /// Spans whose status is none.
+    Ok,
 }
 
 /// Why a view's filter makes no sense.
@@ -55,11 +59,11 @@ pub enum StatusRange {
 pub enum ViewError {
     /// Not a status.
     #[error(
-        "not a status: give a code such as 404, a class such as 5xx, a comparison such as >=400, a range such as 400-499, or `error`"
+        "not a status: give a code such as 404, a class such as 5xx, a comparison such as >=400, a range such as 400-499, `error`, or `ok`"
     )]
     Status,
     /// Not a duration.
-    #[error("not a duration: give a number with a unit, such as 250ms; the units are ns, us, ms, s, m")]
+    #[error("not a duration: give a number with a unit, such as 250ms; the units are ns, us, ms, s, m, h, d")]
     Duration,
     /// Not a path.
     #[error("not a path: give one that begins with / or *, such as /api or /api/*/items")]
@@ -71,7 +75,7 @@ pub enum ViewError {
     #[error("not a port: give one such as 8080, or a range such as 8000-8099")]
     Port,
     /// Not an attribute.
-    #[error("not an attribute: give name=value, such as http.request.method=POST")]
+    #[error("not an attribute: give name=value, such as http.request.method=POST, or the name alone")]
     Attribute,
     /// Not a kind.
     #[error("not a kind: give server or client")]
@@ -125,8 +129,12 @@ impl SpanFilter {
             }
             "max_duration" => self.max_duration = Some(parse_duration(text)?),
             "attribute" => {
-                let (name, value) = text.split_once('=').ok_or(ViewError::Attribute)?;
-                self.attributes.push((name.to_owned(), value.to_owned()));
+                let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+                let name = Some(name.trim()).filter(|name| !name.is_empty()).ok_or(ViewError::Attribute)?.to_owned();
+                match value {
+                    Some(value) => self.attributes.push((name, value.to_owned())),
+                    None => self.has.push(name),
+                }
             }
             _ => return Err(ViewError::Word),
         }
@@ -144,7 +152,8 @@ impl SpanFilter {
             && self.admits_form(&span.name, span.kind)
             && self.admits_process(&span.resource, span.pid)
             && self.conditions().iter().all(|condition| {
-                (condition.admits_errors() && span.status == Status::Error)
+                condition.admits_fields(span.status, span.link, span.incomplete)
+                    || condition.admits_resource(&span.resource)
                     || span.attributes.iter().any(|(key, value)| condition.is_about(key) && condition.holds(value))
             })
     }
@@ -190,11 +199,14 @@ fn any<T>(rules: &[T], holds: impl FnMut(&T) -> bool) -> bool {
 }
 
 impl StatusRange {
-    /// Reads `404`, `5xx`, `>=400`, `>400`, `<500`, `<=499`, `400-499` or `error`.
+    /// Reads `404`, `5xx`, `>=400`, `>400`, `<500`, `<=499`, `400-499`, `error` or `ok`.
     pub fn parse(text: &str) -> Result<Self, ViewError> {
         let text = text.trim();
         if text.eq_ignore_ascii_case("error") {
             return Ok(Self::Error);
+        }
+        if text.eq_ignore_ascii_case("ok") {
+            return Ok(Self::Ok);
         }
         let (first, last) = if let Some(code) = text.strip_prefix(">=") {
             (code_of(code)?, 999)
@@ -220,7 +232,7 @@ fn code_of(text: &str) -> Result<u16, ViewError> {
     text.trim().parse().ok().filter(|code| (100..=999).contains(code)).ok_or(ViewError::Status)
 }
 
-/// Reads a duration such as `250ms`, `1.5s`, `10us`; the units are ns, us, ms, s and m. A number without a unit is
+/// Reads a duration such as `250ms`, `1.5s`, `10us`; the units are ns, us, ms, s, m, h and d. A number without a unit is
 /// refused, for nobody agrees which one is meant.
 pub fn parse_duration(text: &str) -> Result<Duration, ViewError> {
     let text = text.trim();
@@ -232,6 +244,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, ViewError> {
         "ms" => 1e-3,
         "s" => 1.0,
         "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
         _ => return Err(ViewError::Duration),
     };
     let number: f64 = number.parse().map_err(|_| ViewError::Duration)?;
@@ -243,7 +257,7 @@ mod tests {
     use std::{borrow::Cow, sync::Arc};
 
     use super::*;
-    use crate::span::{Kind, Resource, SpanId, TraceId};
+    use crate::span::{Kind, Link, Method, Resource, SpanId, Status, TraceId};
 
     fn span(attributes: Vec<(&'static str, Value)>) -> Span {
         Span {
@@ -282,6 +296,7 @@ mod tests {
             ("<=399", Ok(StatusRange::Codes(100, 399))),
             ("400-499", Ok(StatusRange::Codes(400, 499))),
             ("error", Ok(StatusRange::Error)),
+            ("OK", Ok(StatusRange::Ok)),
             ("0xx", Err(ViewError::Status)),
             ("99", Err(ViewError::Status)),
             ("<100", Err(ViewError::Status)),
@@ -302,7 +317,9 @@ mod tests {
             ("250", Err(ViewError::Duration)),
             ("ms", Err(ViewError::Duration)),
             ("-1s", Err(ViewError::Duration)),
-            ("1h", Err(ViewError::Duration)),
+            ("1.5h", Ok(Duration::from_mins(90))),
+            ("1d", Ok(Duration::from_hours(24))),
+            ("1w", Err(ViewError::Duration)),
         ] {
             assert_eq!(parse_duration(text), expected, "{text}");
         }
@@ -347,6 +364,9 @@ mod tests {
         let failed = Span { status: Status::Error, ..span(Vec::new()) };
         assert!(filter("error").shows(&failed) && !filter("5xx").shows(&failed));
 
+        let ok = filter("ok");
+        assert!(!ok.shows(&failed) && ok.shows(&with_status(404)) && ok.shows(&span(Vec::new())));
+
         let slow = |ms| SpanFilter { min_duration: Some(Duration::from_millis(ms)), ..SpanFilter::default() };
         assert!(slow(2).shows(&with_status(200)) && !slow(3).shows(&with_status(200)));
 
@@ -354,5 +374,41 @@ mod tests {
         assert!(service("sh*").shows(&with_status(200)) && !service("cart").shows(&with_status(200)));
         assert!(!service("shop").shows(&with_status(500)));
         assert!(SpanFilter::default().is_empty() && SpanFilter::default().shows(&span(Vec::new())));
+    }
+
+    #[test]
+    fn an_attribute_is_asked_for_by_its_name_or_with_its_value() {
+        let linked = Span {
+            link: Some(Link { method: Method::Token, confidence: 1.0 }),
+            incomplete: Some("lost"),
+            resource: Arc::new(Resource {
+                service: "cart".into(),
+                attributes: vec![("host.name".into(), Value::Text("a".into()))],
+            }),
+            ..span(vec![("rpc.method", Value::Text("Get".into())), ("n", Value::Int(0))])
+        };
+        let plain = span(Vec::new());
+        for (text, of_linked) in [
+            ("rpc.method", true),
+            ("rpc.method=Get", true),
+            ("rpc.method=", false),
+            ("n", true),
+            ("rpc", false),
+            ("netspan.link.method", true),
+            ("netspan.link.method=token", true),
+            ("netspan.link.method=thread", false),
+            ("netspan.incomplete=lost", true),
+            ("netspan.incomplete", true),
+            ("host.name=a", true),
+            ("host.name=b", false),
+            ("service.name=cart", true),
+        ] {
+            let mut filter = SpanFilter::default();
+            filter.set("attribute", text).expect("a rule");
+            assert_eq!((filter.shows(&linked), filter.shows(&plain)), (of_linked, false), "{text}");
+        }
+        for text in ["", "=", "=a"] {
+            assert_eq!(SpanFilter::default().set("attribute", text), Err(ViewError::Attribute), "{text}");
+        }
     }
 }

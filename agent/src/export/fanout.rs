@@ -123,6 +123,11 @@ impl Fanout {
         self.sinks.push(sink);
     }
 
+    /// Puts other sinks in the place of all.
+    pub fn replace(&mut self, sinks: impl IntoIterator<Item = Sink>) {
+        self.sinks = sinks.into_iter().collect();
+    }
+
     /// Gives `span` to every sink. Never blocks.
     pub fn send(&self, span: &Arc<Span>) {
         for sink in &self.sinks {

@@ -49,7 +49,7 @@ pub(super) fn span(parts: Parts<'_>, clock_offset_ns: u64) -> Span {
         trace_id: trace.id,
         span_id: node.span_id,
         parent: parent.map(|(id, _)| id),
-        parent_is_remote: link.is_some_and(|link| link.method == Method::Header),
+        parent_is_remote: link.is_some_and(|link| matches!(link.method, Method::Header | Method::TcpOption)),
         trace_state: trace.state.as_deref().unwrap_or_default().to_owned(),
         kind: node.kind,
         name: attributes::name(exchange),

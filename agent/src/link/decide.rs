@@ -1,4 +1,4 @@
-//! Where a finished exchange hangs, by the evidence in order of authority: `header`, `socket`, `goroutine`,
+//! Where a finished exchange hangs, by the evidence in order of authority: `header`, `socket`, `tcp-option`, `goroutine`,
 //! `thread`, `token`, `exclusive`, `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is better than a wrong one.
 
 use super::{
@@ -249,11 +249,12 @@ impl Decision {
 }
 
 impl Node {
-    /// Where it hangs if nothing is known but its headers.
+    /// Where it hangs if nothing is known but its headers, and what its caller's host told.
     pub(super) fn by_header(&self) -> Decision {
-        match &self.context {
-            Some(_) => Decision { parent: Parent::Remote, ..Decision::root() },
-            None => Decision::root(),
+        match (&self.told, &self.context) {
+            (Some(_), _) => Decision { parent: Parent::Told, ..Decision::root() },
+            (None, Some(_)) => Decision { parent: Parent::Remote, ..Decision::root() },
+            (None, None) => Decision::root(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::Key;
 use crate::span::{SpanId, TraceId};
+use netspan_ebpf::id::{self, purpose};
 
 /// Makes ids from the seed of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,30 +19,20 @@ impl Ids {
 
     /// The id of an exchange's span.
     pub(super) fn span(self, key: Key) -> SpanId {
-        SpanId(self.number(key, 1).to_be_bytes())
+        SpanId(self.number(key, purpose::SPAN).to_be_bytes())
     }
 
     /// The id of the trace that begins with an exchange. All its bits look random, the low 56 among them, as consistent
     /// sampling needs (W3C trace-context level 2, random flag).
     pub(super) fn trace(self, key: Key) -> TraceId {
-        let number = u128::from(self.number(key, 2)) << 64 | u128::from(self.number(key, 3));
+        let number =
+            u128::from(self.number(key, purpose::TRACE_HIGH)) << 64 | u128::from(self.number(key, purpose::TRACE_LOW));
         TraceId(number.to_be_bytes())
     }
 
-    /// One to one in each argument while the others stay, and never 0.
     fn number(self, key: Key, purpose: u64) -> u64 {
-        let connection = mix(key.conn ^ self.seed[0]);
-        let exchange = mix(connection.wrapping_add(key.ordinal) ^ self.seed[1]);
-        mix(exchange.wrapping_add(purpose)).max(1)
+        id::number(self.seed, key.conn, key.ordinal, purpose)
     }
-}
-
-/// Spreads each bit over all others, one to one (shifts and odd factors are invertible).
-const fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }
 
 #[cfg(test)]

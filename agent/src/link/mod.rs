@@ -35,6 +35,7 @@ mod texts;
 mod timing;
 mod tls;
 mod token;
+mod told;
 mod turn;
 
 use crate::{
@@ -64,6 +65,8 @@ pub use tally::{Linked, Tally, Why};
 use texts::Texts;
 pub use timing::{end_ns, start_ns};
 pub use token::{PATH_CONFIDENCE, TOKEN_CONFIDENCE};
+pub use told::TOLD_MAX;
+use told::{AllTold, Told};
 use turn::Did;
 pub use turn::{DOUBTS_SHARE, STEPS_MAX, TRUST_MIN, TURN_CONFIDENCE};
 
@@ -136,6 +139,8 @@ pub struct Counts {
     pub crowded: u64,
     /// Exchanges let go without links because [`NODES_MAX`] was reached.
     pub refused: u64,
+    /// Requests of which another host told while [`TOLD_MAX`] waited.
+    pub untold: u64,
     /// Calls that nothing was inferred of because it would have been too much work ([`WORK_PER_S`]).
     pub unsolved: u64,
     /// What inference counted.
@@ -144,11 +149,11 @@ pub struct Counts {
 
 impl Counts {
     /// Each counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 19] {
+    pub fn named(&self) -> [(&'static str, u64); 21] {
         let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused, .. } =
             *self;
         let infer::Counts { windows, .. } = self.inference;
-        let [header, socket, thread, exclusive, turn, inferred, token, goroutine] = linked;
+        let [header, socket, thread, exclusive, turn, inferred, token, goroutine, tcp_option] = linked;
         [
             ("started", started),
             ("finished", finished),
@@ -161,12 +166,14 @@ impl Counts {
             ("inferred", inferred),
             ("token", token),
             ("goroutine", goroutine),
+            ("tcp_option", tcp_option),
             ("roots", roots),
             ("unsure", unsure),
             ("contradicted", contradicted),
             ("given_up", given_up),
             ("crowded", crowded),
             ("refused", refused),
+            ("untold", self.untold),
             ("unsolved", self.unsolved),
             ("windows", windows),
         ]
@@ -189,6 +196,7 @@ pub struct Linker {
     nodes: FxHashMap<Key, Box<Node>>,
     conns: FxHashMap<u64, Conn>,
     ends: Ends,
+    told: AllTold,
     processes: FxHashMap<u32, Process>,
     /// Finished nodes by their end (or by when to look at them again), until they are decided.
     due: BTreeSet<(u64, Key)>,
@@ -222,6 +230,7 @@ impl Linker {
             nodes: FxHashMap::default(),
             conns: FxHashMap::default(),
             ends: Ends::default(),
+            told: AllTold::default(),
             processes: FxHashMap::default(),
             due: BTreeSet::new(),
             deadlines: BTreeSet::new(),
@@ -317,6 +326,7 @@ impl Linker {
                 self.step(tgid, at_ns, 0, Did::Closed(conn));
             }
         }
+        self.told.forget(conn);
         self.closed.push_back((at_ns, conn));
     }
 
@@ -455,7 +465,7 @@ impl Linker {
         }
     }
 
-    fn begin(&mut self, key: Key, node: Box<Node>) {
+    fn begin(&mut self, key: Key, mut node: Box<Node>) {
         let did = if node.kind == Kind::Server { Did::Read(key) } else { Did::Sent(key) };
         self.step(node.tgid, node.start_ns, node.tid, did);
         let process = self.processes.entry(node.tgid).or_default();
@@ -463,6 +473,7 @@ impl Linker {
             Kind::Server => process.received(&node),
             Kind::Client => process.called(&node),
         }
+        node.told = self.told.take(key);
         if let Some(conn) = self.conns.get_mut(&key.conn) {
             conn.exchanges.push_back(key.ordinal);
         }

@@ -1,6 +1,6 @@
 //! An exchange while it is on its way to becoming a span.
 
-use super::{Context, Ids, Key, infer, live, tally::Why, timing};
+use super::{Context, Ids, Key, Told, infer, live, tally::Why, timing};
 use crate::{
     protocol::{Exchange, Stamp, Tokens},
     span::{Kind, Link, Resource, SpanId, TraceId},
@@ -28,6 +28,8 @@ pub(super) struct Node {
     /// The whole exchange, from its end until the span is let go.
     pub(super) exchange: Option<Box<Exchange>>,
     pub(super) context: Option<Box<Context>>,
+    /// What the caller's host told of it.
+    pub(super) told: Option<Told>,
     pub(super) tokens: Tokens,
     /// Hash of method and target, kept longer than the exchange.
     pub(super) line: Option<u64>,
@@ -79,6 +81,8 @@ pub(super) enum Parent {
     Root,
     /// The caller that its headers name ([`Node::context`]).
     Remote,
+    /// The caller that its host told ([`Node::told`]).
+    Told,
     /// Another node.
     Local(Key, Link),
 }
@@ -93,7 +97,7 @@ impl Decision {
     pub(super) fn needs(&self) -> impl Iterator<Item = Key> {
         let parent = match self.parent {
             Parent::Local(key, _) => Some(key),
-            Parent::Root | Parent::Remote => None,
+            Parent::Root | Parent::Remote | Parent::Told => None,
         };
         parent.into_iter().chain(self.aside.map(|(key, _)| key))
     }
@@ -113,6 +117,7 @@ impl Node {
             resource,
             exchange: None,
             context: None,
+            told: None,
             tokens: Tokens::default(),
             line: None,
             offset: None,
@@ -169,14 +174,15 @@ impl Node {
         answered.map_or(0, |answered| answered.last.tid)
     }
 
-    /// The trace that it has as a root, or as the child of the caller that its headers name.
+    /// The trace that it has as a root, or as the child of the caller that its headers or the caller's host name. A client's
+    /// span has the trace that its headers carry, so these come first.
     pub(super) fn top_trace(&self) -> Trace {
         match &self.context {
             Some(context) => {
                 let state = (!context.state.is_empty()).then(|| context.state.as_str().into());
                 Trace { id: context.trace_id, state }
             }
-            None => Trace { id: self.own_trace, state: None },
+            None => Trace { id: self.told.map_or(self.own_trace, |told| told.trace_id), state: None },
         }
     }
 }

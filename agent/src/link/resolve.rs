@@ -180,7 +180,7 @@ impl Linker {
     fn trace_of(&self, node: &Node, decision: &Decision) -> Trace {
         let above = match &decision.parent {
             Parent::Local(parent, _) => self.nodes.get(parent).and_then(|parent| parent.trace.clone()),
-            Parent::Root | Parent::Remote => None,
+            Parent::Root | Parent::Remote | Parent::Told => None,
         };
         above.unwrap_or_else(|| node.top_trace())
     }
@@ -239,6 +239,11 @@ impl Linker {
                 .context
                 .as_ref()
                 .map(|context| (context.trace_id, context.span_id, Link { method: Method::Header, confidence: 1.0 })),
+            // The caller's span lies between this one and the one that the headers name.
+            Parent::Told => {
+                let link = Link { method: Method::TcpOption, confidence: 1.0 };
+                node.told.map(|told| (trace.id, told.span_id, link))
+            }
             Parent::Local(parent, link) => ids(parent).map(|(trace, span)| (trace, span, *link)),
         };
         // A trace that was fixed before all was known stays; a parent in another trace is then only told of.
@@ -251,7 +256,7 @@ impl Linker {
         });
         if let Some(context) = &node.context
             && context.trace_id != trace.id
-            && decision.parent != Parent::Remote
+            && !matches!(decision.parent, Parent::Remote | Parent::Told)
         {
             asides.push((context.trace_id, context.span_id, None));
         }

@@ -17,6 +17,7 @@ mod missed;
 mod object;
 mod perf;
 mod preemption;
+mod propagate;
 mod raw_tracepoint;
 mod relocated;
 mod socket;
@@ -32,6 +33,7 @@ pub use counters::Counters;
 pub use descriptor::{Descriptor, inspect};
 pub use kernel::Kernel;
 pub use perf::is_permitted as perf_is_permitted;
+pub use propagate::Propagate;
 pub use unix_diag::UnixDiag;
 
 use std::{fmt, fs::File, os::fd::AsRawFd as _, path::PathBuf, time::Duration};
@@ -126,11 +128,13 @@ pub struct LoadOptions {
     pub connections: u32,
     /// Each time that many more bytes wait in a ring, the agent is woken; a power of two.
     pub wake_bytes: u64,
+    /// Whether and where other hosts are told of requests.
+    pub propagate: Option<Propagate>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { ring_bytes: 2 << 20, connections: 32_768, wake_bytes: 64 << 10 }
+        Self { ring_bytes: 2 << 20, connections: 32_768, wake_bytes: 64 << 10, propagate: None }
     }
 }
 
@@ -205,12 +209,15 @@ impl Probes {
                 Err(e) => fallbacks.push((Family::Socket, e.to_string())),
             }
         }
-        let (family, ebpf, hooks, defined) = if let Some(loaded) = loaded {
+        let (family, mut ebpf, mut hooks, defined) = if let Some(loaded) = loaded {
             loaded
         } else {
             let (ebpf, hooks) = syscall::load(options, &mut begun)?;
             (Family::Syscall, ebpf, hooks, None)
         };
+        if let Some(propagate) = &options.propagate {
+            hooks.extend(propagate::attach(&mut ebpf, propagate));
+        }
         Ok(Self { family, hooks, fallbacks, ebpf, tls_programs, tls: None, _defined: defined })
     }
 

@@ -11,7 +11,7 @@ use aya::{
 
 use super::{
     Begun, Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, defined::DefinedProbes, ktls, layout,
-    lockdown, object::OBJECT, permission, preemption::Model, raw_tracepoint, reason, tracefs, tracepoint,
+    lockdown, object::OBJECT, permission, preemption::Model, propagate, raw_tracepoint, reason, tracefs, tracepoint,
 };
 
 /// A function of the kernel, and the programs for it.
@@ -195,6 +195,7 @@ pub fn load(
     for ring in ["RING_0", "RING_1", "RING_2", "RING_3"] {
         loader.map_max_entries(ring, options.ring_bytes);
     }
+    propagate::configure(&mut loader, options.propagate.as_ref());
     let mut ebpf = loader.load(OBJECT).map_err(permission)?;
     let defined = DefinedProbes::new(&tracefs);
     let (kinds, passed_over) = kinds(choice, skips);

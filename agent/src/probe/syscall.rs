@@ -12,7 +12,7 @@ use super::{
     object::OBJECT,
     permission,
     preemption::Model,
-    raw_tracepoint, reason, tracefs,
+    propagate, raw_tracepoint, reason, tracefs,
     tracepoint::{attach, require},
 };
 
@@ -102,6 +102,7 @@ pub fn load(options: &LoadOptions, begun: Begun<'_>) -> Result<(Ebpf, Vec<Hook>)
     for ring in ["RING_0", "RING_1", "RING_2", "RING_3"] {
         loader.map_max_entries(ring, options.ring_bytes);
     }
+    propagate::configure(&mut loader, options.propagate.as_ref());
     let mut ebpf = loader.load(OBJECT).map_err(permission)?;
     let mut hooks = Vec::new();
     let (first, others) = EVENTS.split_at(1);

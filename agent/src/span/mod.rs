@@ -84,11 +84,13 @@ pub enum Method {
     Token,
     /// The goroutine that serves the request made the call, or one that it made.
     Goroutine,
+    /// The request came with a TCP option in which the caller's host told the caller's span.
+    TcpOption,
 }
 
 impl Method {
     /// All methods. What is stored refers to them by their place here: new ones go to the end.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Header,
         Self::Socket,
         Self::Thread,
@@ -97,6 +99,7 @@ impl Method {
         Self::Inferred,
         Self::Token,
         Self::Goroutine,
+        Self::TcpOption,
     ];
 
     /// The value of `netspan.link.method`.
@@ -110,6 +113,7 @@ impl Method {
             Self::Inferred => "inferred",
             Self::Token => "token",
             Self::Goroutine => "goroutine",
+            Self::TcpOption => "tcp-option",
         }
     }
 }

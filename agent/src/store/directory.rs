@@ -39,9 +39,14 @@ impl Directory {
         Ok(Self { path: path.to_owned(), _lock: state::take(path)? })
     }
 
-    /// The path for a partition begun now.
-    pub fn begin(&self, now_ns: u64) -> PathBuf {
-        self.path.join(format!("{now_ns:020}{END}"))
+    /// The path for a partition begun now. It comes after all others, also where the clock was put back since.
+    pub fn begin(&self, now_ns: u64) -> io::Result<PathBuf> {
+        let newest = self.entries()?.pop();
+        Ok(self.named(newest.map_or(now_ns, |newest| now_ns.max(newest.begun_ns.saturating_add(1)))))
+    }
+
+    fn named(&self, begun_ns: u64) -> PathBuf {
+        self.path.join(format!("{begun_ns:020}{END}"))
     }
 
     /// All partitions, oldest first.
@@ -137,7 +142,7 @@ mod tests {
     fn the_oldest_go_by_age_and_by_bytes_and_the_active_one_stays() {
         let (_dir, directory) = directory();
         for begun in [10, 20, 30, 40] {
-            fs::write(directory.begin(begun), [0; 100]).expect("a file");
+            fs::write(directory.named(begun), [0; 100]).expect("a file");
         }
         assert_eq!(directory.expire(1000, 5, None).expect("works"), 0);
         // Spans of the partition begun at 10 may have come until 20.
@@ -145,7 +150,7 @@ mod tests {
         assert_eq!(directory.expire(1000, 21, None).expect("works"), 1);
         assert_eq!(directory.expire(250, 21, None).expect("works"), 1);
         assert_eq!(begun(&directory), [30, 40]);
-        let active = directory.begin(40);
+        let active = directory.named(40);
         assert_eq!(directory.expire(0, 99, Some(&active)).expect("works"), 1);
         assert_eq!(begun(&directory), [40]);
     }
@@ -154,7 +159,7 @@ mod tests {
     fn damaged_partitions_are_kept_aside_and_only_the_last_ones() {
         let (_dir, directory) = directory();
         for begun in [10, 20, 30] {
-            let path = directory.begin(begun);
+            let path = directory.named(begun);
             fs::write(&path, [0; 100]).expect("a file");
             directory.quarantine(&path).expect("works");
         }
@@ -163,5 +168,14 @@ mod tests {
         assert_eq!(kept.iter().map(|entry| entry.begun_ns).collect::<Vec<_>>(), [20, 30]);
         directory.expire(0, 0, None).expect("works");
         assert_eq!(directory.bytes().expect("readable"), 0);
+    }
+
+    #[test]
+    fn a_new_partition_is_the_newest_whatever_the_clock_says() {
+        let (_dir, directory) = directory();
+        for now in [50, 70, 20, 70, 90] {
+            fs::write(directory.begin(now).expect("readable"), "").expect("a file");
+        }
+        assert_eq!(begun(&directory), [50, 70, 71, 72, 90]);
     }
 }

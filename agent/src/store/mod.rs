@@ -21,8 +21,10 @@ pub mod block;
 mod bloom;
 mod bytes;
 mod directory;
+mod label;
 mod partition;
 mod query;
+mod sketch;
 mod stats;
 mod writer;
 

@@ -1,3 +1,6 @@
+mod adversity;
+mod cells;
+
 use std::{fs, sync::Arc, time::Duration};
 
 use super::*;

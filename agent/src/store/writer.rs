@@ -220,7 +220,7 @@ impl Writer {
             }
         }
         let Some(directory) = &self.directory else { anyhow::bail!("no directory") };
-        let path = directory.begin(unix_ns());
+        let path = directory.begin(unix_ns())?;
         let partition = Partition::create(&path)?;
         let begun = Instant::now();
         self.active = Some(Active { partition, path, begun, small: Vec::new() });

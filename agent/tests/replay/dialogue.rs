@@ -10,8 +10,8 @@ use netspan::{
     span::{Resource, Span},
 };
 use netspan_ebpf::{
-    CloseEvent, ConnEvent, DataEvent, EventHead, GoroutineEvent, ProcessEvent, close, data_flag, direction, family,
-    kind, known, origin, role,
+    CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, ProcessEvent, close, data_flag,
+    direction, family, kind, known, origin, role,
 };
 use std::{
     collections::HashMap,
@@ -233,6 +233,13 @@ impl Play {
         let role = u64::from(self.states[&end].event.role);
         self.now += STEP_NS;
         self.push(&Event::Goroutine(GoroutineEvent { head, goroutine, parent, site: 77, role }));
+    }
+
+    /// The request of the connection with that ordinal came with a TCP option: a trace of this byte, a span of that.
+    pub fn told(&mut self, end: End, ordinal: u64, trace: u8, span: u8) {
+        let head = self.head(end, 0, kind::CONTEXT, self.now);
+        self.now += STEP_NS;
+        self.push(&Event::Context(ContextEvent { head, ordinal, trace: [trace; 16], span: [span; 8] }));
     }
 
     /// The connection ends.

@@ -16,4 +16,5 @@ mod sessions;
 mod styles;
 mod table;
 mod tokens;
+mod told;
 mod turns;

@@ -1,6 +1,7 @@
 //! Spans of dialogues, kept by the store and asked for over a real socket, as the tools of others ask.
 
 mod exposition;
+mod grafana;
 mod zipkin;
 
 use std::{

@@ -104,6 +104,7 @@ twice! {
     #[fentry]
     fentry_tcp_sendmsg, fentry_tcp_sendmsg_again: fn(ctx: FEntryContext) {
         message::sending(pointer(&ctx, 0), Kind::Tcp);
+        message::telling(pointer(&ctx, 0), pointer(&ctx, 1));
         note();
     }
 }

@@ -77,6 +77,7 @@ fn received(ctx: &RetProbeContext, kind: Kind) {
 #[kprobe]
 pub fn kprobe_tcp_sendmsg(ctx: ProbeContext) -> u32 {
     enter(arg(&ctx, 0), arg(&ctx, 1), arg(&ctx, 2), 0);
+    message::telling(arg(&ctx, 0), arg(&ctx, 1));
     0
 }
 

@@ -6,6 +6,7 @@ use netspan_ebpf::{close, direction};
 use super::{Kind, SENDS, SocketCall, connection, connection_or_found, current};
 use crate::{
     conn::{self, Conn, class, flag},
+    context,
     filter::ports_pass,
     kernel,
     tls::{self, is_carrier},
@@ -28,6 +29,14 @@ pub fn sending(sock: u64, kind: Kind) {
     {
         // SAFETY: a helper without pointers.
         conn.sending_ns = unsafe { bpf_ktime_get_boot_ns() };
+    }
+}
+
+/// A sending call of TCP is entered: other hosts may be told whose request begins with it.
+#[inline(always)]
+pub fn telling(sock: u64, message: u64) {
+    if context::is_on() {
+        context::context_sending(sock, current(), kernel::kernel_lead(message));
     }
 }
 

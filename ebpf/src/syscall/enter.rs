@@ -6,7 +6,9 @@ use netspan_ebpf::{FdKey, close, direction, family, syscall};
 use super::{Arguments, Thread, connection, current, how, lookup, op, thread};
 use crate::{
     conn::{self, flag},
+    context,
     maps::{FDS, FdEntry, PROCESSES, fd},
+    user,
 };
 
 const MSG_OOB: u64 = 0x1;
@@ -34,6 +36,24 @@ fn note(op: u8, fd: i32, address: u64, count: u32, flags: u8) {
         Some(FdEntry { key, sock }) => (key, sock),
     };
     remember(thread, op, fd, address, count, flags);
+    if context::is_on() && (op::WRITE..=op::SENDMMSG).contains(&op) && thread.key != 0 {
+        context::context_sending(thread.key, pid_tgid, enter_lead(u32::from(op), address));
+    }
+}
+
+/// Where the first bytes are that a call sends, or 0. Global: it runs only where they are asked for.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn enter_lead(op: u32, address: u64) -> u64 {
+    let vector = match op as u8 {
+        op::WRITE => return address,
+        op::WRITEV => address,
+        // SAFETY: an integer; the third word of `struct msghdr` is the array of segments.
+        op::SENDMSG | op::SENDMMSG => unsafe { user::read::<u64>(address + 16) }.unwrap_or(0),
+        _ => 0,
+    };
+    // SAFETY: an integer; the first word of `struct iovec` is the base.
+    if vector == 0 { 0 } else { unsafe { user::read::<u64>(vector) }.unwrap_or(0) }
 }
 
 /// Notes a call.

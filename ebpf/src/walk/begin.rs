@@ -200,3 +200,9 @@ fn looks_like(payload: &[u8], len: u32) -> u32 {
 pub fn may_begin(lead: u64, len: u32) -> bool {
     looks_like(&lead.to_le_bytes(), 8) != NOTHING || may_be_frame(lead, len)
 }
+
+/// Whether the first eight bytes of a call begin a request of HTTP/1.
+#[inline(always)]
+pub fn begins_request(lead: &[u8; 8]) -> bool {
+    looks_like(lead, 8) == REQUEST
+}

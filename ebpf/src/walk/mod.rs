@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub use self::{
-    begin::may_begin,
+    begin::{begins_request, may_begin},
     source::{Source, load_lead, walk_pass},
 };
 use self::{

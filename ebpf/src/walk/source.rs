@@ -64,6 +64,16 @@ impl Source {
     pub fn iterator(at: u64, offset: u64, advanced: u64) -> Self {
         Self { kind: Kind::Iterator, at, part: offset, advanced }
     }
+
+    /// Where the first byte is, of a call of the kernel's functions that has moved nothing yet.
+    #[inline(always)]
+    pub fn first(&self) -> Option<u64> {
+        match self.kind {
+            Kind::Buffer => Some(self.at),
+            Kind::Iterator => kernel::read::<u64>(self.at).map(|base| base.wrapping_add(self.part)),
+            Kind::Nowhere | Kind::Vector => None,
+        }
+    }
 }
 
 /// Enters where a call's bytes are.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     conn::{announce, class, get, ordinal, shard},
+    context,
     emit::{count, count_in, row, send},
     scratch::{Scratch, cell_at},
 };
@@ -65,7 +66,11 @@ pub extern "C" fn walk_on(slot: u32) -> u32 {
         work.event.copied = 0;
     }
     // The last event of the call, the one without `MORE`.
-    walk_send(slot, 0)
+    walk_send(slot, 0);
+    if context::is_on() {
+        context::context_walked(slot);
+    }
+    0
 }
 
 /// One step of a walk.

@@ -136,7 +136,7 @@ fn filters_change_while_the_agent_runs() -> Result<()> {
     only(&other)?;
     kill(agent.pid(), Signal::HUP)?;
     wait::until("that the filters are read anew", SOON, || {
-        Ok(agent.printed().contains("filters, routes and sampling were read anew").then_some(()))
+        Ok(agent.printed().contains("filters, routes, sampling and destinations were read anew").then_some(()))
     })?;
     drive::run(&node.address, &talks("/missing"))?;
     seen.extend(drive::run(&other.address, &talks("/missing"))?);

@@ -3,16 +3,19 @@
 #![forbid(unsafe_code)]
 
 mod circumstances;
+mod decoded;
 mod descriptors;
 mod doctor;
 mod filters;
 mod harness;
 mod heads;
 mod hellos;
+mod hosts;
 mod late;
 mod loss;
 mod nginx;
 mod privileges;
+mod reload;
 mod rpc;
 mod rpc_seen;
 mod seen;

@@ -79,6 +79,8 @@ pub struct CaptureOptions {
     pub nice: i32,
     /// Whether goroutines of Go programs are followed. Default: they are.
     pub goroutines: bool,
+    /// Whether requests carry their trace to other hosts in a TCP option. Default: no.
+    pub propagate: bool,
     /// Whether capabilities are kept that are not needed any more once all is attached. Default: no.
     pub keep_capabilities: bool,
 }
@@ -115,6 +117,7 @@ impl Default for CaptureOptions {
             connections: 32_768,
             nice: -10,
             goroutines: true,
+            propagate: false,
             keep_capabilities: false,
         }
     }
@@ -202,6 +205,15 @@ impl CaptureOptions {
             "on" => true,
             "off" => false,
             _ => return Err("neither on nor off: give one of the two".to_owned()),
+        };
+        Ok(())
+    }
+
+    pub(super) fn set_propagate(&mut self, text: &str) -> Result<(), String> {
+        self.propagate = match text {
+            "tcp-option" => true,
+            "none" => false,
+            _ => return Err("not a way to tell other hosts: give tcp-option or none".to_owned()),
         };
         Ok(())
     }

@@ -89,6 +89,7 @@ impl Spec {
         one("capture.hook", "hook", |options, text, _| options.capture.set_hook(text)),
         one("capture.ring_size", "ring-size", |options, text, _| options.capture.set_ring_bytes(text)),
         one("capture.goroutines", "goroutines", |options, text, _| options.capture.set_goroutines(text)),
+        one("capture.propagate", "propagate", |options, text, _| options.capture.set_propagate(text)),
         one("capture.nice", "nice", |options, text, _| options.capture.set_nice(text)),
         one("capture.connections", "connections", |options, text, _| options.capture.set_connections(text)),
         Spec {

@@ -91,6 +91,7 @@ fn sample(spec: &Spec) -> &'static str {
         "connections" => "4096",
         "nice" => "-5",
         "goroutines" => "off",
+        "propagate" => "tcp-option",
         "keep_query" | "keep_capabilities" | "off" | "no_metrics" => "true",
         "header" => "x-team",
         "min_confidence" => "0.5",
@@ -212,7 +213,7 @@ fn a_wrong_value_is_one_line_that_says_where_what_and_what_to_give() {
             "--min-duration 5",
             &[],
             "",
-            "--min-duration \"5\": not a duration: give a number with a unit, such as 250ms; the units are ns, us, ms, s, m",
+            "--min-duration \"5\": not a duration: give a number with a unit, such as 250ms; the units are ns, us, ms, s, m, h, d",
         ),
         (
             "",

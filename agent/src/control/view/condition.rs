@@ -2,7 +2,10 @@
 //! so that the store can judge each distinct value of a column once.
 
 use super::{SpanFilter, StatusRange};
-use crate::{control::glob, span::Value};
+use crate::{
+    control::glob,
+    span::{Link, Resource, Status, Value},
+};
 
 /// Attributes that hold a path.
 const PATHS: &[&str] = &["url.path", "url.full"];
@@ -12,6 +15,12 @@ const CODES: &[&str] = &["http.response.status_code"];
 const PORTS: &[&str] = &["server.port", "network.peer.port", "network.local.port", "client.port"];
 /// Attributes that name the other side.
 const PEERS: &[&str] = &["network.peer.address", "server.address", "client.address"];
+
+/// Attributes that spans are shown with, but which are fields of theirs: how its parent was found, and why it is not the whole truth.
+const FIELDS: [&str; 2] = ["netspan.link.method", "netspan.incomplete"];
+
+/// What names of attributes begin with that are a process's, not a span's.
+const OF_PROCESSES: [&str; 7] = ["cloud.", "container.", "host.", "k8s.", "os.", "process.", "service."];
 
 /// A condition on attributes: it is fulfilled if any attribute that it is about holds.
 #[derive(Clone, Debug)]
@@ -26,6 +35,8 @@ pub enum Condition<'a> {
     Peer(&'a [String]),
     /// This attribute with this value.
     Equals(&'a str, &'a str),
+    /// This attribute with any value.
+    Has(&'a str),
 }
 
 impl<'a> Condition<'a> {
@@ -35,6 +46,7 @@ impl<'a> Condition<'a> {
         if !filter.statuses.is_empty() {
             all.push(Self::Status(&filter.statuses));
         }
+        all.extend(filter.has.iter().map(|name| Self::Has(name)));
         all.extend(filter.attributes.iter().map(|(name, value)| Self::Equals(name, value)));
         if !filter.peers.is_empty() {
             all.push(Self::Peer(&filter.peers));
@@ -55,7 +67,7 @@ impl<'a> Condition<'a> {
             Self::Status(_) => CODES.contains(&name),
             Self::Port(_) => PORTS.contains(&name),
             Self::Peer(_) => PEERS.contains(&name),
-            Self::Equals(wanted, _) => *wanted == name,
+            Self::Equals(wanted, _) | Self::Has(wanted) => *wanted == name,
         }
     }
 
@@ -68,6 +80,7 @@ impl<'a> Condition<'a> {
             }
             Self::Peer(wanted) => wanted.iter().any(|wanted| glob::matches(wanted, text)),
             Self::Equals(_, wanted) => text == *wanted,
+            Self::Has(_) => true,
             Self::Status(_) | Self::Port(_) => false,
         }
     }
@@ -76,9 +89,10 @@ impl<'a> Condition<'a> {
     pub fn holds(&self, value: &Value) -> bool {
         match (self, value) {
             (_, Value::Text(text)) => self.holds_text(text),
+            (Self::Has(_), _) => true,
             (Self::Status(ranges), Value::Int(code)) => ranges.iter().any(|range| match range {
                 StatusRange::Codes(first, last) => (i64::from(*first)..=i64::from(*last)).contains(code),
-                StatusRange::Error => false,
+                StatusRange::Error | StatusRange::Ok => false,
             }),
             (Self::Port(ranges), Value::Int(port)) => {
                 ranges.iter().any(|&(first, last)| (i64::from(first)..=i64::from(last)).contains(port))
@@ -94,15 +108,48 @@ impl<'a> Condition<'a> {
         }
     }
 
-    /// Whether a span whose status is an error fulfils it, whatever its attributes say.
-    pub fn admits_errors(&self) -> bool {
-        matches!(self, Self::Status(ranges) if ranges.contains(&StatusRange::Error))
+    /// Whether what a span has beside its attributes fulfils it.
+    pub fn admits_fields(&self, status: Status, link: Option<Link>, incomplete: Option<&str>) -> bool {
+        let field = |name: &str| {
+            if name == FIELDS[0] {
+                link.map(|link| link.method.name())
+            } else {
+                incomplete.filter(|_| name == FIELDS[1])
+            }
+        };
+        match self {
+            Self::Status(ranges) => {
+                ranges.contains(if status == Status::Error { &StatusRange::Error } else { &StatusRange::Ok })
+            }
+            Self::Equals(name, wanted) => field(name) == Some(wanted),
+            Self::Has(name) => field(name).is_some(),
+            _ => false,
+        }
     }
 
-    /// The one attribute and value that it asks for, where that is all.
-    pub const fn exactly(&self) -> Option<(&'a str, &'a str)> {
+    /// Whether what its process has fulfils it.
+    pub fn admits_resource(&self, resource: &Resource) -> bool {
+        let (Self::Equals(wanted, _) | Self::Has(wanted)) = self else { return false };
+        (*wanted == "service.name" && self.holds_text(&resource.service))
+            || resource.attributes.iter().any(|(name, value)| name == wanted && self.holds(value))
+    }
+
+    /// The name of the attribute that has to be there, where that is all.
+    pub const fn presence(&self) -> Option<&'a str> {
         match self {
-            Self::Equals(name, value) => Some((*name, *value)),
+            Self::Has(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The one attribute of a span and its value that it asks for, where that is all.
+    pub fn exactly(&self) -> Option<(&'a str, &'a str)> {
+        match self {
+            Self::Equals(name, value) => {
+                let is_elsewhere =
+                    FIELDS.contains(name) || OF_PROCESSES.iter().any(|beginning| name.starts_with(beginning));
+                if is_elsewhere { None } else { Some((*name, *value)) }
+            }
             _ => None,
         }
     }
@@ -123,6 +170,11 @@ impl<'a> Condition<'a> {
             _ => None,
         }
     }
+}
+
+/// Whether an attribute of this name is searched for texts with wildcards: paths and names of the other side.
+pub fn is_searched(name: &str) -> bool {
+    PATHS.contains(&name) || PEERS.contains(&name)
 }
 
 /// What a filter of a block's paths knows: that one of them begins so, or has such a segment.

@@ -70,8 +70,19 @@ pub struct Handle {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Whether an exporter can be started: whether its files for TLS can be read.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    Ok(Language::new(config).map(drop)?)
+}
+
 /// Starts an exporter on a thread of its own. What is wrong with the endpoint is told by the log; it never fails this.
 pub fn start(config: &Config) -> Result<Handle, StartError> {
+    start_after(config, || {})
+}
+
+/// The same, for one that takes the place of another: its thread calls `before` first, which may wait, and spans that are offered
+/// meanwhile wait in its input. So two never use one queue's directory at once.
+pub fn start_after(config: &Config, before: impl FnOnce() + Send + 'static) -> Result<Handle, StartError> {
     // A name lives as long as the agent; there is one for each destination.
     let name = String::leak(config.name.clone());
     let (sink, spans) = Sink::bounded(name, config.limits.input);
@@ -86,6 +97,7 @@ pub fn start(config: &Config) -> Result<Handle, StartError> {
     let known = Arc::clone(&counters);
     let thread = std::thread::Builder::new().name("export".to_owned()).spawn(move || {
         privilege::settle(Role::Service);
+        before();
         let worker = Worker::new(&config, language, known, (spans, input), orders);
         runtime.block_on(worker.run());
         // A name that is being looked up is not waited for.

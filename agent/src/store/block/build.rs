@@ -8,13 +8,18 @@ use super::{
     super::{
         bloom,
         bytes::{Input, put_attributes, put_bytes, put_signed, put_value, put_varint, seal},
+        label::{self, PATHS as PATH_NAMES},
     },
-    COLUMNS, DURATION, FORM, HEAD, IDS, KEYS_MAX, LINKS, PATHS, PROCESS, ROWS_MAX, TIME, TRACE_STATE, TRACES, VALUES,
-    form, mark_hash,
+    CELLS, COLUMNS, DURATION, FORM, GRAMS, HEAD, IDS, KEYS_MAX, LINKS, PATHS, PROCESS, ROWS_MAX, TIME, TRACE_STATE,
+    TRACES, VALUES,
+    cells::{self, Rows},
+    form,
+    grams::Grams,
+    mark_hash,
 };
 use crate::{
-    control::marks,
-    span::{Resource, Span, TraceId, Value},
+    control::{is_searched, marks},
+    span::{Kind, Resource, Span, Status, TraceId, Value},
 };
 
 /// What a partition's index says of a block, to rule it out without reading it. Times in nanoseconds since the epoch.
@@ -62,6 +67,14 @@ pub struct Builder {
     linked: u64,
     keys: FxHashMap<Cow<'static, str>, u16>,
     columns: Vec<Values>,
+    /// The first form of each name, kind and status.
+    alike: FxHashMap<Box<[u8]>, u16>,
+    alike_of: Vec<u16>,
+    codes: Distinct,
+    code_of: Vec<u16>,
+    /// Of each span the attribute that holds its path, and the place of its value.
+    path_of: Vec<Option<(u16, u16)>>,
+    sizes: Vec<u64>,
     scratch: Vec<u8>,
     keys_of_span: Vec<u16>,
 }
@@ -150,16 +163,23 @@ impl Builder {
         }));
         self.process(resource, *pid);
         self.keys_of_span.clear();
+        let mut paths = [None; PATH_NAMES.len()];
         for (name, value) in attributes {
             // A borrowed name is not copied, and most are.
-            self.value(Cow::clone(name), value);
+            let place = self.value(Cow::clone(name), value);
+            if let Some(at) = PATH_NAMES.iter().position(|path| *path == name.as_ref()) {
+                paths[at] = Some(place);
+            }
         }
+        self.path_of.push(paths.into_iter().flatten().next());
         if !trace_state.is_empty() {
             self.value(Cow::Borrowed(TRACE_STATE), &Value::Text(trace_state.clone().into()));
         }
         self.scratch.clear();
         form::put(&mut self.scratch, span, &self.keys_of_span);
-        self.form_of.push(self.forms.place(&self.scratch));
+        let form = self.forms.place(&self.scratch);
+        self.form_of.push(form);
+        self.cell(span, form);
         if !links.is_empty() {
             self.linked += 1;
             put_varint(&mut self.links, self.rows as u64);
@@ -190,7 +210,27 @@ impl Builder {
         self.process_of.push(self.processes.place(&self.scratch));
     }
 
-    fn value(&mut self, name: Cow<'static, str>, value: &Value) {
+    /// What the cells ask of a span.
+    fn cell(&mut self, span: &Span, form: u16) {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(span.name.as_bytes());
+        self.scratch.extend([u8::from(span.kind == Kind::Server), u8::from(span.status == Status::Error)]);
+        let first = self.alike.get(self.scratch.as_slice()).copied().unwrap_or_else(|| {
+            self.alike.insert(self.scratch.as_slice().into(), form);
+            form
+        });
+        self.alike_of.push(first);
+        let code = cells::code(span).map_or(0, |code| {
+            self.scratch.clear();
+            cells::put_code(&mut self.scratch, code);
+            self.codes.place(&self.scratch) + 1
+        });
+        self.code_of.push(code);
+        self.sizes.push(cells::size(span));
+    }
+
+    /// Takes a value. Returns the places of its attribute and of itself.
+    fn value(&mut self, name: Cow<'static, str>, value: &Value) -> (u16, u16) {
         let key = if let Some(key) = self.keys.get(name.as_ref()) {
             *key
         } else {
@@ -205,6 +245,7 @@ impl Builder {
         let column = &mut self.columns[usize::from(key)];
         let place = column.distinct.place(&self.scratch);
         column.places.push(place);
+        (key, place)
     }
 
     /// The block; nothing if there are no spans.
@@ -222,10 +263,14 @@ impl Builder {
             (FORM, seal(&packed(&self.form_of))),
             (PROCESS, seal(&packed(&self.process_of))),
             (IDS, seal(&self.ids())),
-            (TRACES, seal(&bloom::build(&self.trace_hashes()))),
-            (VALUES, seal(&bloom::build(&self.value_hashes()))),
-            (PATHS, seal(&bloom::build(&self.path_hashes()))),
+            (TRACES, seal(&bloom::build(&self.trace_hashes(), bloom::BITS_MANY))),
+            (VALUES, seal(&bloom::build(&self.value_hashes(), bloom::BITS))),
+            (PATHS, seal(&bloom::build(&self.path_hashes(), bloom::BITS))),
+            (GRAMS, seal(self.grams().bits())),
         ];
+        if let Some(raw) = self.cells() {
+            parts.push((CELLS, seal(&raw)));
+        }
         if self.linked > 0 {
             let mut raw = Vec::with_capacity(self.links.len() + 4);
             put_varint(&mut raw, self.linked);
@@ -252,6 +297,48 @@ impl Builder {
         self.processes.put(&mut raw);
         self.forms.put(&mut raw);
         raw
+    }
+
+    fn cells(&self) -> Option<Vec<u8>> {
+        if self.rows < cells::ROWS_MIN {
+            return None;
+        }
+        let mut lists = Vec::new();
+        self.codes.put(&mut lists);
+        let labels = self.labels(&mut lists);
+        let rows = Rows {
+            starts: &self.starts,
+            durations: &self.durations,
+            processes: &self.process_of,
+            forms: &self.alike_of,
+            codes: &self.code_of,
+            labels: &labels,
+            sizes: &self.sizes,
+        };
+        cells::put(&rows, &lists)
+    }
+
+    /// For each span the place of its label, in a list that is appended.
+    fn labels(&self, out: &mut Vec<u8>) -> Vec<u16> {
+        let mut names = vec![""; self.forms.places.len()];
+        for (name, form) in &self.alike {
+            // Behind the name are its kind and status.
+            let name = name.split_last_chunk::<2>().map_or(&[][..], |(name, _)| name);
+            names[usize::from(*form)] = std::str::from_utf8(name).unwrap_or_default();
+        }
+        let values: Vec<Vec<String>> = self.columns.iter().map(Values::templates).collect();
+        let (mut known, mut distinct) = (FxHashMap::default(), Distinct::default());
+        let label = |(form, path): (&u16, &Option<(u16, u16)>)| {
+            *known.entry((*form, *path)).or_insert_with(|| {
+                let template = path.and_then(|(key, place)| values[usize::from(key)].get(usize::from(place)));
+                let mut label = Vec::new();
+                put_bytes(&mut label, label::of(names[usize::from(*form)], template.map(String::as_str)).as_bytes());
+                distinct.place(&label)
+            })
+        };
+        let labels = self.alike_of.iter().zip(&self.path_of).map(label).collect();
+        distinct.put(out);
+        labels
     }
 
     /// Each start as the difference to the one before.
@@ -292,16 +379,41 @@ impl Builder {
     fn path_hashes(&self) -> Vec<u64> {
         let mut hashes = FxHashSet::default();
         for column in &self.columns {
-            for value in column.distinct.places.keys() {
-                if let Some((0, text)) = value.split_first()
-                    && let Ok(text) = Input(text).text()
-                {
-                    hashes.extend(marks(&column.name, text).map(mark_hash));
-                }
+            for text in column.texts() {
+                hashes.extend(marks(&column.name, text).map(mark_hash));
             }
         }
         hashes.into_iter().collect()
     }
+
+    fn grams(&self) -> Grams {
+        let mut grams = Grams::new();
+        for column in self.columns.iter().filter(|column| is_searched(&column.name)) {
+            column.texts().for_each(|text| grams.add(text));
+        }
+        grams
+    }
+}
+
+impl Values {
+    /// What paths have in common with others, by their places; of other attributes nothing.
+    fn templates(&self) -> Vec<String> {
+        if !PATH_NAMES.contains(&self.name.as_str()) {
+            return Vec::new();
+        }
+        let mut input = Input(&self.distinct.all);
+        let mut template = || Some(label::template(&label::text(&input.value().ok()?)));
+        (0..self.distinct.places.len()).map_while(|_| template()).collect()
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        self.distinct.places.keys().filter_map(|value| text_of(value))
+    }
+}
+
+fn text_of(value: &[u8]) -> Option<&str> {
+    let (0, text) = value.split_first()? else { return None };
+    Input(text).text().ok()
 }
 
 fn varints(numbers: &[u64]) -> Vec<u8> {

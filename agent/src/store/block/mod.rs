@@ -9,20 +9,26 @@
 //! | [`IDS`] | per span, its ids and thread |
 //! | [`LINKS`] | references to other spans, of those that have any |
 //! | [`TRACES`], [`VALUES`], [`PATHS`] | Bloom filters of trace ids, of attributes with their values, and of what paths begin with and consist of |
+//! | [`GRAMS`] | which three bytes follow each other in paths and names of peers |
+//! | [`CELLS`] | figures of all spans by process, name, kind, status and status code |
 //! | [`COLUMNS`] and on | per attribute, the values there are, and which one each span has |
 //!
 //! A span's *form* is all that spans share that differ only in time, process and values: name, kind, status, how it was
 //! linked, and which attributes it has, in which order. Pure: bytes in, spans out.
 
 mod build;
+mod cells;
 mod form;
+mod grams;
 mod head;
 mod view;
 
 pub(super) use self::view::{families, rows_of, times, traces};
 pub use self::{
     build::{Builder, Encoded, Summary},
+    cells::{CODES, Cell, Cells, Code, SIZES},
     form::Form,
+    grams::may_contain,
     head::Head,
     view::{Column, Rows, numbers, places, spans},
 };
@@ -55,6 +61,11 @@ pub const TRACES: u16 = 7;
 pub const VALUES: u16 = 8;
 /// Part: filter of paths' beginnings and segments. Blocks of older agents have none.
 pub const PATHS: u16 = 9;
+/// Part: figures of all spans. Small blocks, those of great variety and those of older agents have none.
+pub const CELLS: u16 = 10;
+/// Part: what follows each other in texts that are searched with wildcards ([`is_searched`](crate::control::is_searched)). Blocks of older
+/// agents have none.
+pub const GRAMS: u16 = 11;
 /// First part of an attribute; the one of the n-th name is n later.
 pub const COLUMNS: u16 = 16;
 

@@ -71,7 +71,8 @@ fn a_summary_bounds_its_spans_and_nothing_makes_no_block() {
 fn a_part_that_is_missing_or_of_another_block_is_damage_and_no_panic() {
     let (small, large) = (encoded(&mixed(10)), encoded(&mixed(300)));
     let all: Vec<u16> = (0..300).collect();
-    for number in large.keys().copied().filter(|number| ![LINKS, TRACES, VALUES, PATHS].contains(number)) {
+    for number in large.keys().copied().filter(|number| ![LINKS, TRACES, VALUES, PATHS, GRAMS, CELLS].contains(number))
+    {
         let mut lacking = large.clone();
         lacking.remove(&number);
         assert_eq!(decoded(&lacking, &all), Err(Damaged), "without part {number}");

@@ -3,12 +3,11 @@
 
 use memchr::memmem::Finder;
 
-use super::{Place, Query};
+use super::{Place, Query, cells};
 use crate::{
     control::{Condition, Mark},
-    span::Status,
     store::{
-        block::{self, Column, Head, Rows},
+        block::{self, Column, Form, Head, Rows},
         bloom,
         bytes::{Damaged, put_value},
         partition::PartitionError,
@@ -30,7 +29,10 @@ pub(super) fn choose(
     conditions: &[Condition<'_>],
     place: Place<'_>,
 ) -> Result<Option<Chosen>, PartitionError> {
-    if !may_hold_values(conditions, place)? || !may_hold_paths(conditions, place)? {
+    if !may_hold_values(conditions, place)?
+        || !may_hold_paths(conditions, place)?
+        || !may_hold_texts(conditions, place)?
+    {
         return Ok(None);
     }
     let head = Head::read(&place.need(block::HEAD)?)?;
@@ -39,6 +41,9 @@ pub(super) fn choose(
         head.processes.iter().map(|(resource, pid)| filter.admits_process(resource, *pid)).collect();
     let forms: Vec<bool> = head.forms.iter().map(|form| filter.admits_form(&form.name, form.kind)).collect();
     if !processes.contains(&true) || !forms.contains(&true) {
+        return Ok(None);
+    }
+    if !cells::may_hold(filter, conditions, place, &head, (&processes, &forms))? {
         return Ok(None);
     }
     let form_of = block::places(&place.need(block::FORM)?, head.forms.len())?;
@@ -55,7 +60,7 @@ pub(super) fn choose(
         let durations = block::numbers(&place.need(block::DURATION)?, rows)?;
         narrow(&mut chosen, durations.iter().map(|duration| filter.admits_duration(*duration)));
     }
-    if query.has_times() && !is_within(query, place) {
+    if !is_within(query, place) {
         let starts = block::times(&place.need(block::TIME)?, rows)?;
         narrow(&mut chosen, starts.iter().map(|start| query.admits_start(*start)));
     }
@@ -63,14 +68,14 @@ pub(super) fn choose(
         if !chosen.contains(&true) {
             return Ok(None);
         }
-        narrow_by(condition, &head, &form_of, place, &mut chosen)?;
+        narrow_by(condition, &head, (&form_of, &process_of), place, &mut chosen)?;
     }
     let rows: Rows = chosen.iter().enumerate().filter(|(_, is)| **is).map(|(row, _)| row as u16).collect();
     Ok((!rows.is_empty()).then_some(Chosen { head, rows, form_of, process_of }))
 }
 
 /// Whether all spans of a block start within the times asked for.
-fn is_within(query: &Query, place: Place<'_>) -> bool {
+pub(super) fn is_within(query: &Query, place: Place<'_>) -> bool {
     let summary = &place.block.summary;
     query.admits_start(summary.start_min) && query.admits_start(summary.start_max)
 }
@@ -116,17 +121,38 @@ fn may_hold_paths(conditions: &[Condition<'_>], place: Place<'_>) -> Result<bool
     Ok(wanted.iter().all(|alternatives| alternatives.iter().any(|marks| marks.iter().all(may_be))))
 }
 
+/// Asks the block's map of texts for what they have to contain.
+fn may_hold_texts(conditions: &[Condition<'_>], place: Place<'_>) -> Result<bool, PartitionError> {
+    let wanted: Vec<_> = conditions.iter().filter_map(Condition::literals).collect();
+    if wanted.is_empty() {
+        return Ok(true);
+    }
+    let Some(grams) = place.part(block::GRAMS)? else { return Ok(true) };
+    Ok(wanted.iter().all(|literals| literals.iter().any(|literal| block::may_contain(&grams, literal))))
+}
+
 /// Leaves of the chosen rows those that fulfil a condition. Each value of a chosen row is judged once, the others never.
 fn narrow_by(
     condition: &Condition<'_>,
     head: &Head,
-    form_of: &[u16],
+    (form_of, process_of): (&[u16], &[u16]),
     place: Place<'_>,
     chosen: &mut [bool],
 ) -> Result<(), PartitionError> {
-    let is_error: Vec<bool> =
-        head.forms.iter().map(|form| condition.admits_errors() && form.status == Status::Error).collect();
-    let mut fulfilled: Vec<bool> = form_of.iter().map(|form| is_error[usize::from(*form)]).collect();
+    let wanted = condition.presence().and_then(|name| head.key(name));
+    let is_admitted = |form: &Form| {
+        condition.admits_fields(form.status, form.link, form.incomplete)
+            || wanted.is_some_and(|wanted| form.keys.contains(&wanted))
+    };
+    let forms: Vec<bool> = head.forms.iter().map(is_admitted).collect();
+    let processes: Vec<bool> = head.processes.iter().map(|(resource, _)| condition.admits_resource(resource)).collect();
+    let rows = form_of.iter().zip(process_of);
+    let mut fulfilled: Vec<bool> =
+        rows.map(|(form, process)| forms[usize::from(*form)] || processes[usize::from(*process)]).collect();
+    if condition.presence().is_some() {
+        narrow(chosen, fulfilled.into_iter());
+        return Ok(());
+    }
     let literals: Option<Vec<_>> =
         condition.literals().map(|all| all.into_iter().map(|literal| Finder::new(literal.as_bytes())).collect());
     for (key, _) in head.keys.iter().enumerate().filter(|(_, name)| condition.is_about(name)) {

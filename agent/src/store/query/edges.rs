@@ -3,12 +3,13 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Place, Query, Totals, columns, groups::text, names::Names};
+use super::{Place, Query, Totals, columns, names::Names};
 use crate::{
     control::Condition,
     span::{Kind, SpanId, Status},
     store::{
         block::{self, Column, Head},
+        label::text,
         partition::PartitionError,
     },
 };

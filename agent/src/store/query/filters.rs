@@ -1,4 +1,4 @@
-//! The filters of trace ids that were read lately, in memory: a question about a trace asks each block's, and each is two
+//! The filters of trace ids that were read lately, in memory: a question about a trace asks each block's, and each is a few
 //! kilobytes. A block never changes and its id is never given again, so none of them is ever out of date.
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Place;
 use crate::store::{block, bloom, partition::PartitionError};
 
-/// Bytes that are kept at most: the filters of some 30 million spans. What has no room is read each time.
+/// Bytes that are kept at most: the filters of some 20 million spans. What has no room is read each time.
 const BYTES_MAX: usize = 8 << 20;
 /// Blocks with fewer spans are put together soon: their filters are not kept.
 const ROWS_MIN: u64 = block::ROWS_MAX as u64 / 2;

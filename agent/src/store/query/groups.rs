@@ -1,26 +1,27 @@
 //! Figures by group, from sketches that can be merged: percentiles are within 1 % of the true value.
 
-use sketches_ddsketch::{Config, DDSketch};
+use rustc_hash::FxHashMap;
 
 use super::{
     Place, Query,
+    cells::{self, Asked},
     columns::{self, Chosen},
-    label,
+    label::labels,
     names::{Names, OTHER},
 };
 use crate::{
     control::Condition,
     span::{Kind, Status, Value},
     store::{
-        block::{self, Column, Head},
+        block::{self, CODES, Cell, Column, Head, SIZES},
+        label::text,
         partition::PartitionError,
+        sketch::{Sketch, bin},
     },
 };
 
 /// The group of spans that lack what is grouped by.
 const NONE: &str = "(none)";
-/// Attributes whose sum is the bytes of an exchange.
-const SIZES: [&str; 2] = ["http.request.body.size", "http.response.body.size"];
 
 /// What spans are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,11 @@ impl GroupBy {
         ![NONE, OTHER].contains(&group)
     }
 
+    /// Whether a block's cells tell the groups of its spans.
+    const fn is_of_cells(self) -> bool {
+        !matches!(self, Self::Peer)
+    }
+
     /// By its name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, by)| *by)
@@ -74,36 +80,63 @@ pub struct Totals {
     pub first_ns: u64,
     /// Start of the last span.
     pub last_ns: u64,
-    durations: DDSketch,
+    sum_ns: f64,
+    durations: Sketch,
 }
 
 impl Default for Totals {
     fn default() -> Self {
-        let durations = DDSketch::new(Config::defaults());
-        Self { count: 0, errors: 0, bytes: 0, first_ns: u64::MAX, last_ns: 0, durations }
+        let durations = Sketch::default();
+        Self { count: 0, errors: 0, bytes: 0, first_ns: u64::MAX, last_ns: 0, sum_ns: 0.0, durations }
     }
 }
 
 impl Totals {
     /// Takes a span: its start and duration in nanoseconds, whether it is an error, and its bytes.
-    #[expect(clippy::cast_precision_loss, reason = "a sketch is less exact")]
+    #[expect(clippy::cast_precision_loss, reason = "a sum of durations need not be exact to the nanosecond")]
     pub fn add(&mut self, start_ns: u64, duration_ns: u64, is_error: bool, bytes: u64) {
         self.count += 1;
         self.errors += u64::from(is_error);
-        self.bytes += bytes;
+        self.bytes = self.bytes.saturating_add(bytes);
         self.first_ns = self.first_ns.min(start_ns);
         self.last_ns = self.last_ns.max(start_ns);
-        self.durations.add(duration_ns.max(1) as f64);
+        self.sum_ns += duration_ns as f64;
+        self.durations.add(bin(duration_ns), 1);
+    }
+
+    /// Takes the spans of a cell.
+    #[expect(clippy::cast_precision_loss, reason = "a sum of durations need not be exact to the nanosecond")]
+    pub(super) fn add_cell(&mut self, cell: &Cell, is_error: bool) {
+        self.count += cell.count;
+        self.errors += if is_error { cell.count } else { 0 };
+        self.bytes = self.bytes.saturating_add(cell.bytes);
+        self.first_ns = self.first_ns.min(cell.first_ns);
+        self.last_ns = self.last_ns.max(cell.last_ns);
+        self.sum_ns += cell.sum_ns as f64;
+        for (bin, count) in &cell.bins {
+            self.durations.add(usize::from(*bin), u64::from(*count));
+        }
+    }
+
+    /// Takes the spans of other figures.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.errors += other.errors;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.first_ns = self.first_ns.min(other.first_ns);
+        self.last_ns = self.last_ns.max(other.last_ns);
+        self.sum_ns += other.sum_ns;
+        self.durations.merge(&other.durations);
     }
 
     /// The duration that this share of the spans (0 to 1) does not exceed, in nanoseconds, within 1 %.
     pub fn quantile_ns(&self, share: f64) -> Option<f64> {
-        self.durations.quantile(share).ok().flatten()
+        self.durations.quantile_ns(share)
     }
 
     /// Sum of all durations, in nanoseconds.
-    pub fn sum_ns(&self) -> f64 {
-        self.durations.sum().unwrap_or(0.0)
+    pub const fn sum_ns(&self) -> f64 {
+        self.sum_ns
     }
 }
 
@@ -132,6 +165,12 @@ impl<'a> Groups<'a> {
     }
 
     pub(super) fn block(&mut self, place: Place<'_>) -> Result<bool, PartitionError> {
+        if self.by.is_of_cells()
+            && let Some(asked) = cells::asked(self.query, &self.conditions, place)?
+        {
+            self.cells(&asked);
+            return Ok(true);
+        }
         let Some(chosen) = columns::choose(self.query, &self.conditions, place)? else { return Ok(true) };
         let (head, rows) = (&chosen.head, chosen.head.rows);
         let durations = block::numbers(&place.need(block::DURATION)?, rows)?;
@@ -144,6 +183,35 @@ impl<'a> Groups<'a> {
             self.totals[group_of[row]].add(starts[row], durations[row], is_error, bytes[row]);
         }
         Ok(true)
+    }
+
+    fn cells(&mut self, asked: &Asked) {
+        // A name is looked up once for a block, not for each cell.
+        let mut groups = FxHashMap::<u16, usize>::default();
+        for cell in &asked.cells {
+            let key = match self.by {
+                GroupBy::Service | GroupBy::Process => cell.process,
+                GroupBy::Status => cell.code.map_or(0, |code| code + 1),
+                GroupBy::Path => cell.label,
+                GroupBy::Route | GroupBy::Peer => cell.form,
+            };
+            let group = groups.get(&key).copied().unwrap_or_else(|| {
+                let (resource, pid) = &asked.head.processes[usize::from(cell.process)];
+                let group = match self.by {
+                    GroupBy::Service => self.place(&resource.service),
+                    GroupBy::Process => self.place(&process_name(resource, *pid)),
+                    GroupBy::Status => match cell.code {
+                        Some(code) => self.place(&text(&asked.codes[usize::from(code)].1)),
+                        None => self.place(NONE),
+                    },
+                    GroupBy::Path => self.place(&asked.labels[usize::from(cell.label)]),
+                    GroupBy::Route | GroupBy::Peer => self.place(&asked.form(cell).name),
+                };
+                groups.insert(key, group);
+                group
+            });
+            self.totals[group].add_cell(cell, asked.is_error(cell));
+        }
     }
 
     pub(super) fn finish(self) -> Vec<Group> {
@@ -178,11 +246,8 @@ impl<'a> Groups<'a> {
                 let groups: Vec<_> = head.forms.iter().map(|form| self.place(&form.name)).collect();
                 by_place(form_of, &groups)
             }
-            GroupBy::Path => label::labels(chosen, place, |label| self.place(label))?,
-            GroupBy::Status => {
-                let codes = [(None, "http.response.status_code"), (None, "rpc.response.status_code")];
-                self.by_attribute(chosen, &codes, place)?
-            }
+            GroupBy::Path => labels(chosen, place, |label| self.place(label))?,
+            GroupBy::Status => self.by_attribute(chosen, &CODES.map(|name| (None, name)), place)?,
             GroupBy::Peer => {
                 let peers = [(Some(Kind::Client), "server.address"), (Some(Kind::Server), "client.address")];
                 self.by_attribute(chosen, &peers, place)?
@@ -221,17 +286,6 @@ fn process_name(resource: &crate::span::Resource, pid: u32) -> String {
     match name {
         Some((_, Value::Text(name))) => format!("{name}:{pid}"),
         _ => format!("{}:{pid}", resource.service),
-    }
-}
-
-/// A value as text.
-pub(super) fn text(value: &Value) -> String {
-    match value {
-        Value::Text(text) => text.clone().into_owned(),
-        Value::Int(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
-        Value::Bool(truth) => truth.to_string(),
-        Value::List(texts) => texts.join(", "),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Questions to the store. Each opens the partitions anew, sees one state of each, and goes through the blocks that it
 //! can't rule out; a deadline bounds it.
 
+mod cells;
 mod columns;
 mod edges;
 mod filters;
@@ -137,10 +138,6 @@ impl Query {
             && self.filter.min_duration.is_none_or(|shortest| u128::from(summary.duration_max) >= shortest.as_nanos())
     }
 
-    fn has_times(&self) -> bool {
-        self.from_ns.is_some() || self.to_ns.is_some()
-    }
-
     fn admits_start(&self, start_ns: u64) -> bool {
         self.from_ns.is_none_or(|from| start_ns >= from) && self.to_ns.is_none_or(|to| start_ns < to)
     }
@@ -213,6 +210,13 @@ impl Reader {
         Ok(services.finish())
     }
 
+    /// The values of an attribute as texts, in their order; bounded as [`Self::services`] is.
+    pub fn values(&self, attribute: &str) -> Result<Vec<String>, QueryError> {
+        let mut values = known::Values::new(attribute);
+        self.blocks(&Query::default(), false, |place| values.block(place))?;
+        Ok(values.finish())
+    }
+
     /// The names of the spans that a query asks for, by kind, clients' first; bounded as [`Self::services`] is.
     pub fn operations(&self, query: &Query) -> Result<Vec<(String, Kind)>, QueryError> {
         let mut operations = known::Operations::new(query);
@@ -250,20 +254,17 @@ impl Reader {
         let heat = Heat::new(query.from_ns.unwrap_or(first_ns.min(to_ns)), to_ns, columns);
         let mut search = heat::Search::new(query, heat);
         self.blocks(query, false, |place| search.block(place))?;
-        Ok(search.heat)
+        Ok(search.finish())
     }
 
     /// Which ways requests take: the newest traces with a span that a query asks for, each whole, as one tree.
     pub fn paths(&self, query: &Query) -> Result<Paths, QueryError> {
         let mut traces = paths::Traces::new(query);
         self.blocks(query, true, |place| traces.block(place))?;
-        let mut rows = traces.rows();
-        let whole = Query {
-            from_ns: query.from_ns.map(|from| from.saturating_sub(paths::MARGIN_NS)),
-            to_ns: query.to_ns.map(|to| to.saturating_add(paths::MARGIN_NS)),
-            ..Query::default()
-        };
-        self.blocks(&whole, true, |place| rows.block(place))?;
+        let (whole, mut rows) = (traces.whole(), traces.rows());
+        if let Some(whole) = whole {
+            self.blocks(&whole, true, |place| rows.block(place))?;
+        }
         Ok(rows.finish())
     }
 

@@ -10,19 +10,22 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::tree::Node;
 use self::tree::Tree;
-use super::{Place, Query, columns, label, names::Names};
+use super::{Place, Query, columns, label::labels, names::Names};
 use crate::{
     control::Condition,
     span::{Kind, Status, TraceId},
-    store::{block, partition::PartitionError},
+    store::{
+        block::{self, Summary},
+        partition::PartitionError,
+    },
 };
 
 /// Traces that are looked at, at most: the newest.
 pub const TRACES_MAX: usize = 20_000;
 /// Spans of these that are looked at, at most.
 pub const SPANS_MAX: usize = 200_000;
-/// How long before and after the times asked for the other spans of a trace are looked for, in nanoseconds.
-pub const MARGIN_NS: u64 = 60_000_000_000;
+/// How long before and after the spans that were found the other spans of a trace are looked for, in nanoseconds.
+const MARGIN_NS: u64 = 60_000_000_000;
 
 /// The tree of many traces.
 pub struct Paths {
@@ -57,17 +60,23 @@ pub(super) struct Traces<'a> {
     query: &'a Query,
     conditions: Vec<Condition<'a>>,
     found: FxHashSet<TraceId>,
+    /// Start of the first and the last span of the blocks in which any was found.
+    times: Option<(u64, u64)>,
     is_whole: bool,
 }
 
 impl<'a> Traces<'a> {
     pub(super) fn new(query: &'a Query) -> Self {
-        Self { query, conditions: query.filter.conditions(), found: FxHashSet::default(), is_whole: true }
+        let conditions = query.filter.conditions();
+        Self { query, conditions, found: FxHashSet::default(), times: None, is_whole: true }
     }
 
     pub(super) fn block(&mut self, place: Place<'_>) -> Result<bool, PartitionError> {
         let Some(chosen) = columns::choose(self.query, &self.conditions, place)? else { return Ok(true) };
         let traces = block::traces(&place.need(block::IDS)?, chosen.head.rows)?;
+        let Summary { start_min, start_max, .. } = place.block.summary;
+        let (first_ns, last_ns) = self.times.unwrap_or((start_min, start_max));
+        self.times = Some((first_ns.min(start_min), last_ns.max(start_max)));
         for row in chosen.rows.iter().rev().copied().map(usize::from) {
             if self.found.len() >= TRACES_MAX && !self.found.contains(&traces[row]) {
                 self.is_whole = false;
@@ -76,6 +85,13 @@ impl<'a> Traces<'a> {
             self.found.insert(traces[row]);
         }
         Ok(true)
+    }
+
+    /// Where their other spans are looked for, if any was found.
+    pub(super) fn whole(&self) -> Option<Query> {
+        let (from_ns, to_ns) = self.times?;
+        let (from_ns, to_ns) = (from_ns.saturating_sub(MARGIN_NS), to_ns.saturating_add(MARGIN_NS));
+        Some(Query { from_ns: Some(from_ns), to_ns: Some(to_ns), ..Query::default() })
     }
 
     /// Goes on to the spans of these traces.
@@ -107,7 +123,7 @@ impl Rows {
         let durations = block::numbers(&place.need(block::DURATION)?, head.rows)?;
         let starts = block::times(&place.need(block::TIME)?, head.rows)?;
         let services: Vec<_> = head.processes.iter().map(|(resource, _)| self.names.place(&resource.service)).collect();
-        let labels = label::labels(&chosen, place, |label| self.names.place(label))?;
+        let labels = labels(&chosen, place, |label| self.names.place(label))?;
         for row in 0..head.rows {
             let Some(trace) = self.wanted.get(&traces[row]) else { continue };
             if self.found.len() >= SPANS_MAX {
