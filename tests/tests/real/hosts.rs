@@ -158,7 +158,8 @@ fn is_one_trace(reports: &[Report]) -> Result<()> {
         let mut methods = vec![link(leaf)];
         while let Some(above) = parent(at) {
             ensure!(above.trace_id == leaf.trace_id, "{above:?} and {leaf:?} are in two traces");
-            ensure!(above.start_ns <= at.start_ns && at.end_ns <= above.end_ns, "{at:?} is not within {above:?}");
+            // A server's span ends when its call has returned, by when the client may have read the answer.
+            ensure!((above.start_ns..=above.end_ns).contains(&at.start_ns), "{at:?} does not begin within {above:?}");
             at = above;
             kinds.push(at.kind.clone());
             methods.push(link(at));
