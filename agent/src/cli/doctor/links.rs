@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(
             Line(&process).to_string(),
             "10 requests, 0 with a parent; 30 calls, 22 with a parent (inferred 2, turn 20); without one: 7 made while \
-             more than 32 requests were open at once, 1 made while no request was open"
+             256 requests or more were open at once, 1 made while no request was open"
         );
         let links = Links(Ok(json!({ "processes": [process] })));
         assert!(links.of(7).is_some() && links.of(8).is_none());
