@@ -19,7 +19,7 @@ use crate::{
     nginx::{Nginx, mixed},
     scope::Scope,
     span::JsonSpan,
-    truth::{LogLine, Seen, same},
+    truth::{LogLine, Seen, same, within},
 };
 
 /// Values of query parameters that the clients send and that must appear nowhere.
@@ -28,6 +28,8 @@ pub const SECRET: &str = "hunter2";
 pub const LAST_SPAN: Duration = Duration::from_secs(20);
 /// What a guest of `cargo xtask vm` is called.
 const GUEST: &str = "netspan-vm";
+/// Of how many spans one may be missing where the kernel skipped hooks.
+const MISSED_OF: usize = 50;
 /// By how much a span's duration may differ from the server's own.
 const CLOSE_MS: f64 = 1.0;
 
@@ -54,7 +56,10 @@ impl Mixed {
 
 /// Mixed requests to nginx over so many connections at once: the spans must be the same multiset of (method, path, status, body bytes)
 /// as the access log and the clients say, none lost. `options` are more options of the agent.
-pub fn nginx_mixed(requests: u32, concurrency: u32, options: &[String]) -> Result<Mixed> {
+///
+/// With `may_miss`, where the kernel skipped runs of hooks and the agent says so (*Skipped programs* in ARCHITECTURE.md): no span is wrong,
+/// next to none is missing, and no more events are lost than runs were skipped.
+pub fn nginx_mixed(requests: u32, concurrency: u32, may_miss: bool, options: &[String]) -> Result<Mixed> {
     let scope = Scope::new()?;
     let mut nginx = Nginx::start(&scope, 2)?;
     let agent = Agent::watch_with(&scope, options)?;
@@ -66,10 +71,24 @@ pub fn nginx_mixed(requests: u32, concurrency: u32, options: &[String]) -> Resul
     let report = agent.stop()?;
     nginx.stop()?;
     log_agrees(&log, &seen).context("the access log and the clients differ")?;
-    same(seen.iter().cloned(), report.servers().map(JsonSpan::seen))
-        .with_context(|| format!("clients and spans differ; the agent printed:\n{}", report.errors))?;
+    let skipped = report.figure("kernel.runs_missed:").filter(|_| may_miss).unwrap_or(0);
+    let spans = report.servers().map(JsonSpan::seen);
+    let agree = if skipped > 0 { within(seen.iter().cloned(), spans) } else { same(seen.iter().cloned(), spans) };
+    agree.with_context(|| format!("clients and spans differ; the agent printed:\n{}", report.errors))?;
     ensure!(report.clients().count() == 0, "nginx is no client here");
-    nothing_lost(&report)?;
+    if skipped > 0 {
+        let (missing, lost) = (seen.len() - report.servers().count(), report.figure("lost").unwrap_or(u64::MAX));
+        println!(
+            "{skipped} runs of hooks were skipped; {missing} spans are missing, {lost} events are counted as lost"
+        );
+        ensure!(
+            missing <= seen.len() / MISSED_OF && lost <= skipped,
+            "too many; the agent printed:\n{}",
+            report.errors
+        );
+    } else {
+        nothing_lost(&report)?;
+    }
     no_secret(&report)?;
     let mut longer_ms = longer_ms(&log, &report)?;
     longer_ms.sort_by(f64::total_cmp);

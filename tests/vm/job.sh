@@ -12,8 +12,11 @@ try() {
 for hooks in "--family syscall" "--family socket --hook fentry" "--family socket --hook kprobe"; do
     # shellcheck disable=SC2086  # the flags are words
     try verified -- $hooks
+    # Trampolines are skipped by kernels with lazy or full preemption: next to nothing may be missing there, and is counted.
+    may_miss=
+    [[ $hooks == *fentry* ]] && may_miss=--may-miss
     # shellcheck disable=SC2086
-    try mixed --requests 300 --concurrency 8 --anytime -- $hooks
+    try mixed --requests 300 --concurrency 8 --anytime $may_miss -- $hooks
 done
 try uring -- --family socket
 # HTTP/2, in the clear and over TLS.

@@ -89,6 +89,9 @@ enum Task {
         /// Do not judge how near the durations are to nginx's own: for a machine that is emulated
         #[arg(long)]
         anytime: bool,
+        /// Where the kernel skips hooks, as the agent counts, a few spans may be missing
+        #[arg(long)]
+        may_miss: bool,
         /// More options for the agent, after `--`
         #[arg(last = true)]
         agent: Vec<String>,
@@ -298,8 +301,8 @@ fn main() -> Result<()> {
             runtime()?.block_on(rpc::tonic::serve(port, chain.as_deref().zip(key.as_deref())))
         }
         Task::Call => print(&runtime()?.block_on(rpc::tonic::call(plan()?))?),
-        Task::Mixed { requests, concurrency, anytime, agent } => {
-            let mixed = scenario::nginx_mixed(requests, concurrency, &agent)?;
+        Task::Mixed { requests, concurrency, anytime, may_miss, agent } => {
+            let mixed = scenario::nginx_mixed(requests, concurrency, may_miss, &agent)?;
             println!("{}", serde_json::to_string(&mixed)?);
             ensure!(anytime || mixed.is_near(), "fewer than 99 % of the durations are within 1 ms of nginx's own");
             Ok(())
