@@ -90,7 +90,7 @@ pub fn nginx_mixed(requests: u32, concurrency: u32, may_miss: bool, options: &[S
         nothing_lost(&report)?;
     }
     no_secret(&report)?;
-    let mut longer_ms = longer_ms(&log, &report)?;
+    let mut longer_ms = longer_ms(&log, &report, skipped > 0)?;
     longer_ms.sort_by(f64::total_cmp);
     let near = longer_ms.iter().filter(|longer| longer.abs() <= CLOSE_MS).count();
     let share = |part: usize| f64::from(u32::try_from(part).unwrap_or(u32::MAX)) / f64::from(requests);
@@ -182,8 +182,8 @@ pub fn no_secret(report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// By how many milliseconds each line's span is longer. The n-th request of a port is the n-th span of it.
-fn longer_ms(log: &[LogLine], report: &Report) -> Result<Vec<f64>> {
+/// By how many milliseconds each line's span is longer. The n-th request of a port is the n-th span of it, but for those that `may_miss`.
+fn longer_ms(log: &[LogLine], report: &Report, may_miss: bool) -> Result<Vec<f64>> {
     let mut spans: BTreeMap<u64, Vec<&JsonSpan>> = BTreeMap::new();
     for span in report.servers() {
         let port = span.peer_port().with_context(|| format!("a span without the client's port: {span:?}"))?;
@@ -198,12 +198,15 @@ fn longer_ms(log: &[LogLine], report: &Report) -> Result<Vec<f64>> {
     }
     let mut longer = Vec::with_capacity(log.len());
     for (port, lines) in &lines {
-        let spans = spans.get(port).with_context(|| format!("no span of port {port}"))?;
-        ensure!(spans.len() == lines.len(), "port {port}: {} lines, {} spans", lines.len(), spans.len());
-        for (line, span) in lines.iter().zip(spans) {
-            ensure!(line.seen().path == span.path(), "port {port}: {line:?} is not {span:?}");
+        let mut spans = spans.remove(port).unwrap_or_default().into_iter().peekable();
+        for line in lines {
+            let Some(span) = spans.next_if(|span| line.seen().path == span.path()) else {
+                ensure!(may_miss, "port {port}: {line:?} is not {:?}", spans.peek());
+                continue;
+            };
             longer.push((Duration::from_nanos(span.duration_ns()).as_secs_f64() - line.time) * 1000.0);
         }
+        ensure!(spans.peek().is_none(), "port {port}: there is no line for {:?}", spans.peek());
     }
     Ok(longer)
 }

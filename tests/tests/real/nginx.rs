@@ -34,7 +34,7 @@ fn the_spans_of_a_mixed_load_are_exactly_the_access_log() -> Result<()> {
     // does: nginx takes its times before and after it waits for the processor.
     let mut found = Vec::new();
     for _ in 0..ATTEMPTS {
-        let mixed = nginx_mixed(requests, CONCURRENCY, &[])?;
+        let mixed = nginx_mixed(requests, CONCURRENCY, false, &[])?;
         if mixed.is_near() {
             return Ok(());
         }
