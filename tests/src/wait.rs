@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    path::Path,
     process::{Child, ExitStatus},
     thread::sleep,
     time::{Duration, Instant},
@@ -53,4 +54,11 @@ pub fn exit(child: &mut Child, bound: Duration) -> Result<Option<ExitStatus>> {
             Err(error) => return Err(error).context("cannot wait for a child process"),
         }
     }
+}
+
+/// The lines of a file that is being written, without one that is not whole yet; none where there is no file.
+pub fn whole_lines(file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(str::to_owned).collect()
 }

@@ -19,7 +19,7 @@ use super::{
     v1,
 };
 use crate::{
-    control::parse_duration,
+    control::{nanoseconds, parse_duration},
     span::{Span, Status, Value},
     store::{Query, TRACE_SPANS_MAX, unix_ns},
 };
@@ -111,8 +111,7 @@ fn query(pairs: &params::Pairs) -> Result<Query, Failure> {
     if query.from_ns.is_none()
         && let Some(back) = get(pairs, "lookback").and_then(go_duration)
     {
-        let back_ns = u64::try_from(back.as_nanos()).unwrap_or(u64::MAX);
-        query.from_ns = Some(query.to_ns.unwrap_or_else(unix_ns).saturating_sub(back_ns));
+        query.from_ns = Some(query.to_ns.unwrap_or_else(unix_ns).saturating_sub(nanoseconds(back)));
     }
     let duration = |word| {
         get(pairs, word)

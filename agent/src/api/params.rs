@@ -3,7 +3,7 @@
 
 use super::answer::Failure;
 use crate::{
-    control::parse_duration,
+    control::{nanoseconds, parse_duration},
     span::TraceId,
     store::{Query, unix_ns},
 };
@@ -37,8 +37,7 @@ impl Params {
                 "to" => params.query.to_ns = Some(number(&word, &text)?),
                 "last" => {
                     let last = parse_duration(&text).map_err(|error| Failure::bad(format!("last: {error}")))?;
-                    let last_ns = u64::try_from(last.as_nanos()).unwrap_or(u64::MAX);
-                    params.query.from_ns = Some(unix_ns().saturating_sub(last_ns));
+                    params.query.from_ns = Some(unix_ns().saturating_sub(nanoseconds(last)));
                 }
                 "limit" => params.limit = Some(number(&word, &text)?),
                 "group-by" | "metric" | "format" | "columns" => params.rest.push((word, text)),

@@ -78,6 +78,12 @@ impl Agent {
 }
 
 impl AgentFlags {
+    /// The answer to `path` with these words, as JSON.
+    pub fn get_json(&self, path: &str, words: &[(&str, String)]) -> anyhow::Result<Json> {
+        let body = self.get(path, words)?;
+        serde_json::from_slice(&body).context("the answer is no JSON: is this the agent's address?")
+    }
+
     /// The answer to `path` with these words.
     pub fn get(&self, path: &str, words: &[(&str, String)]) -> anyhow::Result<Bytes> {
         self.agent.get(path, words, PATIENCE)
@@ -85,12 +91,11 @@ impl AgentFlags {
 
     /// The answer as JSON; nothing if it was printed, because that was asked for.
     pub fn ask(&self, path: &str, words: &[(&str, String)]) -> anyhow::Result<Option<Json>> {
-        let body = self.get(path, words)?;
         if self.json {
-            super::table::print(&format!("{}\n", String::from_utf8_lossy(&body)))?;
+            super::table::print(&format!("{}\n", String::from_utf8_lossy(&self.get(path, words)?)))?;
             return Ok(None);
         }
-        serde_json::from_slice(&body).map(Some).context("the answer is no JSON: is this the agent's address?")
+        self.get_json(path, words).map(Some)
     }
 }
 

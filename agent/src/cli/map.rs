@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{
     client::AgentFlags,
     query::QueryFlags,
-    table::{Edge, duration, print, rate, share, table, tell_if_empty, text},
+    table::{Edge, duration, rate, share, show, text},
 };
 
 /// Arguments of `netspan map`.
@@ -45,8 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ("p99", Edge::Right),
     ];
     let rows: Vec<_> = rows.collect();
-    print(&table(&titles, &rows))?;
-    tell_if_empty(rows.len());
+    show(&titles, &rows)?;
     if answer["is_whole"] == false {
         eprintln!("netspan: only the newest spans were looked at; --last narrows the time");
     }

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tokio::sync::mpsc::{Receiver, error::TryRecvError};
@@ -188,7 +188,7 @@ fn write_all(mut spans: Receiver<Arc<Span>>, mut printer: Printer) -> io::Result
                 }
             }
             Err(TryRecvError::Empty) => {
-                printer.tick(unix_ns());
+                printer.tick(crate::store::unix_ns());
                 printer.write(&mut out)?;
                 std::thread::sleep(DOZE);
             }
@@ -199,10 +199,4 @@ fn write_all(mut spans: Receiver<Arc<Span>>, mut printer: Printer) -> io::Result
             }
         }
     }
-}
-
-/// Now, in nanoseconds since the Unix epoch.
-fn unix_ns() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

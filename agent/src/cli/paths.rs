@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{
     client::AgentFlags,
     query::QueryFlags,
-    table::{Edge, print, share, table, tell_if_empty, text},
+    table::{Edge, share, show, text},
 };
 use crate::export::terminal::{brief, look_of};
 
@@ -58,8 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ("critical", Edge::Right),
         ("first", Edge::Left),
     ];
-    print(&table(&titles, &rows))?;
-    tell_if_empty(rows.len());
+    show(&titles, &rows)?;
     if rows.len() < nodes.len() {
         eprintln!("netspan: {} more calls took less time; --limit shows more of them", nodes.len() - rows.len());
     }

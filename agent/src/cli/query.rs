@@ -1,10 +1,11 @@
 //! The filter words as flags of the commands that ask a running agent: they go into the query as they are.
 
-use std::time::Duration;
-
 use clap::Args;
 
-use crate::{control::parse_duration, store::unix_ns};
+use crate::{
+    control::{nanoseconds, parse_duration},
+    store::unix_ns,
+};
 
 /// Which spans are asked for.
 #[derive(Args, Clone, Debug, Default)]
@@ -75,10 +76,6 @@ fn moment(text: &str) -> Result<u64, String> {
     since.ok_or_else(|| {
         "not a time: give 14:30, 2026-05-04T14:30, 2026-05-04T12:30Z or a time before now, such as 2h".into()
     })
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl QueryFlags {

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::{
     client::AgentFlags,
     query::QueryFlags,
-    table::{Edge, bytes, duration, print, rate, share, table, tell_if_empty, text},
+    table::{Edge, bytes, duration, rate, share, show, text},
 };
 use crate::export::terminal::brief;
 
@@ -104,13 +104,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let figure = |group: &Json| args.metric.of(group).unwrap_or(0.0);
     groups.sort_by(|a, b| figure(b).total_cmp(&figure(a)));
     let rows: Vec<_> = groups.iter().take(args.limit).map(|group| row(group)).collect();
-    let by = args.group_by.name();
     let numbers = ["count", "per s", "errors", "share", "p50", "p75", "p90", "p99", "p99.9", "time", "bytes"];
-    let titles: Vec<_> =
-        [(by.as_str(), Edge::Left)].into_iter().chain(numbers.map(|name| (name, Edge::Right))).collect();
-    print(&table(&titles, &rows))?;
-    tell_if_empty(rows.len());
+    show_groups(args.group_by, &numbers, &rows)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a table of groups and their numbers, whose titles these are.
+fn show_groups(by: By, numbers: &[&str], rows: &[Vec<String>]) -> std::io::Result<()> {
+    let by = by.name();
+    let mut titles = vec![(by.as_str(), Edge::Left)];
+    titles.extend(numbers.iter().map(|name| (*name, Edge::Right)));
+    show(&titles, rows)
 }
 
 #[expect(clippy::cast_sign_loss, reason = "durations are positive")]

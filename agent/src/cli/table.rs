@@ -16,7 +16,7 @@ pub enum Edge {
 }
 
 /// Rows below a line of titles.
-pub fn table(titles: &[(&str, Edge)], rows: &[Vec<String>]) -> String {
+fn table(titles: &[(&str, Edge)], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
     let width = |at: usize| {
         let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| columns(cell));
@@ -61,11 +61,13 @@ pub fn duration(json: &Json) -> String {
     json.as_f64().map(|ns| brief(ns as u64)).unwrap_or_default()
 }
 
-/// A line for who is shown an empty table.
-pub fn tell_if_empty(rows: usize) {
-    if rows == 0 {
+/// Writes rows below a line of titles to standard output, and a line to standard error where there are none.
+pub fn show(titles: &[(&str, Edge)], rows: &[Vec<String>]) -> io::Result<()> {
+    print(&table(titles, rows))?;
+    if rows.is_empty() {
         eprintln!("netspan: nothing that the agent keeps fits; fewer filters or a longer time may find more");
     }
+    Ok(())
 }
 
 /// Bytes of an answer.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{
     client::AgentFlags,
     query::QueryFlags,
-    table::{Edge, duration, print, table, tell_if_empty, text},
+    table::{Edge, duration, show, text},
 };
 use crate::export::terminal::look_of;
 
@@ -48,8 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ("request", Edge::Left),
     ];
     let rows: Vec<_> = rows.collect();
-    print(&table(&titles, &rows))?;
-    tell_if_empty(rows.len());
+    show(&titles, &rows)?;
     if answer["has_more"] == true {
         eprintln!("netspan: there are more; --limit shows more of them");
     }

@@ -22,5 +22,7 @@ pub use self::{
     plan::FilterPlan,
     rules::{Dimension, RuleError, Target},
     set::{FilterRules, RuleSet},
-    view::{Condition, Mark, SpanFilter, StatusRange, ViewError, is_searched, marks, parse_duration},
+    view::{
+        Condition, Mark, PATHS, SpanFilter, StatusRange, ViewError, is_searched, marks, nanoseconds, parse_duration,
+    },
 };

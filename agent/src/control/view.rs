@@ -5,7 +5,7 @@ mod condition;
 
 use std::time::Duration;
 
-pub use self::condition::{Condition, Mark, is_searched, marks};
+pub use self::condition::{Condition, Mark, PATHS, is_searched, marks};
 use super::glob;
 use crate::span::{Kind, Resource, Span, Value};
 
@@ -250,6 +250,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, ViewError> {
     };
     let number: f64 = number.parse().map_err(|_| ViewError::Duration)?;
     Duration::try_from_secs_f64(number * unit_seconds).map_err(|_| ViewError::Duration)
+}
+
+/// A duration in nanoseconds; what has no room is the longest that has, 584 years.
+pub fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -9,7 +9,10 @@ use rustc_hash::{FxHashMap, FxHasher};
 use super::{
     Dropped, Incoming, Kept, Options, Randomness, Threshold, Verdict, latency::Latencies, rare::Seldom, rule::Action,
 };
-use crate::span::{Kind, Span, SpanId, Status, Value};
+use crate::{
+    control::nanoseconds,
+    span::{Kind, Span, SpanId, Status, Value},
+};
 
 /// Traces that are kept in a second because they are rare, at most: where every trace is another one, chance decides.
 pub const RARE_PER_S: u32 = 100;
@@ -105,7 +108,7 @@ impl Judge {
 
     fn traits<S: AsRef<Span>>(&mut self, options: &Options, spans: &[S]) -> Traits {
         let mut traits = Traits::default();
-        let slow_ns = options.slow.map_or(u64::MAX, |slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
+        let slow_ns = options.slow.map_or(u64::MAX, nanoseconds);
         self.paths.clear();
         self.counted.clear();
         for (at, span) in spans.iter().enumerate() {

@@ -48,7 +48,10 @@ use self::{
     reservoir::Reservoirs,
     rule::Action,
 };
-use crate::span::{Span, TraceId, Value};
+use crate::{
+    control::nanoseconds,
+    span::{Span, TraceId, Value},
+};
 
 /// Spans that wait for decisions, at most.
 pub const HELD_MAX: usize = 32_768;
@@ -183,7 +186,7 @@ impl Sampler {
     }
 
     fn late_ns(&self) -> u64 {
-        self.now_ns.saturating_add(u64::try_from(self.options.delay.as_nanos()).unwrap_or(u64::MAX))
+        self.now_ns.saturating_add(nanoseconds(self.options.delay))
     }
 
     fn hold(&mut self, span: Arc<Span>) {

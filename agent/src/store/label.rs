@@ -5,8 +5,6 @@ use std::borrow::Cow;
 
 use crate::{route::Variable, span::Value};
 
-/// Attributes that hold a path, in the order in which they count.
-pub const PATHS: [&str; 2] = ["url.path", "url.full"];
 /// Segments of a path that are told; what is below them is not.
 const SEGMENTS_MAX: usize = 6;
 

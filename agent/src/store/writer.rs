@@ -23,7 +23,7 @@ use super::{
     partition::{self, Partition, PartitionError},
     stats::Counters,
 };
-use crate::span::Span;
+use crate::{control::nanoseconds, span::Span};
 
 /// A span waits for its commit at most so long, but for a disk that is slow to write: a second is promised.
 const COMMIT: Duration = Duration::from_millis(250);
@@ -279,7 +279,7 @@ impl Writer {
             self.seal(active);
         }
         let Some(directory) = &self.directory else { return };
-        let oldest_ns = unix_ns().saturating_sub(u64::try_from(self.config.age.as_nanos()).unwrap_or(u64::MAX));
+        let oldest_ns = unix_ns().saturating_sub(nanoseconds(self.config.age));
         let active = self.active.as_ref().map(|active| active.path.as_path());
         match directory.expire(self.config.bytes - self.config.bytes / HEADROOM, oldest_ns, active) {
             Ok(expired) => Counters::add(&self.counters.expired, expired),
@@ -330,5 +330,5 @@ impl Writer {
 /// Now, in nanoseconds since the Unix epoch.
 pub fn unix_ns() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    nanoseconds(since)
 }

@@ -110,26 +110,26 @@ class Check:
         return len(points)
 
 
+def scopes(check, message, of):
+    """The scopes of a message of spans or metrics, each checked, and its resource before it."""
+    for resource in getattr(message, f"resource_{of}"):
+        check.resource(resource, "resource")
+        for scope in getattr(resource, f"scope_{of}"):
+            check.scope(scope, "scope")
+            yield scope
+
+
 def spans(check, message):
     count = 0
-    for resource in message.resource_spans:
-        check.resource(resource, "resource")
-        for scope in resource.scope_spans:
-            check.scope(scope, "scope")
-            for span in scope.spans:
-                check.span(span)
-                count += 1
+    for scope in scopes(check, message, "spans"):
+        for span in scope.spans:
+            check.span(span)
+            count += 1
     return count
 
 
 def points(check, message):
-    count = 0
-    for resource in message.resource_metrics:
-        check.resource(resource, "resource")
-        for scope in resource.scope_metrics:
-            check.scope(scope, "scope")
-            count += sum(check.metric(metric) for metric in scope.metrics)
-    return count
+    return sum(check.metric(metric) for scope in scopes(check, message, "metrics") for metric in scope.metrics)
 
 
 KINDS = {"/v1/traces": (ExportTraceServiceRequest, spans), "/v1/metrics": (ExportMetricsServiceRequest, points)}

@@ -1,7 +1,7 @@
 //! What is exported, decoded by OpenTelemetry's own definitions in another language, and checked strictly: no field that these do not
 //! know, ids of the right length, times that can be, sums that add up.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use netspan_tests::{
@@ -20,9 +20,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// What the receiver says of each message.
 fn told(file: &Path) -> Result<Vec<Value>> {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    wait::whole_lines(file).iter().map(|line| serde_json::from_str(line).with_context(|| line.clone())).collect()
 }
 
 /// How much came by a path.

@@ -113,7 +113,7 @@ fn relayed(plan: Plan) -> Result<Vec<Report>> {
         })?);
     }
     // In a scope that nobody watches.
-    let mut client = scope.child("client")?;
+    let client = scope.child("client")?;
     for number in (0..3).rev() {
         let answered = || Ok(curl(&client, &hosts, number, scheme, "/ready", 1)?.status.success().then_some(()));
         wait::until(&format!("that host {number} answers"), BOUND, answered)?;
@@ -126,7 +126,6 @@ fn relayed(plan: Plan) -> Result<Vec<Report>> {
         wait::until("the spans of a host", BOUND, asked).with_context(|| agent.printed())?;
     }
     client.clear()?;
-    let _ = &mut client;
     agents.into_iter().map(Agent::stop).collect()
 }
 

@@ -22,9 +22,7 @@ fn file(name: &str, path: &Path) -> String {
 }
 
 fn written(path: &Path) -> Result<Vec<Seen>> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(|line| JsonSpan::parse(line).map(|span| span.seen())).collect()
+    wait::whole_lines(path).iter().map(|line| JsonSpan::parse(line).map(|span| span.seen())).collect()
 }
 
 #[test]

@@ -7,23 +7,19 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value as Json, json};
 
 use super::{
-    super::table::{Edge, duration, print, rate, share, table, tell_if_empty},
-    Args, Metric,
+    super::table::{duration, print, rate, share},
+    Args, Metric, show_groups,
 };
-use crate::control::parse_duration;
+use crate::control::{nanoseconds, parse_duration};
 
 /// Runs the command with `--against`.
 pub(super) fn run(args: &Args, earlier: &str) -> anyhow::Result<ExitCode> {
-    let earlier = parse_duration(earlier).context("--against")?;
-    let earlier_ns = u64::try_from(earlier.as_nanos()).unwrap_or(u64::MAX);
+    let earlier_ns = nanoseconds(parse_duration(earlier).context("--against")?);
     let window = args.query.window()?.context("--against needs a time to compare: give --last or --from")?;
     let ask = |from_ns: u64, to_ns: u64| {
         let mut words = args.query.rules();
         words.extend([("from", from_ns.to_string()), ("to", to_ns.to_string()), ("group-by", args.group_by.name())]);
-        let body = args.agent.get("/v1/stat", &words)?;
-        let mut answer: Json =
-            serde_json::from_slice(&body).context("the answer is no JSON: is this the agent's address?")?;
-        anyhow::Ok(answer["groups"].take())
+        anyhow::Ok(args.agent.get_json("/v1/stat", &words)?["groups"].take())
     };
     let (from_ns, to_ns) = window;
     let now = ask(from_ns, to_ns)?;
@@ -34,12 +30,8 @@ pub(super) fn run(args: &Args, earlier: &str) -> anyhow::Result<ExitCode> {
     }
     let pairs = pairs(&now, &before, args.metric);
     let rows: Vec<_> = pairs.iter().take(args.limit).map(|(name, now, before)| row(name, now, before)).collect();
-    let by = args.group_by.name();
     let numbers = ["per s", "before", "", "errors", "before", "p50", "before", "", "p99", "before", ""];
-    let titles: Vec<_> =
-        [(by.as_str(), Edge::Left)].into_iter().chain(numbers.map(|name| (name, Edge::Right))).collect();
-    print(&table(&titles, &rows))?;
-    tell_if_empty(rows.len());
+    show_groups(args.group_by, &numbers, &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 

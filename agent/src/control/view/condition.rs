@@ -7,8 +7,8 @@ use crate::{
     span::{Link, Resource, Status, Value},
 };
 
-/// Attributes that hold a path.
-const PATHS: &[&str] = &["url.path", "url.full"];
+/// Attributes that hold a path, in the order in which they count.
+pub const PATHS: [&str; 2] = ["url.path", "url.full"];
 /// Attributes that hold a status code.
 const CODES: &[&str] = &["http.response.status_code"];
 /// Attributes that hold a port.

@@ -8,7 +8,7 @@ use super::{
     super::{
         bloom,
         bytes::{Input, put_attributes, put_bytes, put_signed, put_value, put_varint, seal},
-        label::{self, PATHS as PATH_NAMES},
+        label,
     },
     CELLS, COLUMNS, DURATION, FORM, GRAMS, HEAD, IDS, KEYS_MAX, LINKS, PATHS, PROCESS, ROWS_MAX, TIME, TRACE_STATE,
     TRACES, VALUES,
@@ -18,7 +18,7 @@ use super::{
     mark_hash,
 };
 use crate::{
-    control::{is_searched, marks},
+    control::{PATHS as PATH_NAMES, is_searched, marks},
     span::{Kind, Resource, Span, Status, TraceId, Value},
 };
 

@@ -1,11 +1,9 @@
 //! A block's cells that a query asks for, where cells are all that it asks about: then no single span is looked at, and the answer is
 //! the same.
 
-use std::time::Duration;
-
 use super::{Place, Query, columns};
 use crate::{
-    control::{Condition, SpanFilter},
+    control::{Condition, SpanFilter, nanoseconds},
     span::Status,
     store::{
         block::{self, CODES, Cell, Cells, Code, Form, Head},
@@ -86,7 +84,6 @@ pub(super) fn may_hold(
     }
     let Some(raw) = place.part(block::CELLS)? else { return Ok(true) };
     let Cells { codes, cells, .. } = Cells::read(&raw, head.processes.len(), head.forms.len())?;
-    let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let shortest = filter.min_duration.map_or(0, |shortest| bin(nanoseconds(shortest)));
     let longest = filter.max_duration.map_or(BINS, |longest| bin(nanoseconds(longest)));
     Ok(cells.iter().any(|cell| {

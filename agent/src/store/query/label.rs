@@ -3,10 +3,13 @@
 use rustc_hash::FxHashMap;
 
 use super::{Place, columns::Chosen};
-use crate::store::{
-    block::{Column, Head},
-    label::{self, PATHS},
-    partition::PartitionError,
+use crate::{
+    control::PATHS,
+    store::{
+        block::{Column, Head},
+        label,
+        partition::PartitionError,
+    },
 };
 
 /// For each row what `intern` makes of its label. Each path is taken apart once, and each pair of a form and what it has in common

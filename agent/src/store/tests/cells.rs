@@ -27,6 +27,18 @@ fn varied() -> Vec<Span> {
     (0..3000).flat_map(call).enumerate().map(vary).collect()
 }
 
+/// A store that has them.
+fn filled() -> (tempfile::TempDir, Handle, Vec<Span>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = start(config(dir.path())).expect("a thread");
+    let spans = varied();
+    for span in &spans {
+        store.sink().give(Arc::new(span.clone()));
+    }
+    assert!(store.flush(PATIENCE));
+    (dir, store, spans)
+}
+
 /// The same question, such that each span is looked at: every span takes at least no time.
 fn by_rows(query: &Query) -> Query {
     let mut query = query.clone();
@@ -36,13 +48,7 @@ fn by_rows(query: &Query) -> Query {
 
 #[test]
 fn figures_from_cells_are_those_of_the_spans() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let store = start(config(dir.path())).expect("a thread");
-    let spans = varied();
-    for span in &spans {
-        store.sink().give(Arc::new(span.clone()));
-    }
-    assert!(store.flush(PATIENCE));
+    let (dir, store, spans) = filled();
     let reader = store.reader();
     let file = &directory::entries(dir.path()).expect("readable")[0].path;
     let partition = partition::Partition::open(file).expect("a partition");
@@ -91,13 +97,7 @@ fn figures_from_cells_are_those_of_the_spans() {
 
 #[test]
 fn what_is_ruled_out_by_cells_is_not_there() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let store = start(config(dir.path())).expect("a thread");
-    let spans = varied();
-    for span in &spans {
-        store.sink().give(Arc::new(span.clone()));
-    }
-    assert!(store.flush(PATIENCE));
+    let (_dir, store, spans) = filled();
     for words in [
         &[("service", "shop-1"), ("status", "5xx"), ("duration", "4.9s")][..],
         &[("service", "web"), ("duration", "3s"), ("max_duration", "3.001s")],
