@@ -42,6 +42,9 @@ pub(super) fn span(parts: Parts<'_>, clock_offset_ns: u64) -> Span {
     if let Some(sampled) = node.context.as_ref().and_then(|context| context.sampled) {
         list.push(("netspan.context.sampled".into(), Value::Bool(sampled)));
     }
+    if let Some(original) = node.context.as_ref().and_then(|context| context.original.as_deref()) {
+        list.push(("netspan.context.trace_id".into(), Value::Text(original.to_owned().into())));
+    }
     if node.given_up {
         list.push(("netspan.link.given_up".into(), Value::Bool(true)));
     }

@@ -1,13 +1,44 @@
-//! Trace context that a request carries in its headers: W3C trace-context, then B3. It reads; it never judges whether
-//! the caller told the truth.
+//! Trace context that a request carries in its headers, in the forms of ten families ([`FAMILIES`]). It reads; it never judges
+//! whether the caller told the truth.
+
+mod amazon;
+mod census;
+mod datadog;
+mod google;
+mod jaeger;
+mod opentracing;
+mod skywalking;
 
 use crate::span::{SpanId, TraceId};
+use base64::{
+    alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use bytes::Bytes;
 
 /// Members of a tracestate that are kept at most (W3C trace-context, 3.3.1.1); one with more is dropped whole.
 const TRACESTATE_MEMBERS: usize = 32;
 /// Bytes of a tracestate that are kept at most; the standard asks for at least 512.
 const TRACESTATE_BYTES: usize = 4096;
+
+/// A request's headers, names in lower case.
+type Headers<'a> = &'a [(Bytes, Bytes)];
+type Read = fn(Headers<'_>) -> Option<Context>;
+
+/// The families, each with the header that it does not go without, by authority: the standard, then what applications' own
+/// tracers write, and last what load balancers add, whose spans are often nowhere to be found.
+const FAMILIES: [(&str, Read); 10] = [
+    ("traceparent", w3c),
+    ("b3", b3_single),
+    ("x-b3-traceid", b3_multi),
+    ("x-datadog-trace-id", datadog::context),
+    ("uber-trace-id", jaeger::context),
+    ("ot-tracer-traceid", opentracing::context),
+    ("sw8", skywalking::context),
+    ("grpc-trace-bin", census::context),
+    ("x-amzn-trace-id", amazon::context),
+    ("x-cloud-trace-context", google::context),
+];
 
 /// What a request's headers say of its trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +51,24 @@ pub struct Context {
     pub state: String,
     /// Whether the caller keeps the trace; absent where it leaves that open.
     pub sampled: Option<bool>,
+    /// The trace's id as the headers have it, where `trace_id` had to be made of it.
+    pub original: Option<Box<str>>,
 }
 
 impl Context {
     /// Finds the context in a request's headers (names in lower case). Invalid context is no context.
     pub fn of(headers: &[(Bytes, Bytes)]) -> Option<Self> {
-        w3c(headers).or_else(|| b3_single(headers)).or_else(|| b3_multi(headers))
+        // One pass tells which families are there: nearly every request has one, or none.
+        let family = |name: &Bytes| FAMILIES.iter().position(|(header, _)| header.as_bytes() == name.as_ref());
+        let there = headers.iter().filter_map(|(name, _)| family(name)).fold(0u16, |there, family| there | 1 << family);
+        let of_there = FAMILIES.iter().enumerate().filter(|(family, _)| there >> family & 1 == 1);
+        of_there.map(|(_, (_, read))| read).find_map(|read| read(headers))
+    }
+
+    /// Of ids that are not zero; without a tracestate.
+    fn new(trace_id: TraceId, span_id: SpanId, sampled: Option<bool>) -> Option<Self> {
+        let is_sound = nonzero(trace_id.0).is_some() && nonzero(span_id.0).is_some();
+        is_sound.then(|| Self { trace_id, span_id, state: String::new(), sampled, original: None })
     }
 
     /// Whether both name the same caller.
@@ -57,10 +100,8 @@ fn w3c(headers: &[(Bytes, Bytes)]) -> Option<Context> {
         0 => appended.is_empty(),
         _ => appended.is_empty() || appended.starts_with('-'),
     };
-    let trace_id = TraceId(nonzero(hex_lower(trace)?)?);
-    let span_id = SpanId(nonzero(hex_lower(span)?)?);
-    let sampled = Some(flags & 1 == 1);
-    (well_formed && fields.next().is_none()).then(|| Context { trace_id, span_id, state: tracestate(headers), sampled })
+    let context = Context::new(TraceId(hex_lower(trace)?), SpanId(hex_lower(span)?), Some(flags & 1 == 1))?;
+    (well_formed && fields.next().is_none()).then(|| Context { state: tracestate(headers), ..context })
 }
 
 fn tracestate(headers: &[(Bytes, Bytes)]) -> String {
@@ -90,23 +131,38 @@ fn b3_multi(headers: &[(Bytes, Bytes)]) -> Option<Context> {
 }
 
 fn b3(trace: &str, span: &str, sampled: Option<&str>) -> Option<Context> {
-    let mut trace_id = [0; 16];
-    match trace.len() {
-        32 => trace_id = hex(trace)?,
-        16 => trace_id[8..].copy_from_slice(&hex::<8>(trace)?),
-        _ => return None,
-    }
-    let span_id = SpanId(nonzero(hex(span)?)?);
     let sampled = match sampled {
         Some("1" | "d" | "true") => Some(true),
         Some("0" | "false") => Some(false),
         _ => None,
     };
-    Some(Context { trace_id: TraceId(nonzero(trace_id)?), span_id, state: String::new(), sampled })
+    Context::new(trace_of_either_length(trace)?, SpanId(hex(span)?), sampled)
+}
+
+/// A trace id of 32 digits, or of 16: its low half.
+fn trace_of_either_length(digits: &str) -> Option<TraceId> {
+    matches!(digits.len(), 16 | 32).then(|| padded(digits).map(TraceId))?
 }
 
 fn nonzero<const N: usize>(id: [u8; N]) -> Option<[u8; N]> {
     id.iter().any(|byte| *byte != 0).then_some(id)
+}
+
+/// A number of at most `2 * N` hexadecimal digits, of which leading zeros may be missing.
+fn padded<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let is_sound = (1..=2 * N).contains(&digits.len()) && digits.is_ascii();
+    if is_sound { hex(&format!("{digits:0>width$}", width = 2 * N)) } else { None }
+}
+
+/// A number in decimal digits and nothing else, as `u64::from_str` takes a sign, too.
+fn decimal(digits: &str) -> Option<u64> {
+    if digits.bytes().all(|digit| digit.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+/// Base64 of the usual alphabet, padded or not: writers differ.
+const fn base64_lax() -> GeneralPurpose {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&alphabet::STANDARD, config)
 }
 
 fn hex_lower<const N: usize>(digits: &str) -> Option<[u8; N]> {
@@ -129,17 +185,56 @@ fn hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
 mod tests {
     use super::*;
 
-    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-    const SPAN: &str = "00f067aa0ba902b7";
+    pub(super) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    pub(super) const SPAN: &str = "00f067aa0ba902b7";
 
-    fn context(headers: &[(&str, &str)]) -> Option<Context> {
+    pub(super) fn context(headers: &[(&str, &str)]) -> Option<Context> {
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         Context::of(&headers.iter().map(|(name, value)| (bytes(name), bytes(value))).collect::<Vec<_>>())
     }
 
-    fn expected(state: &str) -> Context {
+    pub(super) fn expected(state: &str) -> Context {
         let (trace_id, span_id) = (TraceId(hex(TRACE).unwrap()), SpanId(hex(SPAN).unwrap()));
-        Context { trace_id, span_id, state: state.to_owned(), sampled: Some(true) }
+        Context { trace_id, span_id, state: state.to_owned(), sampled: Some(true), original: None }
+    }
+
+    /// What is read of the caller's decision.
+    pub(super) fn sampled(headers: &[(&str, &str)]) -> Option<bool> {
+        context(headers).expect("a context").sampled
+    }
+
+    #[test]
+    fn the_family_of_most_authority_is_taken_and_the_next_where_that_is_not_sound() {
+        let (w3c, other) = (format!("00-{TRACE}-{SPAN}-01"), format!("{TRACE}:1:0:1"));
+        let amazon = format!("Root=1-{}-{};Parent=0000000000000002;Sampled=1", &TRACE[..8], &TRACE[8..]);
+        let of = |w3c: &str, jaeger: &str| {
+            let headers = [("x-amzn-trace-id", amazon.as_str()), ("uber-trace-id", jaeger), ("traceparent", w3c)];
+            context(&headers).unwrap().span_id.to_string()
+        };
+        assert_eq!(of(&w3c, &other), SPAN);
+        assert_eq!(of("00-broken", &other), "0000000000000001");
+        assert_eq!(of("00-broken", "broken"), "0000000000000002");
+    }
+
+    #[test]
+    fn every_header_of_the_families_may_be_kept() {
+        for (header, _) in FAMILIES {
+            assert!(crate::span::redact::ALLOWED.contains(&header), "{header}");
+        }
+    }
+
+    #[test]
+    fn values_of_any_form_make_no_family_panic() {
+        let texts =
+            ["", "-", ":", ";", "=", "/", ",", "é", "\u{0}", "0", "1-", "--------", "Root=", "_dd.p.tid=", "%3A%3A%3A"];
+        for (header, _) in FAMILIES {
+            for (one, two) in texts.iter().flat_map(|one| texts.iter().map(move |two| (one, two))) {
+                let value = format!("{one}{two}");
+                let rest = ["x-b3-spanid", "x-datadog-parent-id", "ot-tracer-spanid", "x-datadog-tags"];
+                let headers: Vec<_> = [header].into_iter().chain(rest).map(|name| (name, value.as_str())).collect();
+                assert_eq!(context(&headers), None, "{header}: {value}");
+            }
+        }
     }
 
     #[test]
@@ -173,13 +268,12 @@ mod tests {
 
     #[test]
     fn the_callers_decision_is_read() {
-        let sampled = |headers: &[(&str, &str)]| context(headers).map(|context| context.sampled);
         for (flags, expected) in [("00", Some(false)), ("01", Some(true)), ("03", Some(true)), ("02", Some(false))] {
-            assert_eq!(sampled(&[("traceparent", &format!("00-{TRACE}-{SPAN}-{flags}"))]), Some(expected), "{flags}");
+            assert_eq!(sampled(&[("traceparent", &format!("00-{TRACE}-{SPAN}-{flags}"))]), expected, "{flags}");
         }
         for (last, expected) in [("-0", Some(false)), ("-1", Some(true)), ("-d", Some(true)), ("", None), ("-x", None)]
         {
-            assert_eq!(sampled(&[("b3", &format!("{TRACE}-{SPAN}{last}"))]), Some(expected), "{last}");
+            assert_eq!(sampled(&[("b3", &format!("{TRACE}-{SPAN}{last}"))]), expected, "{last}");
         }
     }
 

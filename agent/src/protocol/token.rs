@@ -7,7 +7,7 @@ use super::Request;
 use std::hash::{DefaultHasher, Hasher as _};
 
 /// Headers whose value names one request, in lower case, as written: it is handed through as a whole or not at all.
-pub const NAMED: [&[u8]; 11] = [
+pub const NAMED: [&[u8]; 18] = [
     b"x-request-id",
     b"x-correlation-id",
     b"request-id",
@@ -17,8 +17,16 @@ pub const NAMED: [&[u8]; 11] = [
     b"x-client-request-id",
     b"x-ms-client-request-id",
     b"x-amzn-requestid",
+    // The caller's span, in headers that are handed through.
     b"traceparent",
     b"b3",
+    b"x-b3-spanid",
+    b"x-datadog-parent-id",
+    b"uber-trace-id",
+    b"ot-tracer-spanid",
+    b"grpc-trace-bin",
+    b"x-amzn-trace-id",
+    b"x-cloud-trace-context",
 ];
 /// Values of headers that are kept of a request; more are passed over.
 pub const NAMED_MAX: usize = 3;
