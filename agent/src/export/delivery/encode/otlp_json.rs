@@ -2,10 +2,8 @@
 //!
 //! Source: OTLP specification, "JSON Protobuf Encoding". Names of fields are those of `trace.proto` in lowerCamelCase.
 
-use std::{fmt, io::Write as _};
-
 use super::otlp::{self, SCHEMA_URL, SCOPE_NAME, SCOPE_VERSION};
-use crate::span::{Attribute, Resource, Span, SpanLink, Status, Value};
+use crate::span::{Attribute, Resource, Span, SpanId, SpanLink, Status, TraceId, Value};
 
 /// What comes before all groups.
 pub const BEGIN: &[u8] = b"{\"resourceSpans\":[";
@@ -65,18 +63,25 @@ pub fn span(out: &mut Vec<u8>, span: &Span) {
         links,
         attributes: _,
     } = span;
-    put(out, format_args!("{{\"traceId\":\"{trace_id}\",\"spanId\":\"{span_id}\""));
+    ids(out, *trace_id, *span_id);
     if !trace_state.is_empty() {
         raw(out, ",\"traceState\":");
         text(out, trace_state);
     }
     if let Some(parent) = parent {
-        put(out, format_args!(",\"parentSpanId\":\"{parent}\""));
+        raw(out, ",\"parentSpanId\":\"");
+        out.extend_from_slice(&parent.hex());
+        raw(out, "\"");
     }
     raw(out, ",\"name\":");
     text(out, name);
-    put(out, format_args!(",\"kind\":{}", otlp::kind_number(*kind)));
-    put(out, format_args!(",\"startTimeUnixNano\":\"{start_ns}\",\"endTimeUnixNano\":\"{end_ns}\",\"attributes\":"));
+    raw(out, ",\"kind\":");
+    integer(out, otlp::kind_number(*kind));
+    raw(out, ",\"startTimeUnixNano\":\"");
+    integer(out, *start_ns);
+    raw(out, "\",\"endTimeUnixNano\":\"");
+    integer(out, *end_ns);
+    raw(out, "\",\"attributes\":");
     list(out, span.shown_attributes(), |out, (name, value)| attribute(out, name, &value));
     if !links.is_empty() {
         raw(out, ",\"links\":");
@@ -86,14 +91,31 @@ pub fn span(out: &mut Vec<u8>, span: &Span) {
         Status::Unset => {}
         Status::Error => raw(out, ",\"status\":{\"code\":2}"),
     }
-    put(out, format_args!(",\"flags\":{}}}", otlp::flags(*parent_is_remote, *link)));
+    flags(out, otlp::flags(*parent_is_remote, *link));
+}
+
+/// Appends how a span and a reference begin.
+fn ids(out: &mut Vec<u8>, trace_id: TraceId, span_id: SpanId) {
+    raw(out, "{\"traceId\":\"");
+    out.extend_from_slice(&trace_id.hex());
+    raw(out, "\",\"spanId\":\"");
+    out.extend_from_slice(&span_id.hex());
+    raw(out, "\"");
+}
+
+/// Appends how they end.
+fn flags(out: &mut Vec<u8>, flags: u32) {
+    raw(out, ",\"flags\":");
+    integer(out, flags);
+    raw(out, "}");
 }
 
 fn reference(out: &mut Vec<u8>, link: &SpanLink) {
     let SpanLink { trace_id, span_id, attributes } = link;
-    put(out, format_args!("{{\"traceId\":\"{trace_id}\",\"spanId\":\"{span_id}\",\"attributes\":"));
+    ids(out, *trace_id, *span_id);
+    raw(out, ",\"attributes\":");
     list(out, attributes, |out, (name, value)| attribute(out, name, value));
-    put(out, format_args!(",\"flags\":{}}}", otlp::SAMPLED));
+    flags(out, otlp::SAMPLED);
 }
 
 fn attribute(out: &mut Vec<u8>, name: &str, value: &Value) {
@@ -107,18 +129,22 @@ fn attribute(out: &mut Vec<u8>, name: &str, value: &Value) {
 fn any_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Text(value) => string_value(out, value),
-        Value::Bool(truth) => put(out, format_args!("{{\"boolValue\":{truth}}}")),
-        Value::Int(number) => put(out, format_args!("{{\"intValue\":\"{number}\"}}")),
-        Value::Float(number) if number.is_finite() => put(out, format_args!("{{\"doubleValue\":{number:?}}}")),
+        Value::Bool(truth) => raw(out, if *truth { "{\"boolValue\":true}" } else { "{\"boolValue\":false}" }),
+        Value::Int(number) => {
+            raw(out, "{\"intValue\":\"");
+            integer(out, *number);
+            raw(out, "\"}");
+        }
         Value::Float(number) => {
-            let name = if number.is_nan() {
-                "NaN"
-            } else if *number > 0.0 {
-                "Infinity"
+            raw(out, "{\"doubleValue\":");
+            if number.is_finite() {
+                serde_json::to_writer(&mut *out, number).expect("memory takes all writes");
+            } else if number.is_nan() {
+                raw(out, "\"NaN\"");
             } else {
-                "-Infinity"
-            };
-            put(out, format_args!("{{\"doubleValue\":\"{name}\"}}"));
+                raw(out, if *number > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" });
+            }
+            raw(out, "}");
         }
         Value::List(texts) => {
             raw(out, "{\"arrayValue\":{\"values\":");
@@ -150,14 +176,23 @@ fn raw(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Appends what shows itself by a text that needs no escaping.
-fn put(out: &mut Vec<u8>, what: impl fmt::Display) {
-    write!(out, "{what}").expect("memory takes all writes");
+/// Appends an integer's digits.
+fn integer(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    raw(out, itoa::Buffer::new().format(number));
 }
 
-/// Appends a text in quotes.
+/// Appends a text in quotes. Nearly none needs escaping, and all bytes are looked at before one is written: so they are
+/// looked at many at a time, and copied at once.
 fn text(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("memory takes all writes");
+    let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    if text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
+        serde_json::to_writer(out, text).expect("memory takes all writes");
+        return;
+    }
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    raw(out, text);
+    out.push(b'"');
 }
 
 #[cfg(test)]
