@@ -52,7 +52,7 @@ pub(super) enum Fault {
     Unknown(String),
     /// 403
     #[error(
-        "the service account may not list and watch pods (HTTP 403: {0}); bind it to a ClusterRole with get, list and watch on pods"
+        "the service account may not list and watch pods (HTTP 403: {0}); bind it to a ClusterRole with list and watch on pods"
     )]
     Forbidden(String),
     /// 410: the list has to be made anew.
