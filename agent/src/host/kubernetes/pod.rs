@@ -327,6 +327,42 @@ mod tests {
     }
 
     #[test]
+    fn all_names_are_the_conventions_own() {
+        use opentelemetry_semantic_conventions::attribute as name;
+        let known = [
+            name::K8S_NAMESPACE_NAME,
+            name::K8S_POD_NAME,
+            name::K8S_POD_UID,
+            name::K8S_NODE_NAME,
+            name::K8S_CONTAINER_NAME,
+            name::K8S_DEPLOYMENT_NAME,
+            name::K8S_REPLICASET_NAME,
+            name::K8S_STATEFULSET_NAME,
+            name::K8S_DAEMONSET_NAME,
+            name::K8S_JOB_NAME,
+            name::K8S_CRONJOB_NAME,
+            name::SERVICE_NAMESPACE,
+            name::SERVICE_VERSION,
+        ];
+        for (api, kind, owner) in [
+            ("apps/v1", "ReplicaSet", "cart-5d4b8c7f9"),
+            ("apps/v1", "StatefulSet", "db"),
+            ("apps/v1", "DaemonSet", "proxy"),
+            ("batch/v1", "Job", "backup-29384123"),
+        ] {
+            let mut json = full();
+            let reference = json!({ "apiVersion": api, "kind": kind, "name": owner, "controller": true });
+            json["metadata"]["ownerReferences"] = json!([reference]);
+            let pod = pod(&json, &Wanted { labels: vec!["team".into()], well_known: false }).0.expect("a pod");
+            let workload = pod.workload(pod.containers.first());
+            assert!(workload.attributes.iter().any(|(_, value)| value == owner), "{workload:?}");
+            for (key, _) in &workload.attributes {
+                assert!(known.contains(&key.as_str()) || key == "k8s.pod.label.team", "{key}");
+            }
+        }
+    }
+
+    #[test]
     fn an_image_tells_its_version() {
         for (image, expected) in [
             ("nginx", None),

@@ -283,6 +283,31 @@ fn what_the_api_server_has_forgotten_is_listed_anew() {
 }
 
 #[test]
+fn a_version_that_the_api_server_never_gets_to_know_is_given_up() {
+    let server = Server::start();
+    let watch = server.watch();
+    let pods = watch.pods();
+    let mut events = server.list("1000", &[pod("1", "cart", "1")]);
+    events.tell(
+        "ERROR",
+        &json!({ "kind": "Status", "status": "Failure", "code": 504, "message": "Too large resource version" }),
+    );
+    let mut watches = 1;
+    let asked = loop {
+        let asked = server.next();
+        if asked.is_list() {
+            break asked;
+        }
+        watches += 1;
+        asked.answer(504, r#"{"code":504,"message":"Too large resource version"}"#);
+    };
+    assert_eq!(watches, 4);
+    asked.answer(200, &page("7", None, &[pod("2", "orders", "2")]).to_string());
+    let _events = server.watched("7");
+    until("the new list", || name(&pods, "c2").is_some() && pods.state() == State::Watching);
+}
+
+#[test]
 fn a_token_that_was_replaced_is_read_again() {
     let server = Server::start();
     let watch = server.watch();

@@ -35,6 +35,8 @@ const WATCH_MIN: Duration = Duration::from_secs(5);
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// Bound of all later ones.
 const BACKOFF_MOST: Duration = Duration::from_secs(60);
+/// After so many failures in a row what is known is listed anew.
+const FAILURES_MAX: u32 = 4;
 /// Pages of one list at most: [`PAGE`] times as many are far more than a node can have.
 const PAGES_MAX: usize = 1000;
 
@@ -43,18 +45,27 @@ pub(super) async fn run(cluster: Cluster, shared: &Shared) {
     let mut pace = Pace::new(BACKOFF_FIRST, BACKOFF_MOST);
     // The version of what is known; without one, a list is due.
     let mut version: Option<String> = None;
+    let mut failures = 0;
     loop {
         let begun = Instant::now();
-        match round(&cluster, shared, &mut version).await {
-            Ok(()) if begun.elapsed() >= WATCH_MIN => pace.succeeded(),
+        let ended = round(&cluster, shared, &mut version).await;
+        let lasted = begun.elapsed() >= WATCH_MIN && shared.is_watching();
+        if lasted {
+            pace.succeeded();
+            failures = 0;
+        }
+        match ended {
+            Ok(()) if lasted => {}
             Ok(()) => drop(pace.failed(Instant::now(), chance(), None)),
             Err(fault) => {
-                if begun.elapsed() >= WATCH_MIN && shared.is_watching() {
-                    pace.succeeded();
-                }
                 pace.failed(Instant::now(), chance(), fault.after());
                 shared.failed(&fault);
+                failures += 1;
             }
+        }
+        // An API server that was put back to an older state never gets to know this version.
+        if failures >= FAILURES_MAX {
+            (version, failures) = (None, 0);
         }
         if let Some(at) = pace.resume_at(Instant::now()) {
             tokio::time::sleep_until(at.into()).await;
@@ -66,11 +77,10 @@ pub(super) async fn run(cluster: Cluster, shared: &Shared) {
 async fn round(cluster: &Cluster, shared: &Shared, version: &mut Option<String>) -> Result<(), Fault> {
     // Made anew after each watch, so that an authority that was replaced is read.
     let client = Client::new(cluster)?;
-    let from = match version.take() {
+    let mut from = match version.take() {
         Some(from) => from,
         None => list(&client, cluster, shared).await?,
     };
-    let mut from = from;
     let watched = watch(&client, cluster, shared, &mut from).await;
     if !matches!(watched, Err(Fault::Gone | Fault::Garbled(_))) {
         *version = Some(from);
