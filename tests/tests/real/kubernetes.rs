@@ -270,9 +270,8 @@ fn spans_of_a_pod_have_its_names_as_soon_as_the_api_server_tells_them() -> Resul
     ] {
         ensure!(attribute(&late, name) == Some(expected), "{name}: {late:#}");
     }
-    let outside = receiver.resource("/late", 3);
-    // What is outside of pods has no names of one. (Clients have their URL as a whole.)
-    let client = outside.or_else(|_| receiver.resource(&format!("http://{address}/late"), 3))?;
+    // What is outside of pods has no names of one. Clients have their URL as a whole.
+    let client = receiver.resource(&format!("http://{address}/late"), 3)?;
     ensure!(attribute(&client, "k8s.pod.name").is_none(), "{client:#}");
     ensure!(attribute(&client, "service.name") == Some("curl"), "{client:#}");
 
