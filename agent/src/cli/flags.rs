@@ -83,8 +83,8 @@ pub struct KubernetesFlags {
     /// Ask the API server for the names of this node's pods: auto (in a pod that may ask), on or off [default: auto]
     #[arg(long, value_name = "auto|on|off")]
     pub kubernetes: Option<String>,
-    /// The node whose pods are asked for [default: NODE_NAME]
-    #[arg(long, value_name = "NAME")]
+    /// The node.
+    #[arg(long, value_name = "NAME", help = "The node whose pods are asked for [default: NODE_NAME]")]
     pub node_name: Option<String>,
     /// Keep this label of pods, as attribute k8s.pod.label.KEY
     #[arg(long, value_name = "KEY")]

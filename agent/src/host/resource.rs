@@ -39,8 +39,8 @@ pub(super) fn of(identity: &Identity, machine: &Machine) -> Resource {
     text("os.type", Some("linux"));
     attributes.push((Cow::Borrowed("process.pid"), Value::Int(i64::from(identity.pid))));
     let is_observed = |name: &str| OBSERVED.iter().any(|observed| name.starts_with(observed)) || is_told(name);
-    let declared = identity.declared.iter().filter(|(name, _)| !is_observed(name));
-    for (name, value) in of_pod.iter().copied().chain(declared) {
+    let of_process = identity.declared.iter().filter(|(name, _)| !is_observed(name));
+    for (name, value) in of_pod.iter().copied().chain(of_process) {
         attributes.push((Cow::Owned(name.clone()), Value::Text(value.clone().into())));
     }
     Resource { service: identity.service.clone(), attributes }

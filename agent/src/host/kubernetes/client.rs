@@ -25,7 +25,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Longest time for an answer to begin.
 const HEAD_MAX: Duration = Duration::from_secs(15);
 /// Longest time for a page of a list to be there.
-const PAGE_TIME_MAX: Duration = Duration::from_secs(60);
+const PAGE_TIME_MAX: Duration = Duration::from_mins(1);
 /// A silent connection is tested after this time, so that a watch on one that is dead does not wait for nothing.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How often it is tested again until it counts as dead.

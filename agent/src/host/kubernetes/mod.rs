@@ -220,8 +220,8 @@ impl Shared {
         let is_passing = now.state == State::Watching && !fault.is_refusal();
         let why = fault.to_string();
         let state = if fault.is_refusal() { State::Refused(why) } else { State::Failing(why) };
-        let is_same = std::mem::discriminant(&now.state) == std::mem::discriminant(&state);
-        let is_new = !is_passing && !(now.is_told && is_same);
+        let is_known = now.is_told && std::mem::discriminant(&now.state) == std::mem::discriminant(&state);
+        let is_new = !(is_passing || is_known);
         now.is_told |= is_new;
         (now.state, now.is_tried) = (state, true);
         drop(now);

@@ -1,6 +1,6 @@
 //! Who made a pod: the workloads that its controller and its labels tell of, and nothing that they do not.
 //!
-//! The API server tells of a pod its direct controller alone. A Deployment is told by the name of its ReplicaSet, which ends in the
+//! The API server tells of a pod its direct controller alone. A Deployment is told by the name of its `ReplicaSet`, which ends in the
 //! pod's label `pod-template-hash`; a `CronJob` by the name of its Job, which ends in the minute that it was due at. A Job whose name
 //! ends in other digits, such as a number or a date, has none. Controllers of the same kind in other API groups are not these.
 
@@ -31,7 +31,7 @@ pub(super) fn workloads(controller: Option<&Reference>, hash: Option<&str>) -> V
     above.into_iter().chain([(own, name.clone())]).collect()
 }
 
-/// The Deployment of a ReplicaSet.
+/// The Deployment of a `ReplicaSet`.
 fn deployment<'n>(replica_set: &'n str, hash: Option<&str>) -> Option<&'n str> {
     let name = replica_set.strip_suffix(hash.filter(|hash| !hash.is_empty())?)?.strip_suffix('-')?;
     (!name.is_empty()).then_some(name)

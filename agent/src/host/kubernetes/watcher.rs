@@ -34,7 +34,7 @@ const WATCH_MIN: Duration = Duration::from_secs(5);
 /// Bound of the first delay after a failure.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// Bound of all later ones.
-const BACKOFF_MOST: Duration = Duration::from_secs(60);
+const BACKOFF_MOST: Duration = Duration::from_mins(1);
 /// After so many failures in a row what is known is listed anew.
 const FAILURES_MAX: u32 = 4;
 /// Pages of one list at most: [`PAGE`] times as many are far more than a node can have.
