@@ -9,7 +9,7 @@
 //! | capture, and what it begins (TLS) | [`CAPTURE`] | see there |
 //! | `api` | [`READ`], but not in effect | its questions |
 //! | `api-question` | [`READ`] | `/v1/doctor` looks at processes |
-//! | `export`, `export-metrics`, `store`, `metrics` | none | they use files of the agent's own user, and sockets |
+//! | `export`, `export-metrics`, `store`, `metrics`, `kubernetes` | none | they use files of the agent's own user, and sockets |
 #![forbid(unsafe_code)]
 
 use std::sync::{

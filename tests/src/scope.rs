@@ -59,6 +59,13 @@ impl Scope {
         Self::make(self.path.join(format!("docker-{id}.scope")))
     }
 
+    /// Makes cgroups below this one as the kubelet and containerd do for a container of a pod (systemd's driver).
+    pub fn pod(&self, uid: &str, container: &str) -> Result<Self> {
+        let slice = self.path.join(format!("kubepods-burstable-pod{}.slice", uid.replace('-', "_")));
+        fs::create_dir(&slice).with_context(|| format!("cannot make the cgroup {}", slice.display()))?;
+        Self::make(slice.join(format!("cri-containerd-{container}.scope")))
+    }
+
     fn make(path: PathBuf) -> Result<Self> {
         fs::create_dir(&path)
             .with_context(|| format!("cannot make the cgroup {}: the tests run as root", path.display()))?;

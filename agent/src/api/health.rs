@@ -25,8 +25,11 @@ pub(super) async fn health(State(state): State<Shared>) -> Response<Body> {
         })
         .collect();
     let account = lock(&state.told.account).to_json();
+    let kubernetes = state.told.kubernetes.get().map(|kubernetes| kubernetes());
     let version = env!("CARGO_PKG_VERSION");
-    answer::json(&json!({ "version": version, "account": account, "store": store, "sinks": sinks, "own": own() }))
+    answer::json(&json!({
+        "version": version, "account": account, "store": store, "sinks": sinks, "kubernetes": kubernetes, "own": own(),
+    }))
 }
 
 /// What this process costs: CPU seconds since its start, seconds since then, and memory; `null` where procfs does not tell.

@@ -70,7 +70,7 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-/// Tells what is seen and what not and why, as `netspan doctor --json` does. It takes a while.
+/// Tells what is seen and what not and why, as `netspan doctor --json` does, or a part of that. It may take a while.
 pub type Doctor = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 /// What the agent tells of itself, for `/v1/health`, `/v1/links`, `/v1/doctor` and `/metrics`.
@@ -81,6 +81,7 @@ pub struct Told {
     links: Mutex<Vec<(u32, Tally)>>,
     metrics: Arc<Mutex<Metrics>>,
     doctor: OnceLock<Doctor>,
+    kubernetes: OnceLock<Doctor>,
 }
 
 impl Told {
@@ -92,6 +93,11 @@ impl Told {
     /// Who tells what is seen; of several the first one counts.
     pub fn doctor(&self, doctor: Doctor) {
         let _ = self.doctor.set(doctor);
+    }
+
+    /// Who tells what is known of Kubernetes; of several the first one counts.
+    pub fn kubernetes(&self, kubernetes: Doctor) {
+        let _ = self.kubernetes.set(kubernetes);
     }
 
     /// What became of the spans of each process, by its id.

@@ -18,6 +18,7 @@ mod destination;
 mod environment;
 mod error;
 mod file;
+mod kubernetes;
 mod options;
 mod otlp;
 mod sampling;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 pub use self::{
     destination::{Destination, QueueOptions},
     error::{ConfigError, Origin},
+    kubernetes::{KubernetesMode, KubernetesOptions},
     options::{CaptureOptions, FamilyChoice, HookChoice, Options, RING_BYTES_MAX, RING_BYTES_MIN},
     otlp::OtlpOptions,
     serve::{ApiOptions, StoreOptions, state_dir},

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 pub use self::live::doctor as live;
 use super::{
     client::Agent,
-    flags::{CaptureFlags, CommonFlags, FilterFlags, NameFlags},
+    flags::{CaptureFlags, CommonFlags, FilterFlags, KubernetesFlags, NameFlags},
+    kubernetes::Told,
     session::{admission, load},
 };
 use crate::{
@@ -48,11 +49,14 @@ pub struct Args {
     /// Names.
     #[command(flatten)]
     pub names: NameFlags,
+    /// Kubernetes.
+    #[command(flatten)]
+    pub kubernetes: KubernetesFlags,
 }
 
 /// Runs the command. The code is 1 where nothing could be captured.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let options = super::prepare(&args.common, &[&args.capture, &args.filter, &args.names])?;
+    let options = super::prepare(&args.common, &[&args.capture, &args.filter, &args.names, &args.kubernetes])?;
     let kernel = Kernel::read();
     // What is attached sees nothing, because no filter is set; what attaches is the only truth about what would.
     let mut probes = load(&options, None);
@@ -61,13 +65,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut tls = tls::Examiner::start(probes.as_mut().map_err(|error| &*error), admission(&options));
     let mut processes = Processes::new(ProcRoot::host(), options.services.clone());
+    let kubernetes = Told::look(&options.kubernetes);
+    processes.ask_pods(kubernetes.pods());
     let surveyed = survey(&mut processes, boot_ns(), |identity| options.filter.admits_replayed(identity));
     let examined = surveyed.into_iter().map(|process| {
         let tls = tls.libraries(process.identity.pid, &process.foreign_tls);
         Examined { process, tls }
     });
     let processes = examined.collect();
-    let report = Report { kernel, probes: probes.as_ref(), processes, links: links::Links::ask(&args.agent) };
+    let links = links::Links::ask(&args.agent);
+    let report = Report { kernel, probes: probes.as_ref(), kubernetes, processes, links };
     let mut out = io::stdout().lock();
     let written = if args.json {
         serde_json::to_writer_pretty(&mut out, &report.json()).map_err(io::Error::from).and_then(|()| writeln!(out))
@@ -89,6 +96,7 @@ pub(super) const STRANGE_PIDS: &str = "this is not the host's pid namespace, who
 struct Report<'a> {
     kernel: Kernel,
     probes: Result<&'a Probes, &'a anyhow::Error>,
+    kubernetes: Told,
     processes: Vec<Examined>,
     links: links::Links,
 }
@@ -108,7 +116,8 @@ impl Report<'_> {
             json
         };
         let processes: Vec<Value> = self.processes.iter().map(process).collect();
-        let mut json = report_json(&kernel_json(&self.kernel), &capture_json(self.probes), &processes);
+        let mut json =
+            report_json(&kernel_json(&self.kernel), &capture_json(self.probes), &self.kubernetes, &processes);
         json["links_unknown"] = self.links.error().into();
         json
     }
@@ -118,8 +127,14 @@ impl Report<'_> {
     }
 }
 
-fn report_json(kernel: &Value, capture: &Value, processes: &[Value]) -> Value {
-    json!({ "version": env!("CARGO_PKG_VERSION"), "kernel": kernel, "capture": capture, "processes": processes })
+fn report_json(kernel: &Value, capture: &Value, kubernetes: &Told, processes: &[Value]) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "kernel": kernel,
+        "capture": capture,
+        "kubernetes": kubernetes.to_json(),
+        "processes": processes,
+    })
 }
 
 fn kernel_json(kernel: &Kernel) -> Value {
@@ -166,6 +181,7 @@ fn process_json(family: Option<Family>, Examined { process, tls }: &Examined) ->
         "command": identity.comm,
         "executable": identity.exe,
         "container": identity.container,
+        "pod": identity.kubernetes.as_ref().and_then(|workload| workload.get("k8s.pod.name")),
         "unit": identity.unit,
         "sockets": sockets,
         "listens": listens,
@@ -214,6 +230,7 @@ impl fmt::Display for Report<'_> {
             [] => writeln!(f, "  capabilities  all that are needed")?,
             missing => writeln!(f, "  capabilities  missing: {}", missing.join(", "))?,
         }
+        writeln!(f, "  kubernetes    {}", self.kubernetes.line())?;
         match self.probes {
             Ok(probes) => {
                 writeln!(f, "\ncapture: family {}", probes.family.name())?;

@@ -76,6 +76,25 @@ pub struct FilterFlags {
     pub exclude_remote_port: Vec<String>,
 }
 
+/// Flags of what Kubernetes is asked.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct KubernetesFlags {
+    /// Ask the API server for the names of this node's pods: auto (in a pod that may ask), on or off [default: auto]
+    #[arg(long, value_name = "auto|on|off")]
+    pub kubernetes: Option<String>,
+    /// The node.
+    #[arg(long, value_name = "NAME", help = "The node whose pods are asked for [default: NODE_NAME]")]
+    pub node_name: Option<String>,
+    /// Keep this label of pods, as attribute k8s.pod.label.KEY
+    #[arg(long, value_name = "KEY")]
+    pub kubernetes_label: Vec<String>,
+    /// Name services by their pods' labels app.kubernetes.io/instance, app.kubernetes.io/name and app.kubernetes.io/version, before
+    /// what Deployments and other workloads are called
+    #[arg(long)]
+    pub kubernetes_well_known_labels: bool,
+}
+
 /// Flags that name services.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Names")]
@@ -330,6 +349,21 @@ impl Flags for FilterFlags {
             several("filter.exclude.port", exclude_port),
             several("filter.exclude.local_port", exclude_local_port),
             several("filter.exclude.remote_port", exclude_remote_port),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Flags for KubernetesFlags {
+    fn given(&self) -> Vec<(&'static str, Vec<String>)> {
+        let Self { kubernetes, node_name, kubernetes_label, kubernetes_well_known_labels } = self;
+        [
+            one("kubernetes.metadata", kubernetes.as_ref()),
+            one("kubernetes.node", node_name.as_ref()),
+            several("kubernetes.label", kubernetes_label),
+            kubernetes_well_known_labels.then(|| ("kubernetes.well_known_labels", vec!["true".to_owned()])),
         ]
         .into_iter()
         .flatten()

@@ -7,6 +7,7 @@ pub mod doctor;
 mod export;
 pub mod flags;
 pub mod generate;
+mod kubernetes;
 pub mod link;
 pub mod map;
 mod output;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     export::Exported,
-    flags::{CaptureFlags, CommonFlags, FilterFlags, NameFlags, RedactFlags},
+    flags::{CaptureFlags, CommonFlags, FilterFlags, KubernetesFlags, NameFlags, RedactFlags},
     session::{CONNECTIONS, Consumer, Origin, Session, prepare_threads},
     summary,
 };
@@ -35,6 +35,9 @@ pub struct Args {
     /// Names.
     #[command(flatten)]
     pub names: NameFlags,
+    /// Kubernetes.
+    #[command(flatten)]
+    pub kubernetes: KubernetesFlags,
     /// Redaction.
     #[command(flatten)]
     pub redact: RedactFlags,
@@ -42,7 +45,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let read = || super::prepare(&args.common, &[&args.capture, &args.filter, &args.names, &args.redact]);
+    let read =
+        || super::prepare(&args.common, &[&args.capture, &args.filter, &args.names, &args.kubernetes, &args.redact]);
     let options = read()?;
     prepare_threads(&options);
     let name = args.file.display();

@@ -13,7 +13,8 @@ use super::{
     config::{Options, state_dir},
     export::{Exporters, MetricsConfigs, Watch},
     flags::{
-        CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, SampleFlags, ServeFlags,
+        CaptureFlags, CommonFlags, FilterFlags, KubernetesFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags,
+        SampleFlags, ServeFlags,
     },
     session::{Consumer, Origin, Session, prepare_threads},
     summary,
@@ -50,6 +51,9 @@ pub struct Args {
     /// Names.
     #[command(flatten)]
     pub names: NameFlags,
+    /// Kubernetes.
+    #[command(flatten)]
+    pub kubernetes: KubernetesFlags,
     /// Export.
     #[command(flatten)]
     pub otlp: OtlpFlags,
@@ -72,8 +76,8 @@ const COUNTED_MAX: Duration = Duration::from_secs(1);
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let read = || {
-        let Args { common, capture, filter, link, names, otlp, redact, sample, serve } = args;
-        super::prepare(common, &[capture, filter, link, names, otlp, redact, sample, serve])
+        let Args { common, capture, filter, link, names, kubernetes, otlp, redact, sample, serve } = args;
+        super::prepare(common, &[capture, filter, link, names, kubernetes, otlp, redact, sample, serve])
     };
     let options = read()?;
     prepare_threads(&options);
@@ -99,7 +103,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let session = Session::start(&options, origin, false)?;
     run.told = api.as_ref().map(api::Handle::told);
     if let Some(told) = &run.told {
-        told.doctor(Box::new(super::doctor::live(&options, session.probes())));
+        let kubernetes = session.kubernetes();
+        told.doctor(Box::new(super::doctor::live(&options, session.probes(), kubernetes.clone())));
+        told.kubernetes(Box::new(move || kubernetes.to_json()));
     }
     let mut account = session.run(&mut run, || Ok(read()?))?;
     let delivered = run.finish(&mut account).shutdown(PATIENCE);

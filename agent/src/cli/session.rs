@@ -17,6 +17,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::{
     config::{CaptureOptions, Options},
     doctor::STRANGE_PIDS,
+    kubernetes::{Kubernetes, Told},
 };
 use crate::{
     capture::count::Account,
@@ -121,6 +122,7 @@ pub struct Session {
     plan: FilterPlan,
     planned: Instant,
     signals: Signals,
+    kubernetes: Kubernetes,
 }
 
 /// What signals asked for.
@@ -148,6 +150,7 @@ impl Session {
         let begun = Instant::now();
         let signals = Signals::new().context("signals can't be handled")?;
         let root = ProcRoot::host();
+        let kubernetes = Kubernetes::start(&options.kubernetes)?;
         let probes = load(options, propagate(options, origin, &root))?;
         if rustix::process::getpriority_process(None) != Ok(options.capture.nice) {
             log::warn!("no priority {} without CAP_SYS_NICE: on a busy host events may be lost", options.capture.nice);
@@ -156,6 +159,9 @@ impl Session {
             log::warn!("{STRANGE_PIDS}");
         }
         let mut processes = Processes::new(root.clone(), options.services.clone());
+        // Nothing is captured yet, so nothing is held up.
+        kubernetes.wait();
+        processes.ask_pods(kubernetes.pods());
         if record {
             processes.keep_new();
         }
@@ -186,12 +192,17 @@ impl Session {
         for (family, why) in &probes.fallbacks {
             log::info!("family {} does not run here: {why}", family.name());
         }
-        Ok(Self { live, root, rules: options.filter.clone(), plan, planned: Instant::now(), signals })
+        Ok(Self { live, root, rules: options.filter.clone(), plan, planned: Instant::now(), signals, kubernetes })
     }
 
     /// What is attached.
     pub fn probes(&self) -> &Probes {
         self.live.probes()
+    }
+
+    /// What is known of Kubernetes.
+    pub fn kubernetes(&self) -> Told {
+        self.kubernetes.told()
     }
 
     /// Runs until a signal comes or the consumer has enough. `reload` reads the options anew, for SIGHUP. Returns the
@@ -208,7 +219,9 @@ impl Session {
         while !self.signals.stop.load(Ordering::Relaxed) {
             if consumer.wants_account() && told.is_none_or(|told| told.elapsed() >= ACCOUNT) {
                 told = Some(Instant::now());
-                consumer.account(self.live.account());
+                let mut account = self.live.account();
+                self.kubernetes.told().count(&mut account);
+                consumer.account(account);
                 consumer.links(self.live.pipeline().links());
             }
             let spans = self.live.turn(consumer).context("the rings can't be waited for")?;
@@ -219,7 +232,8 @@ impl Session {
             consumer.turned(self.live.pipeline().identities())?;
             self.keep_filters(consumer, &reload)?;
         }
-        let (spans, account) = self.live.finish(consumer);
+        let (spans, mut account) = self.live.finish(consumer);
+        self.kubernetes.told().count(&mut account);
         consumer.spans(spans);
         Ok(account)
     }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     export::Exported,
-    flags::{CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, RedactFlags, ViewFlags},
+    flags::{CaptureFlags, CommonFlags, FilterFlags, KubernetesFlags, LinkFlags, NameFlags, RedactFlags, ViewFlags},
     output::{Form, Output},
     session::{Consumer, Origin, Session, prepare_threads},
     summary,
@@ -37,6 +37,9 @@ pub struct Args {
     /// Names.
     #[command(flatten)]
     pub names: NameFlags,
+    /// Kubernetes.
+    #[command(flatten)]
+    pub kubernetes: KubernetesFlags,
     /// Redaction.
     #[command(flatten)]
     pub redact: RedactFlags,
@@ -48,7 +51,10 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let read = || {
-        super::prepare(&args.common, &[&args.capture, &args.filter, &args.link, &args.names, &args.redact, &args.view])
+        super::prepare(
+            &args.common,
+            &[&args.capture, &args.filter, &args.link, &args.names, &args.kubernetes, &args.redact, &args.view],
+        )
     };
     let options = read()?;
     prepare_threads(&options);

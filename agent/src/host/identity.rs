@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Workload;
+
 /// Who a process is, from one moment on: an `exec` makes another identity of the same process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -35,6 +37,9 @@ pub struct Identity {
     pub service_from: NameSource,
     /// What the process says of itself in `OTEL_RESOURCE_ATTRIBUTES`, without `service.name`.
     pub declared: Vec<(String, String)>,
+    /// What Kubernetes says of what it runs in. What was known once stays when the pod is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Workload>,
 }
 
 /// Ancestors that an identity lists at most.
@@ -48,6 +53,8 @@ pub enum NameSource {
     Configured,
     /// The process's own `OTEL_SERVICE_NAME`, or `service.name` in `OTEL_RESOURCE_ATTRIBUTES`.
     Declared,
+    /// Its pod's annotation, workload or name.
+    Kubernetes,
     /// The systemd unit.
     Unit,
     /// The script, module or jar that an interpreter runs.
@@ -69,6 +76,7 @@ impl NameSource {
         match self {
             Self::Configured => "configured",
             Self::Declared => "declared",
+            Self::Kubernetes => "kubernetes",
             Self::Unit => "unit",
             Self::Script => "script",
             Self::Executable => "executable",

@@ -4,6 +4,8 @@
 //! the identities that a recording carries. The pipeline knows only the trait [`Identities`]. All files are read below a
 //! [`ProcRoot`], so that tests bring a tree of their own. Nothing here decides what is seen: that is [`crate::control`].
 //!
+//! What its pod is called in Kubernetes comes from [`kubernetes`], which asks the API server; who asks here does not wait for that.
+//!
 //! Of a process's environment two variables are read and the rest is dropped; of its command line nothing but the
 //! program's name leaves this module.
 #![forbid(unsafe_code)]
@@ -15,6 +17,7 @@ mod environ;
 pub(crate) mod fake;
 mod identity;
 mod interpreter;
+pub mod kubernetes;
 mod machine;
 mod naming;
 mod processes;
@@ -29,6 +32,7 @@ pub use self::{
     cgroup::{CgroupTree, CgroupWhere, Hierarchies},
     container::Place,
     identity::{Identity, NameSource},
+    kubernetes::{Pods, Workload},
     machine::Machine,
     naming::{NameRule, NameRuleError},
     processes::{Counts, GRACE_NS, PROCESSES_MAX, Processes},

@@ -3,18 +3,20 @@
 //! The first of these that gives a name wins:
 //! 1. a rule of the configuration ([`NameRule`]), for the operator has the last word;
 //! 2. the process's own `OTEL_SERVICE_NAME`, or `service.name` in its `OTEL_RESOURCE_ATTRIBUTES`;
-//! 3. the systemd unit it runs in, without `.service` (see [`Place`] for which units count);
-//! 4. for an interpreter, the script, module, class or jar that it runs (see [`super::interpreter`]); when it wrote over
+//! 3. its pod's service, in the order of OpenTelemetry's conventions for Kubernetes (see [`super::kubernetes`]), as soon as the pod is
+//!    known;
+//! 4. the systemd unit it runs in, without `.service` (see [`Place`] for which units count);
+//! 5. for an interpreter, the script, module, class or jar that it runs (see [`super::interpreter`]); when it wrote over
 //!    its command line, what the title names (see [`super::title`]);
-//! 5. the executable's file name; the name it was called by instead, for a program of many names (busybox), and where a
+//! 6. the executable's file name; the name it was called by instead, for a program of many names (busybox), and where a
 //!    link called it by a name that it keeps (`redis-server` may be a link to `redis-check-rdb`);
-//! 6. the command name, without the extension of a script;
-//! 7. the container's short id, for a container's name is known to its runtime only;
-//! 8. `unknown_service`.
+//! 7. the command name, without the extension of a script;
+//! 8. the container's short id, for a container's name is known to its runtime only;
+//! 9. `unknown_service`.
 //!
 //! A process that was forked without `exec` has its parent's program: where its own command line or environment was
 //! written over, or holds only code (`python -c`, as multiprocessing starts its workers), it takes the parent's name by
-//! 2 or 4. (A title also destroys the environment below it: gunicorn with setproctitle has none left. What such a process
+//! 2 or 5. (A title also destroys the environment below it: gunicorn with setproctitle has none left. What such a process
 //! declares is known only if the agent was there when it began.) A title of a program that is no interpreter (`nginx: worker process`) never changes its name.
 
 use std::str::FromStr;
@@ -108,6 +110,18 @@ pub(super) fn name(
         .unwrap_or_else(|| (UNKNOWN.to_owned(), NameSource::Unknown));
     identity.service = name;
     identity.service_from = from;
+}
+
+/// Gives an identity whose pod is known the pod's service, unless there is a better name.
+pub(super) fn of_pod(identity: &mut Identity) {
+    let Some(workload) = identity.kubernetes.as_ref().filter(|_| identity.service_from >= NameSource::Kubernetes)
+    else {
+        return;
+    };
+    if let Some((name, from)) = found(Some(workload.service.clone()), NameSource::Kubernetes) {
+        identity.service = name;
+        identity.service_from = from;
+    }
 }
 
 /// Gives a recorded identity another name where a rule says so.

@@ -11,7 +11,7 @@ use netspan_ebpf::{ProcessEvent, kind};
 use rustc_hash::FxHashMap;
 
 use super::{
-    CgroupTree, Hierarchies, Identities, Identity, Machine, NameRule, Place, ProcRoot,
+    CgroupTree, Hierarchies, Identities, Identity, Machine, NameRule, Place, Pods, ProcRoot,
     identity::ANCESTORS_MAX,
     naming,
     read::{self, Facts},
@@ -57,6 +57,8 @@ pub struct Counts {
     pub declared_cut: u64,
     /// Cgroups left out because of their number.
     pub cgroups_cut: u64,
+    /// Processes that got their pod's names.
+    pub in_pods: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +72,8 @@ struct Version {
     /// Whether procfs was read; else a later question tries again.
     is_read: bool,
     used: u64,
+    /// Which [`Pods::generation`] was searched for its pod.
+    pods_seen: Option<u64>,
 }
 
 /// Who processes are, live.
@@ -79,6 +83,8 @@ pub struct Processes {
     machine: Machine,
     rules: Vec<NameRule>,
     cgroups: CgroupTree,
+    /// What Kubernetes calls its containers, if it is asked.
+    pods: Option<Pods>,
     /// Per process, oldest version first.
     versions: FxHashMap<u32, VecDeque<Version>>,
     held: usize,
@@ -101,6 +107,7 @@ impl Processes {
             cgroups: CgroupTree::find(&root),
             root,
             rules,
+            pods: None,
             versions: FxHashMap::default(),
             held: 0,
             max: PROCESSES_MAX,
@@ -112,6 +119,11 @@ impl Processes {
             depth: 0,
             counts: Counts::default(),
         }
+    }
+
+    /// From now on tells what Kubernetes calls what a process runs in.
+    pub fn ask_pods(&mut self, pods: Option<Pods>) {
+        self.pods = pods;
     }
 
     /// From now on keeps each new identity for [`Self::take_new`]. A recorder calls it first.
@@ -160,10 +172,36 @@ impl Processes {
             Some(index) => index,
             None => self.learn(pid, at_ns, None),
         };
+        self.look_up_pod(pid, index);
         self.uses += 1;
         let version = &mut self.versions.get_mut(&pid).expect("just found or made")[index];
         version.used = self.uses;
         version
+    }
+
+    /// Completes a version by its pod's names. The pod may be known later than the process: it is looked up again whenever there is
+    /// something new. While the pods are being written, the next question looks.
+    fn look_up_pod(&mut self, pid: u32, index: usize) {
+        let Some(pods) = &self.pods else { return };
+        let version = &mut self.versions.get_mut(&pid).expect("just found or made")[index];
+        let Identity { container, pod, .. } = &*version.identity;
+        let generation = pods.generation();
+        if (container.is_none() && pod.is_none()) || version.pods_seen == Some(generation) {
+            return;
+        }
+        let Ok(found) = pods.find(container.as_deref(), pod.as_deref()) else { return };
+        version.pods_seen = Some(generation);
+        if found.is_none() || found == version.identity.kubernetes {
+            return;
+        }
+        self.counts.in_pods += u64::from(version.identity.kubernetes.is_none());
+        let mut identity = Identity { kubernetes: found, ..Identity::clone(&version.identity) };
+        naming::of_pod(&mut identity);
+        version.resource = Arc::new(resource::of(&identity, &self.machine));
+        version.identity = Arc::new(identity);
+        if let Some(journal) = &mut self.journal {
+            journal.push(Arc::clone(&version.identity));
+        }
     }
 
     /// The last version that had begun; for a time before the first one, the first.
@@ -223,6 +261,7 @@ impl Processes {
         let Some(index) = place else { return self.insert(identity, true, since_ns) };
         let version = &mut self.versions.get_mut(&pid).expect("just found")[index];
         (version.identity, version.resource, version.is_read) = (Arc::new(identity), resource, true);
+        version.pods_seen = None;
         if let Some(journal) = &mut self.journal {
             journal.push(Arc::clone(&version.identity));
         }
@@ -329,6 +368,7 @@ impl Processes {
             checked_ns,
             is_read,
             used: self.uses,
+            pods_seen: None,
         };
         if let Some(journal) = &mut self.journal {
             journal.push(Arc::clone(&version.identity));
@@ -382,8 +422,10 @@ impl Identities for Processes {
     }
 
     fn counted(&self) -> Vec<(&'static str, u64)> {
-        let Counts { read, from_event, unknown, evicted, reused, missed_execs, declared_cut, cgroups_cut } =
-            self.counts();
+        #[rustfmt::skip]
+        let Counts {
+            read, from_event, unknown, evicted, reused, missed_execs, declared_cut, cgroups_cut, in_pods,
+        } = self.counts();
         vec![
             ("read", read),
             ("from_event", from_event),
@@ -393,6 +435,7 @@ impl Identities for Processes {
             ("missed_execs", missed_execs),
             ("declared_cut", declared_cut),
             ("cgroups_cut", cgroups_cut),
+            ("in_pods", in_pods),
         ]
     }
 }

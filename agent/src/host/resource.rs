@@ -17,24 +17,31 @@ pub(super) fn of(identity: &Identity, machine: &Machine) -> Resource {
         }
     };
     let declares = |name: &str| identity.declared.iter().any(|(present, _)| present == name);
-    if !declares("service.instance.id") {
+    // What the pod's annotations say of the service gives way to what the process says; names of Kubernetes do not.
+    let of_pod = identity.kubernetes.iter().flat_map(|workload| &workload.attributes);
+    let of_pod = of_pod.filter(|(name, _)| !(name.starts_with("service.") && declares(name)));
+    let of_pod: Vec<_> = of_pod.collect();
+    let is_told = |name: &str| of_pod.iter().any(|(told, _)| told == name);
+    if !declares("service.instance.id") && !is_told("service.instance.id") {
         text("service.instance.id", Some(&instance(identity, machine)));
     }
     text("process.executable.name", identity.exe.as_deref().and_then(file_name));
     text("process.executable.path", identity.exe.as_deref());
     text("process.command", identity.command.as_deref());
     text("container.id", identity.container.as_deref());
-    text("k8s.pod.uid", identity.pod.as_deref());
+    if !is_told("k8s.pod.uid") {
+        text("k8s.pod.uid", identity.pod.as_deref());
+    }
     text("netspan.systemd.unit", identity.unit.as_deref());
     text("netspan.cgroup", identity.cgroup.as_deref());
     text("host.name", machine.name.as_deref());
     text("host.id", machine.id.as_deref());
     text("os.type", Some("linux"));
     attributes.push((Cow::Borrowed("process.pid"), Value::Int(i64::from(identity.pid))));
-    for (name, value) in &identity.declared {
-        if !OBSERVED.iter().any(|observed| name.starts_with(observed)) {
-            attributes.push((Cow::Owned(name.clone()), Value::Text(value.clone().into())));
-        }
+    let is_observed = |name: &str| OBSERVED.iter().any(|observed| name.starts_with(observed)) || is_told(name);
+    let of_process = identity.declared.iter().filter(|(name, _)| !is_observed(name));
+    for (name, value) in of_pod.iter().copied().chain(of_process) {
+        attributes.push((Cow::Owned(name.clone()), Value::Text(value.clone().into())));
     }
     Resource { service: identity.service.clone(), attributes }
 }

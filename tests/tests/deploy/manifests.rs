@@ -142,6 +142,39 @@ fn the_container_has_no_more_privileges_than_are_explained() -> Result<()> {
     let writable = pod["containers"][0]["volumeMounts"].as_array().context("mounts")?.iter();
     let writable: Vec<_> = writable.filter(|mount| mount["readOnly"] != true).map(|mount| &mount["name"]).collect();
     ensure!(writable == ["state", "tracing"], "{writable:?}");
-    ensure!(pod["automountServiceAccountToken"] == false && pod["hostNetwork"].is_null(), "{pod:#}");
+    ensure!(pod["hostNetwork"].is_null(), "{pod:#}");
+    Ok(())
+}
+
+#[test]
+fn it_may_list_and_watch_pods_and_nothing_else() -> Result<()> {
+    let documents = plain()?;
+    let rules = &of_kind(&documents, "ClusterRole")?["rules"];
+    let expected = json!([{ "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"] }]);
+    ensure!(*rules == expected, "{rules:#}");
+    let (account, binding) = (of_kind(&documents, "ServiceAccount")?, of_kind(&documents, "ClusterRoleBinding")?);
+    ensure!(account["automountServiceAccountToken"] == false, "other pods of the account have no token");
+    let subject = json!([{
+        "kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": account["metadata"]["namespace"],
+    }]);
+    ensure!(binding["subjects"] == subject && binding["roleRef"]["name"] == "netspan", "{binding:#}");
+    let pod = &of_kind(&documents, "DaemonSet")?["spec"]["template"]["spec"];
+    ensure!(pod["automountServiceAccountToken"] == true, "{pod:#}");
+    let env = pod["containers"][0]["env"].as_array().context("variables")?;
+    let node = env.iter().find(|one| one["name"] == "NODE_NAME").context("NODE_NAME")?;
+    ensure!(node["valueFrom"]["fieldRef"]["fieldPath"] == "spec.nodeName", "{node:#}");
+    Ok(())
+}
+
+#[test]
+fn a_chart_without_names_of_pods_asks_for_no_rights() -> Result<()> {
+    let file = rendered(&json!({ "podNames": false }))?;
+    is_valid(file.path())?;
+    let documents = documents(file.path())?;
+    ensure!(!documents.iter().any(|one| one["kind"].as_str().is_some_and(|kind| kind.starts_with("ClusterRole"))));
+    let pod = &of_kind(&documents, "DaemonSet")?["spec"]["template"]["spec"];
+    ensure!(pod["automountServiceAccountToken"] == false, "{pod:#}");
+    let env = pod["containers"][0]["env"].as_array().context("variables")?;
+    ensure!(env.contains(&json!({ "name": "NETSPAN_KUBERNETES_METADATA", "value": "off" })), "{env:?}");
     Ok(())
 }

@@ -11,6 +11,7 @@ mod harness;
 mod heads;
 mod hellos;
 mod hosts;
+mod kubernetes;
 mod late;
 mod loss;
 mod nginx;

@@ -18,8 +18,8 @@ const CAPTURE: u64 = READ | PERFMON | BPF | CHECKPOINT_RESTORE;
 
 /// What the kernel tells of a thread.
 #[derive(Debug)]
-struct Task {
-    name: String,
+pub struct Task {
+    pub name: String,
     fields: BTreeMap<String, String>,
 }
 
@@ -45,7 +45,7 @@ fn tasks(pid: u32) -> Result<Vec<Task>> {
 /// What a thread of this name has, permitted and in effect.
 fn expected(name: &str) -> (u64, u64) {
     match name {
-        "export" | "export-metrics" | "store" | "metrics" => (0, 0),
+        "export" | "export-metrics" | "store" | "metrics" | "kubernetes" => (0, 0),
         "api" => (READ, 0),
         "api-question" => (READ, READ),
         _ => (CAPTURE, CAPTURE),
@@ -53,6 +53,15 @@ fn expected(name: &str) -> (u64, u64) {
 }
 
 fn hold_only_what_they_need(pid: u32) -> Result<()> {
+    let tasks = hold_no_more_than_they_need(pid)?;
+    for name in ["netspan", "export", "export-metrics", "store", "api"] {
+        ensure!(tasks.iter().any(|task| task.name == name), "no thread {name}: {tasks:?}");
+    }
+    Ok(())
+}
+
+/// Looks at all threads of an agent, and gives them.
+pub fn hold_no_more_than_they_need(pid: u32) -> Result<Vec<Task>> {
     let tasks = tasks(pid)?;
     for task in &tasks {
         let (permitted, effective) = expected(&task.name);
@@ -60,10 +69,7 @@ fn hold_only_what_they_need(pid: u32) -> Result<()> {
         ensure!(found == (permitted, effective, permitted, 0), "{found:x?} of {task:?}");
         ensure!(task.fields.get("NoNewPrivs").is_some_and(|it| it == "1"), "{task:?}");
     }
-    for name in ["netspan", "export", "export-metrics", "store", "api"] {
-        ensure!(tasks.iter().any(|task| task.name == name), "no thread {name}: {tasks:?}");
-    }
-    Ok(())
+    Ok(tasks)
 }
 
 fn paths(file: &Path) -> Vec<String> {

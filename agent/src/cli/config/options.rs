@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use log::LevelFilter;
 
-use super::{ApiOptions, Destination, OtlpOptions, QueueOptions, StoreOptions};
+use super::{ApiOptions, Destination, KubernetesOptions, OtlpOptions, QueueOptions, StoreOptions};
 pub use crate::probe::{FamilyChoice, HookChoice};
 use crate::{
     control::{FilterRules, SpanFilter},
@@ -39,6 +39,8 @@ pub struct Options {
     pub min_confidence: f64,
     /// Rules that name services; the first that matches a process names it. Default: none.
     pub services: Vec<NameRule>,
+    /// What Kubernetes is asked.
+    pub kubernetes: KubernetesOptions,
     /// Routes that are not to be inferred; the first that matches a request is its. Default: none.
     pub templates: Vec<Template>,
     /// Which spans leave the host. Default: all.
@@ -94,6 +96,7 @@ impl Default for Options {
             headers: Vec::new(),
             min_confidence: 0.95,
             services: Vec::new(),
+            kubernetes: KubernetesOptions::default(),
             templates: Vec::new(),
             sampling: sample::Options::default(),
             otlp: OtlpOptions::default(),

@@ -109,6 +109,15 @@ impl Spec {
         list("service.rule", "service-rule", |options, text, _| {
             text_of(text.parse().map(|rule| options.services.push(rule)))
         }),
+        one("kubernetes.metadata", "kubernetes", |options, text, _| options.kubernetes.set_mode(text)),
+        one("kubernetes.node", "node-name", |options, text, _| options.kubernetes.set_node(text)),
+        list("kubernetes.label", "kubernetes-label", |options, text, _| options.kubernetes.add_label(text)),
+        Spec {
+            key: "kubernetes.well_known_labels",
+            flag: "kubernetes-well-known-labels",
+            shape: Shape::Switch,
+            set: |options, text, _| switch(text).map(|count| options.kubernetes.wanted.well_known = count),
+        },
         list("route.template", "route", |options, text, _| options.add_template(text)),
         one("sampling.ratio", "sample", |options, text, _| sampling::set_ratio(&mut options.sampling, text)),
         one("sampling.incoming", "sample-incoming", |options, text, _| {

@@ -8,8 +8,8 @@ use log::LevelFilter;
 use super::*;
 use crate::{
     cli::flags::{
-        CaptureFlags, CommonFlags, FilterFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags, SampleFlags, ServeFlags,
-        ViewFlags,
+        CaptureFlags, CommonFlags, FilterFlags, KubernetesFlags, LinkFlags, NameFlags, OtlpFlags, RedactFlags,
+        SampleFlags, ServeFlags, ViewFlags,
     },
     control::StatusRange,
 };
@@ -22,6 +22,8 @@ struct All {
     filter: FilterFlags,
     #[command(flatten)]
     names: NameFlags,
+    #[command(flatten)]
+    kubernetes: KubernetesFlags,
     #[command(flatten)]
     capture: CaptureFlags,
     #[command(flatten)]
@@ -39,9 +41,9 @@ struct All {
 }
 
 impl All {
-    fn flags(&self) -> [&dyn Flags; 10] {
-        let Self { common, filter, names, capture, redact, link, otlp, sample, view, serve } = self;
-        [common, filter, names, capture, redact, link, otlp, sample, view, serve]
+    fn flags(&self) -> [&dyn Flags; 11] {
+        let Self { common, filter, names, kubernetes, capture, redact, link, otlp, sample, view, serve } = self;
+        [common, filter, names, kubernetes, capture, redact, link, otlp, sample, view, serve]
     }
 }
 
@@ -92,8 +94,11 @@ fn sample(spec: &Spec) -> &'static str {
         "nice" => "-5",
         "goroutines" => "off",
         "propagate" => "tcp-option",
-        "keep_query" | "keep_capabilities" | "off" | "no_metrics" => "true",
+        "keep_query" | "well_known_labels" | "keep_capabilities" | "off" | "no_metrics" => "true",
         "header" => "x-team",
+        "metadata" => "on",
+        "node" => "node-a",
+        "label" => "example.com/team",
         "min_confidence" => "0.5",
         "rule" if spec.key == "service.rule" => "comm:nginx=edge",
         "rule" | "span_rule" => "0.75",
@@ -201,6 +206,19 @@ fn a_wrong_value_is_one_line_that_says_where_what_and_what_to_give() {
             "--min-confidence \"NaN\": not a confidence: give a number from 0 to 1, such as 0.95",
         ),
         ("--family x", &[], "", "--family \"x\": not a family of hooks: give auto, syscall or socket"),
+        ("--kubernetes maybe", &[], "", "--kubernetes \"maybe\": neither auto nor on nor off: give one of the three"),
+        (
+            "--node-name a&watch=x",
+            &[],
+            "",
+            "--node-name \"a&watch=x\": not a node's name: give small letters, digits, - and ., such as node-1.example.com",
+        ),
+        (
+            "",
+            &[("NETSPAN_KUBERNETES_LABEL", "team,a b")],
+            "",
+            "NETSPAN_KUBERNETES_LABEL \"a b\": not a label's key: give one such as team or example.com/team",
+        ),
         ("--hook x", &[], "", "--hook \"x\": not a kind of hook: give auto, fentry or kprobe"),
         ("--log loud", &[], "", "--log \"loud\": not a log level: give off, error, warn, info, debug or trace"),
         (

@@ -82,6 +82,7 @@ fn a_running_process_is_read_once_and_shared() {
             service: "nginx".into(),
             service_from: NameSource::Unit,
             declared: vec![("service.version".into(), "2".into())],
+            kubernetes: None,
         }
     );
     let kept = format!("{identity:?}{resource:?}");
@@ -316,4 +317,103 @@ fn a_real_process_of_this_kernel_is_read() {
     assert_eq!(identity.ancestors.first(), Some(&std::process::id()));
     assert_eq!(identity.declared, [("service.version".to_owned(), "7".to_owned())]);
     assert!(identity.start_ticks > 0 && identity.since_ns == identity.start_ticks * TICK_NS);
+}
+
+/// A pod of the Deployment `cart`, with a container in it if it has an id.
+fn cart(container: Option<&str>) -> serde_json::Value {
+    serde_json::json!({
+        "metadata": {
+            "uid": POD, "name": "cart-5d4b8c7f9-x2x4z", "namespace": "shop",
+            "labels": { "pod-template-hash": "5d4b8c7f9" },
+            "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "cart-5d4b8c7f9", "controller": true }],
+        },
+        "spec": { "nodeName": "node-a" },
+        "status": { "containerStatuses": [{
+            "name": "app", "containerID": container.map(|id| format!("containerd://{id}")), "image": "cart:1.2",
+        }] },
+    })
+}
+
+const POD: &str = "0a1b2c3d-1111-2222-3333-444455556666";
+
+fn in_pod(environ: &'static str, cgroup: &str) -> Fake {
+    let fake = Fake::new();
+    fake.start(&Process { environ, cgroup, ..program(7, 50, "/srv/server") });
+    fake
+}
+
+fn attribute(resource: &Resource, name: &str) -> Option<String> {
+    let mut all = resource.attributes.iter().filter(|(key, _)| key == name);
+    let found = all.next().map(|(_, value)| match value {
+        crate::span::Value::Text(text) => text.to_string(),
+        other => format!("{other:?}"),
+    });
+    assert!(all.next().is_none(), "{name} is there twice");
+    found
+}
+
+#[test]
+fn a_process_gets_its_pods_names_as_soon_as_they_are_known() {
+    let id = "a".repeat(64);
+    let fake = in_pod(
+        "",
+        &format!("0::/kubepods.slice/kubepods-pod{}.slice/cri-containerd-{id}.scope", POD.replace('-', "_")),
+    );
+    let (mut processes, pods) = (processes(&fake), Pods::default());
+    processes.ask_pods(Some(pods.clone()));
+    processes.keep_new();
+    let early = processes.resource(7, SECOND);
+    assert_eq!((early.service.as_str(), attribute(&early, "k8s.pod.uid").as_deref()), ("server", Some(POD)));
+
+    pods.tell(&cart(None));
+    let known = processes.resource(7, SECOND + 1);
+    assert_eq!((known.service.as_str(), attribute(&known, "k8s.container.name")), ("cart", None));
+    assert_eq!(attribute(&known, "k8s.deployment.name").as_deref(), Some("cart"));
+    assert!(Arc::ptr_eq(&known, &processes.resource(7, SECOND + 2)), "nothing is new");
+
+    pods.tell(&cart(Some(&id)));
+    let whole = processes.resource(7, SECOND + 3);
+    assert_eq!(processes.identity(7, SECOND + 3).service_from, NameSource::Kubernetes);
+    for (name, expected) in [
+        ("k8s.container.name", Some("app")),
+        ("k8s.namespace.name", Some("shop")),
+        ("k8s.pod.name", Some("cart-5d4b8c7f9-x2x4z")),
+        ("k8s.pod.uid", Some(POD)),
+        ("k8s.node.name", Some("node-a")),
+        ("service.version", Some("1.2")),
+        ("service.namespace", Some("shop")),
+        ("service.instance.id", Some("aaaaaaaaaaaa:7:50")),
+    ] {
+        assert_eq!(attribute(&whole, name).as_deref(), expected, "{name}");
+    }
+    assert_eq!(processes.counts().in_pods, 1);
+    // A recording has what was known last.
+    let last = processes.take_new().pop().expect("an identity");
+    let again: Identity = serde_json::from_str(&serde_json::to_string(&*last).expect("plain data")).expect("the same");
+    assert_eq!(again.kubernetes.expect("kept").get("k8s.container.name"), Some("app"));
+}
+
+#[test]
+fn what_a_process_says_of_itself_is_better_than_what_its_pod_says() {
+    let id = "b".repeat(64);
+    let environ =
+        "OTEL_SERVICE_NAME=own OTEL_RESOURCE_ATTRIBUTES=service.version=9,k8s.pod.name=wrong,k8s.cluster.name=c";
+    let fake = in_pod(environ, &format!("0::/kubepods/pod{POD}/{id}"));
+    let (mut processes, pods) = (processes(&fake), Pods::default());
+    processes.ask_pods(Some(pods.clone()));
+    pods.tell(&cart(Some(&id)));
+    let resource = processes.resource(7, SECOND);
+    assert_eq!(resource.service, "own");
+    for (name, expected) in [
+        ("service.version", "9"),
+        ("k8s.pod.name", "cart-5d4b8c7f9-x2x4z"),
+        ("k8s.cluster.name", "c"),
+        ("service.namespace", "shop"),
+    ] {
+        assert_eq!(attribute(&resource, name).as_deref(), Some(expected), "{name}");
+    }
+    let rules = vec!["exe:/srv/server=configured".parse().expect("a rule")];
+    let mut configured = Processes::new(fake.root(), rules);
+    configured.ask_pods(Some(pods));
+    assert_eq!(service(&mut configured, 7, SECOND), "configured");
 }
