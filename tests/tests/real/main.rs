@@ -18,6 +18,7 @@ mod privileges;
 mod reload;
 mod rpc;
 mod rpc_seen;
+mod sdk;
 mod seen;
 mod servers;
 mod shop;
