@@ -1,5 +1,7 @@
-//! Trace context that a request carries in its headers: W3C trace-context, then B3. It reads; it never judges whether
-//! the caller told the truth.
+//! Trace context that a request carries in its headers: W3C trace-context, then B3, then those of single tracers and clouds
+//! ([`vendors`]). It reads; it never judges whether the caller told the truth.
+
+mod vendors;
 
 use crate::span::{SpanId, TraceId};
 use bytes::Bytes;
@@ -25,7 +27,7 @@ pub struct Context {
 impl Context {
     /// Finds the context in a request's headers (names in lower case). Invalid context is no context.
     pub fn of(headers: &[(Bytes, Bytes)]) -> Option<Self> {
-        w3c(headers).or_else(|| b3_single(headers)).or_else(|| b3_multi(headers))
+        w3c(headers).or_else(|| b3_single(headers)).or_else(|| b3_multi(headers)).or_else(|| vendors::of(headers))
     }
 
     /// Whether both name the same caller.

@@ -19,4 +19,5 @@ mod styles;
 mod table;
 mod tokens;
 mod told;
+mod tracers;
 mod turns;
