@@ -95,7 +95,9 @@ impl Reader {
         out: &mut Vec<Notice>,
     ) {
         if let Self::Undecided(undecided) = self {
-            let Some(decided) = Self::of(undecided.look(socket, received, stamp, chunk), stamp, redaction) else { return };
+            let Some(decided) = Self::of(undecided.look(socket, received, stamp, chunk), stamp, redaction) else {
+                return;
+            };
             let Self::Undecided(undecided) = std::mem::replace(self, decided) else { return };
             for (received, runs) in [true, false].into_iter().zip(undecided.into_held()) {
                 for (stamp, bytes) in runs {

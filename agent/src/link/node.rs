@@ -184,15 +184,11 @@ impl Node {
     /// The trace that it has as a root, or as the child of the caller that its headers or the caller's host name. A client's
     /// span has the trace that its headers carry, so these come first; then what was adopted.
     pub(super) fn top_trace(&self) -> Trace {
-        match &self.context {
-            Some(context) => {
-                let state = (!context.state.is_empty()).then(|| context.state.as_str().into());
-                Trace { id: context.trace_id, state }
-            }
-            None => {
-                let id = self.told.map(|told| told.trace_id).or(self.adopted).unwrap_or(self.own_trace);
-                Trace { id, state: None }
-            }
+        if let Some(context) = &self.context {
+            let state = (!context.state.is_empty()).then(|| context.state.as_str().into());
+            return Trace { id: context.trace_id, state };
         }
+        let id = self.told.map(|told| told.trace_id).or(self.adopted).unwrap_or(self.own_trace);
+        Trace { id, state: None }
     }
 }

@@ -119,8 +119,8 @@ impl Requests {
     /// The end of a request is due. `first_call_ns` is when the first call began that is not decided.
     pub(super) fn due(&mut self, server: &Node, first_call_ns: Option<u64>) {
         let Some(held) = self.held.remove(&(server.start_ns, server.key)) else { return };
-        leave(&mut self.of_threads, held.tid, held.place());
-        leave(&mut self.of_conns, held.key.conn, held.place());
+        leave(&mut self.of_threads, &held.tid, held.place());
+        leave(&mut self.of_conns, &held.key.conn, held.place());
         let Some(end_ns) = server.end_ns else { return };
         if self.threads.len() >= THREADS_MAX && !self.threads.contains_key(&held.tid) {
             self.threads.clear();
@@ -152,7 +152,7 @@ impl Requests {
         let is_other =
             |held: &Held| held.key.conn != server.key.conn && held.end_ns.is_none_or(|ns| ns > server.start_ns);
         self.threads.get(&server.tid).is_some_and(|done| done.but(server.key.conn) > server.start_ns)
-            || self.of(&self.of_threads, server.tid).take_while(|held| held.start_ns < end_ns).any(is_other)
+            || self.of(&self.of_threads, &server.tid).take_while(|held| held.start_ns < end_ns).any(is_other)
     }
 
     /// The requests that were open at a time, as seen by a thread, and some of them by their names.
@@ -161,22 +161,22 @@ impl Requests {
         let over = || self.over.iter().rev().take_while(|held| held.end_ns.is_some_and(|end_ns| end_ns > ns));
         let held = self.held.values().take_while(|held| held.start_ns <= ns);
         let (count, any) = up_to_two(held.chain(over()).filter(is_open));
-        let held_here = self.of(&self.of_threads, tid).take_while(|held| held.start_ns <= ns);
+        let held_here = self.of(&self.of_threads, &tid).take_while(|held| held.start_ns <= ns);
         let over_here = over().filter(|held| held.tid == tid);
         let (here_count, here) = up_to_two(held_here.chain(over_here).filter(is_open));
-        let named = names.map(|name| {
-            let key = name?;
-            let mut known = self.of(&self.of_conns, key.conn).chain(over()).filter(is_open);
+        let asked_for = names.map(|asked| {
+            let key = asked?;
+            let mut known = self.of(&self.of_conns, &key.conn).chain(over()).filter(is_open);
             known.find(|held| held.key == key).copied()
         });
-        Open { count, any, here_count, here, named }
+        Open { count, any, here_count, here, named: asked_for }
     }
 
     /// The request of a connection that was open at a time, or else the one that was answered last before. Of several, the first: it
     /// is served before the others.
     pub(super) fn of_conn(&self, conn: u64, ns: u64) -> Option<Held> {
         let is_of = |held: &&Held| held.key.conn == conn && held.start_ns <= ns;
-        let held = || self.of(&self.of_conns, conn).filter(is_of);
+        let held = || self.of(&self.of_conns, &conn).filter(is_of);
         let later = self.over.iter().rev().take_while(|held| held.end_ns.is_some_and(|end_ns| end_ns > ns));
         let open = held().chain(later.filter(is_of)).filter(|held| held.is_open_at(ns));
         let last = || held().chain(self.over.iter().rev().find(is_of)).max_by_key(|held| held.end_ns);
@@ -187,9 +187,9 @@ impl Requests {
     fn of<'r, K: Eq + Hash>(
         &'r self,
         places: &'r FxHashMap<K, BTreeSet<Place>>,
-        which: K,
+        which: &K,
     ) -> impl Iterator<Item = &'r Held> {
-        places.get(&which).into_iter().flatten().filter_map(|place| self.held.get(place))
+        places.get(which).into_iter().flatten().filter_map(|place| self.held.get(place))
     }
 
     /// Whether all are answered.
@@ -209,11 +209,11 @@ fn up_to_two<'h>(held: impl Iterator<Item = &'h Held>) -> (usize, Option<Held>) 
 }
 
 /// Takes a place out.
-fn leave<K: Eq + Hash>(places: &mut FxHashMap<K, BTreeSet<Place>>, which: K, place: Place) {
-    if let Some(set) = places.get_mut(&which) {
+fn leave<K: Eq + Hash>(places: &mut FxHashMap<K, BTreeSet<Place>>, which: &K, place: Place) {
+    if let Some(set) = places.get_mut(which) {
         set.remove(&place);
         if set.is_empty() {
-            places.remove(&which);
+            places.remove(which);
         }
     }
 }

@@ -67,7 +67,7 @@ pub enum Style {
     Tokio,
     /// The same with timers.
     TokioTimers,
-    /// HAProxy with two threads, which share connections to what is behind it.
+    /// `HAProxy` with two threads, which share connections to what is behind it.
     Haproxy,
     /// Java's `HttpServer` on a pool of threads.
     JavaPool,
@@ -241,7 +241,7 @@ fn text_of_java() -> String {
     paths::apps().join("java/Links.java").display().to_string()
 }
 
-/// HAProxy's configuration.
+/// `HAProxy`'s configuration.
 fn balanced(port: u16, behind: &[String; 2]) -> String {
     let backend = |name, port| format!("backend {name}\n  http-reuse always\n  server {name} 127.0.0.1:{port}\n");
     format!(

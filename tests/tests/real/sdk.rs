@@ -103,7 +103,8 @@ impl Chain {
         }
         let sdk = self.sdk();
         for call in &calls {
-            let (_, own) = sdk.get(call.trace_id.as_str()).with_context(|| format!("in no trace of the SDK: {call:?}"))?;
+            let (_, own) =
+                sdk.get(call.trace_id.as_str()).with_context(|| format!("in no trace of the SDK: {call:?}"))?;
             let method = call.link.as_ref().map(|link| link.method.as_str());
             ensure!(method == Some("header"), "a call of the SDK's process hangs by {method:?}");
             let above: Vec<_> = own.iter().filter(|span| Some(span.id.as_str()) == call.parent()).collect();

@@ -39,7 +39,8 @@ fn jaeger(headers: &Headers) -> Option<Context> {
 /// `x-amzn-trace-id: Root=1-{8 hex}-{24 hex};Parent={16 hex};Sampled={0, 1 or ?}`, in any order. A load balancer names no parent.
 fn amazon(headers: &Headers) -> Option<Context> {
     let value = only(headers, "x-amzn-trace-id")?;
-    let field = |name: &str| value.split(';').filter_map(|field| field.trim().split_once('=')).find(|(key, _)| *key == name);
+    let field =
+        |name: &str| value.split(';').filter_map(|field| field.trim().split_once('=')).find(|(key, _)| *key == name);
     let mut root = field("Root")?.1.split('-');
     let ("1", time, random, None) = (root.next()?, root.next()?, root.next()?, root.next()) else { return None };
     let trace = (time.len() == 8).then(|| hex(&[time, random].concat()))?;
@@ -159,12 +160,12 @@ mod tests {
     fn read(headers: &[(&str, &str)]) -> Option<(String, String, Option<bool>)> {
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         let headers: Vec<_> = headers.iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
-        let text = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let text = |id: &[u8]| id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         Context::of(&headers).map(|context| (text(&context.trace_id.0), text(&context.span_id.0), context.sampled))
     }
 
-    fn expected(trace: &str, sampled: Option<bool>) -> Option<(String, String, Option<bool>)> {
-        Some((trace.to_owned(), SPAN.to_owned(), sampled))
+    fn expected(trace: &str, sampled: Option<bool>) -> (String, String, Option<bool>) {
+        (trace.to_owned(), SPAN.to_owned(), sampled)
     }
 
     #[test]
@@ -176,7 +177,10 @@ mod tests {
             (vec![("uber-trace-id", "4bf92f3577b34da6a3ce929d0e0e4736:f067aa0ba902b7:0:1")], TRACE, Some(true)),
             (vec![("uber-trace-id", "a3ce929d0e0e4736%3A00f067aa0ba902b7%3A0%3A0")], &short, Some(false)),
             (
-                vec![("x-amzn-trace-id", "Self=1-2-3; Sampled=1;Parent=00f067aa0ba902b7;Root=1-4bf92f35-77b34da6a3ce929d0e0e4736")],
+                vec![(
+                    "x-amzn-trace-id",
+                    "Self=1-2-3; Sampled=1;Parent=00f067aa0ba902b7;Root=1-4bf92f35-77b34da6a3ce929d0e0e4736",
+                )],
                 TRACE,
                 Some(true),
             ),
@@ -185,12 +189,20 @@ mod tests {
                 TRACE,
                 None,
             ),
-            (vec![("x-cloud-trace-context", "4bf92f3577b34da6a3ce929d0e0e4736/67667974448284343;o=1")], TRACE, Some(true)),
+            (
+                vec![("x-cloud-trace-context", "4bf92f3577b34da6a3ce929d0e0e4736/67667974448284343;o=1")],
+                TRACE,
+                Some(true),
+            ),
             (vec![("x-cloud-trace-context", "4bf92f3577b34da6a3ce929d0e0e4736/67667974448284343")], TRACE, None),
             (vec![("grpc-trace-bin", "AABL+S81d7NNpqPOkp0ODkc2AQDwZ6oLqQK3AgE=")], TRACE, Some(true)),
             (vec![("grpc-trace-bin", "AABL+S81d7NNpqPOkp0ODkc2AQDwZ6oLqQK3AgA")], TRACE, Some(false)),
             (
-                vec![("ot-tracer-traceid", "a3ce929d0e0e4736"), ("ot-tracer-spanid", SPAN), ("ot-tracer-sampled", "true")],
+                vec![
+                    ("ot-tracer-traceid", "a3ce929d0e0e4736"),
+                    ("ot-tracer-spanid", SPAN),
+                    ("ot-tracer-sampled", "true"),
+                ],
                 &short,
                 Some(true),
             ),
@@ -206,13 +218,15 @@ mod tests {
             ),
             (vec![("x-datadog-trace-id", low), ("x-datadog-parent-id", decimal)], &short, None),
         ] {
-            assert_eq!(read(&headers), expected(trace, sampled), "{headers:?}");
+            assert_eq!(read(&headers), Some(expected(trace, sampled)), "{headers:?}");
         }
     }
 
     #[test]
     fn texts_of_skywalking_are_hashed_alike_and_apart() {
-        let header = |trace: &str, index: &str| read(&[("sw8", &format!("1-{trace}-c2VnbWVudA==-{index}-c2hvcA==-aQ==-L2E=-Yg=="))]);
+        let header = |trace: &str, index: &str| {
+            read(&[("sw8", &format!("1-{trace}-c2VnbWVudA==-{index}-c2hvcA==-aQ==-L2E=-Yg=="))])
+        };
         let one = header("dHJhY2U=", "3").expect("a context");
         assert_eq!(header("dHJhY2U=", "3"), Some(one.clone()));
         let other = header("dHJhY2U=", "4").expect("a context");
@@ -245,6 +259,6 @@ mod tests {
             assert_eq!(read(&[(name, value)]), None, "{name}: {value}");
         }
         let parent = format!("00-{TRACE}-{SPAN}-01");
-        assert_eq!(read(&[("uber-trace-id", "1:2:0:0"), ("traceparent", &parent)]), expected(TRACE, Some(true)));
+        assert_eq!(read(&[("uber-trace-id", "1:2:0:0"), ("traceparent", &parent)]), Some(expected(TRACE, Some(true))));
     }
 }
