@@ -54,7 +54,13 @@ impl Options {
         let styles = if self.styles.is_empty() { Style::value_variants() } else { &self.styles };
         let mut outcomes = Vec::new();
         eprintln!("{}", Outcome::heading());
+        let mut skipped = 0;
         for style in styles {
+            if let Some(why) = style.missing()? {
+                eprintln!("{style:?} is left out: {why}");
+                skipped += 1;
+                continue;
+            }
             for concurrency in &self.concurrency {
                 for seed in 1..=self.seeds {
                     // As many requests per second at each concurrency as two cores bear.
@@ -66,6 +72,9 @@ impl Options {
                     outcomes.push(outcome);
                 }
             }
+        }
+        if skipped > 0 {
+            eprintln!("{skipped} of {} styles left out", styles.len());
         }
         Ok(outcomes)
     }

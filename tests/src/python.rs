@@ -68,6 +68,40 @@ rpds-py==2026.9.1
 typing_extensions==4.16.0
 ";
 
+/// Services that OpenTelemetry's SDK instruments; an environment of its own, because the SDK asks for other versions than servers do.
+pub const SDK_REQUIREMENTS: &str = "\
+blinker==1.9.0
+certifi==2026.10.18
+charset-normalizer==3.5.2
+click==8.5.1
+flask==3.1.3
+googleapis-common-protos==1.76.0
+idna==3.20
+itsdangerous==2.2.0
+jinja2==3.1.6
+markupsafe==3.0.4
+opentelemetry-api==1.45.1
+opentelemetry-exporter-http-transport==0.66b1
+opentelemetry-exporter-otlp-common==0.66b1
+opentelemetry-exporter-otlp-proto-common==1.45.1
+opentelemetry-exporter-otlp-proto-http==1.45.1
+opentelemetry-instrumentation==0.66b1
+opentelemetry-instrumentation-flask==0.66b1
+opentelemetry-instrumentation-requests==0.66b1
+opentelemetry-instrumentation-wsgi==0.66b1
+opentelemetry-proto==1.45.1
+opentelemetry-sdk==1.45.1
+opentelemetry-semantic-conventions==0.66b1
+opentelemetry-util-http==0.66b1
+packaging==26.3
+protobuf==7.36.2
+requests==2.34.2
+typing_extensions==4.16.0
+urllib3==2.8.0
+werkzeug==3.1.9
+wrapt==2.5.2
+";
+
 /// The environment's directory of programs, made if it is not there or is of other versions.
 ///
 /// # Errors
@@ -84,6 +118,11 @@ pub fn program(name: &str) -> Result<PathBuf> {
 /// One program of the environment for tests of the deployment.
 pub fn deploy_program(name: &str) -> Result<PathBuf> {
     found(&made("deploy", DEPLOY_REQUIREMENTS)?, name)
+}
+
+/// One program of the environment with OpenTelemetry's SDK.
+pub fn sdk_program(name: &str) -> Result<PathBuf> {
+    found(&made("sdk", SDK_REQUIREMENTS)?, name)
 }
 
 fn made(name: &str, requirements: &str) -> Result<PathBuf> {

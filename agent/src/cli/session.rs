@@ -108,6 +108,7 @@ pub fn pipeline_options(options: &Options, origin: Origin, is_replay: bool) -> a
             ids: link::Ids::new(origin.seed),
             clock_offset_ns: origin.clock_offset_ns,
             min_confidence: options.min_confidence,
+            adopt_traces: !options.capture.propagate,
         },
         filter: pipeline::Filter { rules: options.filter.clone(), is_replay },
         templates: options.templates.clone().into(),

@@ -65,14 +65,17 @@ impl Reader {
     }
 
     /// What reads the connection from here on, if that is clear now.
-    fn of(choice: Choice, redaction: &Arc<Redaction>) -> Option<Self> {
+    fn of(choice: Choice, stamp: &Stamp, redaction: &Arc<Redaction>) -> Option<Self> {
         let redaction = Arc::clone(redaction);
         Some(match choice {
             Choice::Later | Choice::Perhaps => return None,
             Choice::Opaque => Self::Opaque,
             Choice::Http1 { observer, joined_late } => {
                 let config = http1::Config { observer, joined_late, redaction };
-                Self::Http1(Box::new(http1::Connection::new(config)), observer)
+                let connection = http1::Connection::new(config);
+                // It may have been looked at before, and forgotten (idle for long, or one too many): no ordinal comes twice.
+                let first = if joined_late { stamp.end_ns } else { 0 };
+                Self::Http1(Box::new(connection.numbered_from(first)), observer)
             }
             Choice::Http2 { observer, joined_late } => {
                 let config = http2::Config { observer, joined_late, redaction };
@@ -92,7 +95,9 @@ impl Reader {
         out: &mut Vec<Notice>,
     ) {
         if let Self::Undecided(undecided) = self {
-            let Some(decided) = Self::of(undecided.look(socket, received, stamp, chunk), redaction) else { return };
+            let Some(decided) = Self::of(undecided.look(socket, received, stamp, chunk), stamp, redaction) else {
+                return;
+            };
             let Self::Undecided(undecided) = std::mem::replace(self, decided) else { return };
             for (received, runs) in [true, false].into_iter().zip(undecided.into_held()) {
                 for (stamp, bytes) in runs {

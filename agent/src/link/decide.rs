@@ -112,6 +112,14 @@ impl Linker {
             }
         };
         let above = self.nodes.get(&request);
+        if node.is_export {
+            match above {
+                // What the request was is known once it is over.
+                Some(above) if above.end_ns.is_none() && !now_or_never => return Verdict::After(request),
+                Some(above) if above.is_export => {}
+                _ => return Verdict::Decided(by_header.because(Why::Export)),
+            }
+        }
         let handed_through = match (&node.context, above.and_then(|above| above.context.as_ref())) {
             (None, _) => true,
             (Some(own), Some(above)) => own.same_caller(above),
@@ -126,6 +134,9 @@ impl Linker {
         }
         if handed_through {
             self.counts.unsure += 1;
+        } else if link.confidence >= self.options.min_confidence {
+            let trace_id = node.context.as_ref().map(|context| context.trace_id);
+            self.adopt(request, trace_id);
         }
         let why = if link.confidence > UNEXPLAINED_CONFIDENCE { Why::Unsure } else { Why::Destination };
         Verdict::Decided(Decision { aside: Some((request, link)), ..by_header.because(why) })
@@ -141,6 +152,9 @@ impl Linker {
             self.nodes.get(&request).is_some_and(|above| above.end_ns.is_none_or(|end_ns| node.end_ns <= Some(end_ns)));
         if !is_within {
             return Some(by_header.because(Why::Outlived));
+        }
+        if node.is_export && !self.nodes.get(&request).is_some_and(|above| above.is_export) {
+            return Some(by_header.because(Why::Export));
         }
         if confidence < ASIDE_MIN {
             return Some(by_header);

@@ -22,6 +22,7 @@ mod ends;
 mod goroutine;
 mod id;
 pub mod infer;
+mod lineage;
 mod live;
 mod node;
 pub mod offline;
@@ -31,6 +32,7 @@ mod resolve;
 mod rpc;
 mod tally;
 mod target;
+mod telemetry;
 mod texts;
 mod timing;
 mod tls;
@@ -47,6 +49,8 @@ pub use context::Context;
 use ends::Ends;
 pub use goroutine::{CHILD_CONFIDENCE, GOROUTINES_MAX, Goroutine};
 pub use id::Ids;
+pub use lineage::LINEAGE_MAX;
+use lineage::Lineage;
 use live::Work;
 pub use live::{
     DOUBTS_TRUSTED, LEARN_AT, LEARNING_NS, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S,
@@ -112,6 +116,9 @@ pub struct Options {
     pub clock_offset_ns: u64,
     /// Confidence, from 0 to 1, below which a link is not made.
     pub min_confidence: f64,
+    /// Whether a trace without a caller takes the id that a tracer within it gave to its part of it. Not where the kernel side
+    /// tells other hosts ids: it can't know.
+    pub adopt_traces: bool,
 }
 
 /// What happened to exchanges and links so far.
@@ -131,8 +138,12 @@ pub struct Counts {
     pub unlinked: [u64; Why::ALL.len()],
     /// Links not made because they were below the asked confidence.
     pub unsure: u64,
+    /// Traces that took the id which a program's tracer gave to a part of them.
+    pub adopted: u64,
     /// Links not made because other evidence contradicts an exact method.
     pub contradicted: u64,
+    /// Parents that headers name and that are descendants of the span itself: such a link is not made.
+    pub circular: u64,
     /// Spans let go before all decisions that they depend on were made by full evidence.
     pub given_up: u64,
     /// Of those, because too many spans waited.
@@ -149,7 +160,7 @@ pub struct Counts {
 
 impl Counts {
     /// Each counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 21] {
+    pub fn named(&self) -> [(&'static str, u64); 23] {
         let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused, .. } =
             *self;
         let infer::Counts { windows, .. } = self.inference;
@@ -170,6 +181,8 @@ impl Counts {
             ("roots", roots),
             ("unsure", unsure),
             ("contradicted", contradicted),
+            ("circular", self.circular),
+            ("adopted", self.adopted),
             ("given_up", given_up),
             ("crowded", crowded),
             ("refused", refused),
@@ -197,6 +210,7 @@ pub struct Linker {
     conns: FxHashMap<u64, Conn>,
     ends: Ends,
     told: AllTold,
+    lineage: Lineage,
     processes: FxHashMap<u32, Process>,
     /// Finished nodes by their end (or by when to look at them again), until they are decided.
     due: BTreeSet<(u64, Key)>,
@@ -231,6 +245,7 @@ impl Linker {
             conns: FxHashMap::default(),
             ends: Ends::default(),
             told: AllTold::default(),
+            lineage: Lineage::default(),
             processes: FxHashMap::default(),
             due: BTreeSet::new(),
             deadlines: BTreeSet::new(),

@@ -1,6 +1,6 @@
 //! An exchange while it is on its way to becoming a span.
 
-use super::{Context, Ids, Key, Told, infer, live, tally::Why, timing};
+use super::{Context, Ids, Key, Told, infer, live, tally::Why, telemetry, timing};
 use crate::{
     protocol::{Exchange, Stamp, Tokens},
     span::{Kind, Link, Resource, SpanId, TraceId},
@@ -35,6 +35,10 @@ pub(super) struct Node {
     pub(super) line: Option<u64>,
     /// Where the request begins on its connection, likewise.
     pub(super) offset: Option<u64>,
+    /// It hands over telemetry.
+    pub(super) is_export: bool,
+    /// The trace that a tracer of a program began for it, as a call of it or below shows.
+    pub(super) adopted: Option<TraceId>,
     /// The HTTP/2 stream that it is.
     pub(super) stream: Option<u64>,
     /// Method and target are known.
@@ -121,6 +125,8 @@ impl Node {
             tokens: Tokens::default(),
             line: None,
             offset: None,
+            is_export: false,
+            adopted: None,
             stream: None,
             has_line: false,
             is_whole: false,
@@ -144,6 +150,7 @@ impl Node {
             hasher.finish()
         });
         self.offset = exchange.offset;
+        self.is_export = exchange.request.as_ref().is_some_and(telemetry::is_export);
         self.stream = exchange.stream();
         self.has_line =
             exchange.request.as_ref().is_some_and(|request| !request.method.is_empty() && !request.target.is_empty());
@@ -175,14 +182,13 @@ impl Node {
     }
 
     /// The trace that it has as a root, or as the child of the caller that its headers or the caller's host name. A client's
-    /// span has the trace that its headers carry, so these come first.
+    /// span has the trace that its headers carry, so these come first; then what was adopted.
     pub(super) fn top_trace(&self) -> Trace {
-        match &self.context {
-            Some(context) => {
-                let state = (!context.state.is_empty()).then(|| context.state.as_str().into());
-                Trace { id: context.trace_id, state }
-            }
-            None => Trace { id: self.told.map_or(self.own_trace, |told| told.trace_id), state: None },
+        if let Some(context) = &self.context {
+            let state = (!context.state.is_empty()).then(|| context.state.as_str().into());
+            return Trace { id: context.trace_id, state };
         }
+        let id = self.told.map(|told| told.trace_id).or(self.adopted).unwrap_or(self.own_trace);
+        Trace { id, state: None }
     }
 }

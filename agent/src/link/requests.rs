@@ -3,11 +3,15 @@
 //!
 //! A request is *held* until its end is due: everything before it has been seen then. Requests are let go in the order of their
 //! ends, so that what is kept of each thread, its latest end, tells whether a later one overlapped an earlier one, and nobody
-//! needs to go through those that are over.
+//! needs to go through those that are over. A process may hold a hundred thousand (long polls, streams): nobody goes through those
+//! either.
 
 use super::{CALL_WAIT_NS, Key, node::Node, token::Holders};
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::Hash,
+};
 
 /// Requests of one process that are remembered for calls that are still undecided.
 pub const SERVERS_MAX: usize = 4096;
@@ -17,8 +21,12 @@ const THREADS_MAX: usize = 4096;
 /// What is known of the requests of a process.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    /// Those whose end is not due, by their start.
-    held: VecDeque<Held>,
+    /// Those whose end is not due.
+    held: BTreeMap<Place, Held>,
+    /// Where those of a thread are.
+    of_threads: FxHashMap<u32, BTreeSet<Place>>,
+    /// Where those of a connection are.
+    of_conns: FxHashMap<u64, BTreeSet<Place>>,
     /// The others, by their end.
     over: VecDeque<Held>,
     /// Of each thread, when it was last done.
@@ -28,6 +36,9 @@ pub(super) struct Requests {
     /// Requests that ended before this time may have been forgotten.
     pub(super) forgotten_ns: u64,
 }
+
+/// Requests are in the order of their start.
+type Place = (u64, Key);
 
 /// A request that the process holds, or held.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +51,10 @@ pub(super) struct Held {
 }
 
 impl Held {
+    const fn place(&self) -> Place {
+        (self.start_ns, self.key)
+    }
+
     pub(super) fn is_open_at(&self, ns: u64) -> bool {
         self.start_ns <= ns && self.end_ns.is_none_or(|end_ns| ns < end_ns)
     }
@@ -73,10 +88,10 @@ impl Done {
 /// The requests that were open when a call began.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Open {
-    /// All of them, and one.
+    /// All of them, two standing for more, and one.
     pub(super) count: usize,
     pub(super) any: Option<Held>,
-    /// Those that the call's thread had read, and one.
+    /// Those that the call's thread had read, likewise, and one.
     pub(super) here_count: usize,
     pub(super) here: Option<Held>,
     /// Those that were asked for.
@@ -87,22 +102,25 @@ impl Requests {
     /// A request was read.
     pub(super) fn received(&mut self, server: &Node) {
         let held = Held { key: server.key, tid: server.tid, start_ns: server.start_ns, end_ns: None };
-        // Rings tell of it nearly in the order of time.
-        let later = self.held.iter().rev().take_while(|other| other.start_ns > held.start_ns).count();
-        self.held.insert(self.held.len() - later, held);
+        let place = held.place();
+        self.held.insert(place, held);
+        self.of_threads.entry(held.tid).or_default().insert(place);
+        self.of_conns.entry(held.key.conn).or_default().insert(place);
         self.holders.hold(server.key, server.start_ns, &server.tokens);
     }
 
     /// A request is answered.
     pub(super) fn answered(&mut self, server: &Node) {
-        if let Some(held) = self.place(server).and_then(|place| self.held.get_mut(place)) {
+        if let Some(held) = self.held.get_mut(&(server.start_ns, server.key)) {
             held.end_ns = server.end_ns;
         }
     }
 
     /// The end of a request is due. `first_call_ns` is when the first call began that is not decided.
     pub(super) fn due(&mut self, server: &Node, first_call_ns: Option<u64>) {
-        let Some(held) = self.place(server).and_then(|place| self.held.remove(place)) else { return };
+        let Some(held) = self.held.remove(&(server.start_ns, server.key)) else { return };
+        leave(&mut self.of_threads, &held.tid, held.place());
+        leave(&mut self.of_conns, &held.key.conn, held.place());
         let Some(end_ns) = server.end_ns else { return };
         if self.threads.len() >= THREADS_MAX && !self.threads.contains_key(&held.tid) {
             self.threads.clear();
@@ -131,55 +149,72 @@ impl Requests {
     /// Whether a request that was just answered was held by its thread together with one of another connection. It must not
     /// have been told to be due.
     pub(super) fn shares_its_thread(&self, server: &Node, end_ns: u64) -> bool {
-        let is_other = |held: &Held| held.tid == server.tid && held.key.conn != server.key.conn;
-        let begun = || self.held.iter().take_while(|held| held.start_ns < end_ns);
+        let is_other =
+            |held: &Held| held.key.conn != server.key.conn && held.end_ns.is_none_or(|ns| ns > server.start_ns);
         self.threads.get(&server.tid).is_some_and(|done| done.but(server.key.conn) > server.start_ns)
-            || begun().any(|held| is_other(held) && held.end_ns.is_none_or(|end_ns| end_ns > server.start_ns))
+            || self.of(&self.of_threads, &server.tid).take_while(|held| held.start_ns < end_ns).any(is_other)
     }
 
     /// The requests that were open at a time, as seen by a thread, and some of them by their names.
     pub(super) fn open_at(&self, ns: u64, tid: u32, names: [Option<Key>; 2]) -> Open {
-        let held = self.held.iter().take_while(|held| held.start_ns <= ns);
-        let over = self.over.iter().rev().take_while(|held| held.end_ns.is_some_and(|end_ns| end_ns > ns));
-        let mut open = Open::default();
-        for held in held.chain(over).filter(|held| held.is_open_at(ns)) {
-            (open.count, open.any) = (open.count + 1, Some(*held));
-            if held.tid == tid {
-                (open.here_count, open.here) = (open.here_count + 1, Some(*held));
-            }
-            for (name, named) in names.iter().zip(&mut open.named) {
-                if Some(held.key) == *name {
-                    *named = Some(*held);
-                }
-            }
-        }
-        open
+        let is_open = |held: &&Held| held.is_open_at(ns);
+        let over = || self.over.iter().rev().take_while(|held| held.end_ns.is_some_and(|end_ns| end_ns > ns));
+        let held = self.held.values().take_while(|held| held.start_ns <= ns);
+        let (count, any) = up_to_two(held.chain(over()).filter(is_open));
+        let held_here = self.of(&self.of_threads, &tid).take_while(|held| held.start_ns <= ns);
+        let over_here = over().filter(|held| held.tid == tid);
+        let (here_count, here) = up_to_two(held_here.chain(over_here).filter(is_open));
+        let asked_for = names.map(|asked| {
+            let key = asked?;
+            let mut known = self.of(&self.of_conns, &key.conn).chain(over()).filter(is_open);
+            known.find(|held| held.key == key).copied()
+        });
+        Open { count, any, here_count, here, named: asked_for }
     }
 
     /// The request of a connection that was open at a time, or else the one that was answered last before. Of several, the first: it
     /// is served before the others.
     pub(super) fn of_conn(&self, conn: u64, ns: u64) -> Option<Held> {
-        let of = |held: &&Held| held.key.conn == conn && held.start_ns <= ns;
-        let open = self.held.iter().chain(&self.over).filter(of).filter(|held| held.is_open_at(ns));
-        let over = || self.held.iter().chain(&self.over).filter(of).max_by_key(|held| held.end_ns);
-        open.min_by_key(|held| held.start_ns).or_else(over).copied()
+        let is_of = |held: &&Held| held.key.conn == conn && held.start_ns <= ns;
+        let held = || self.of(&self.of_conns, &conn).filter(is_of);
+        let later = self.over.iter().rev().take_while(|held| held.end_ns.is_some_and(|end_ns| end_ns > ns));
+        let open = held().chain(later.filter(is_of)).filter(|held| held.is_open_at(ns));
+        let last = || held().chain(self.over.iter().rev().find(is_of)).max_by_key(|held| held.end_ns);
+        open.min_by_key(|held| held.start_ns).or_else(last).copied()
+    }
+
+    /// Those of a thread or a connection, by their start.
+    fn of<'r, K: Eq + Hash>(
+        &'r self,
+        places: &'r FxHashMap<K, BTreeSet<Place>>,
+        which: &K,
+    ) -> impl Iterator<Item = &'r Held> {
+        places.get(which).into_iter().flatten().filter_map(|place| self.held.get(place))
     }
 
     /// Whether all are answered.
     pub(super) fn are_answered(&self) -> bool {
-        self.held.iter().all(|held| held.end_ns.is_some())
+        self.held.values().all(|held| held.end_ns.is_some())
     }
 
     /// What the threads did before says nothing any more: the program is another one.
     pub(super) fn forget_threads(&mut self) {
         self.threads.clear();
     }
+}
 
-    /// Where a request is among those whose end is not due.
-    fn place(&self, server: &Node) -> Option<usize> {
-        let from = self.held.partition_point(|held| held.start_ns < server.start_ns);
-        let mut rest = self.held.iter().skip(from).take_while(|held| held.start_ns == server.start_ns);
-        rest.position(|held| held.key == server.key).map(|place| from + place)
+/// How many there are, two standing for more, and the last that was looked at.
+fn up_to_two<'h>(held: impl Iterator<Item = &'h Held>) -> (usize, Option<Held>) {
+    held.take(2).fold((0, None), |(count, _), held| (count + 1, Some(*held)))
+}
+
+/// Takes a place out.
+fn leave<K: Eq + Hash>(places: &mut FxHashMap<K, BTreeSet<Place>>, which: &K, place: Place) {
+    if let Some(set) = places.get_mut(which) {
+        set.remove(&place);
+        if set.is_empty() {
+            places.remove(which);
+        }
     }
 }
 
@@ -241,7 +276,7 @@ mod tests {
             })
         };
         let expected =
-            [(0, 0, false), (1, 0, true), (2, 1, true), (3, 2, true), (2, 2, false), (2, 2, false), (1, 1, false)];
+            [(0, 0, false), (1, 0, true), (2, 1, true), (2, 2, true), (2, 2, false), (2, 2, false), (1, 1, false)];
         assert_eq!(counts(&requests), expected);
         requests.due(&nodes[0], None);
         requests.due(&nodes[1], None);

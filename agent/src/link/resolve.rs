@@ -2,7 +2,7 @@
 //! with it those that waited for it. This decides when, never which parent.
 
 use super::{
-    HOLD_NS, Key, Linker, ROUND_NS,
+    HELD_MAX, HOLD_NS, Key, Linker, ROUND_NS,
     build::{self, Parts},
     decide::Verdict,
     node::{Decision, Node, Parent, Trace},
@@ -156,6 +156,10 @@ impl Linker {
         }
         let parent = if let Parent::Local(parent, _) = decision.parent { Some(parent) } else { None };
         node.decision = Some(decision);
+        let adopted = node.adopted;
+        if let Some(parent) = parent.filter(|_| adopted.is_some()) {
+            self.adopt(parent, adopted);
+        }
         if let (Some(call), Some(parent)) = (call, parent.and_then(|parent| self.nodes.get_mut(&parent)))
             && !parent.gone
         {
@@ -163,18 +167,63 @@ impl Linker {
         }
     }
 
+    /// A call of a request carries the context of a tracer in its program. Where the request came without a context, that tracer began a
+    /// trace of its own: the request and what is above it go into it, unless their trace is known already.
+    pub(super) fn adopt(&mut self, request: Key, trace_id: Option<TraceId>) {
+        if !self.options.adopt_traces {
+            return;
+        }
+        let (mut at, Some(trace_id)) = (Some(request), trace_id) else { return };
+        while let Some(node) = at.and_then(|key| self.nodes.get_mut(&key)) {
+            if node.trace.is_some() || node.adopted.is_some() || node.context.is_some() || node.told.is_some() {
+                return;
+            }
+            node.adopted = Some(trace_id);
+            at = node.decision.as_ref().and_then(|decision| match decision.parent {
+                Parent::Local(parent, _) => Some(parent),
+                Parent::Root | Parent::Remote | Parent::Told => None,
+            });
+        }
+    }
+
     /// Fixes a node's trace, emits its span if it is finished, and returns those that waited for the trace.
     fn fix(&mut self, key: Key) -> Vec<Key> {
         let Some(node) = self.nodes.get(&key) else { return Vec::new() };
-        let decision = node.decision.clone().unwrap_or_else(Decision::root);
+        let mut decision = node.decision.clone().unwrap_or_else(Decision::root);
         let trace = node.trace.clone().unwrap_or_else(|| self.trace_of(node, &decision));
+        let claimed = match decision.parent {
+            Parent::Remote => node.context.as_ref().map(|context| context.span_id),
+            Parent::Told => node.told.map(|told| told.span_id),
+            Parent::Root | Parent::Local(..) => None,
+        };
+        if claimed.is_some_and(|claimed| self.waits_for(key, claimed)) {
+            self.counts.circular += 1;
+            decision.parent = Parent::Root;
+        }
         let Some(node) = self.nodes.get_mut(&key) else { return Vec::new() };
+        let is_top = !matches!(decision.parent, Parent::Local(..));
+        self.counts.adopted += u64::from(is_top && node.trace.is_none() && node.adopted == Some(trace.id));
         node.trace = Some(trace);
         let waiting = std::mem::take(&mut node.waiting);
         if node.end_ns.is_some() {
             self.emit(key, &decision);
         }
         waiting.into_iter().rev().collect()
+    }
+
+    /// Whether a node has this span id, or one of those that wait for it.
+    fn waits_for(&self, key: Key, span: SpanId) -> bool {
+        let mut keys = vec![key];
+        let mut looked_at = 0;
+        while let Some(key) = keys.pop() {
+            let Some(node) = self.nodes.get(&key) else { continue };
+            looked_at += 1;
+            if node.span_id == span || looked_at > HELD_MAX {
+                return node.span_id == span;
+            }
+            keys.extend(&node.waiting);
+        }
+        false
     }
 
     fn trace_of(&self, node: &Node, decision: &Decision) -> Trace {
@@ -253,6 +302,12 @@ impl Linker {
                 asides.push((id, span, Some(link)));
             }
             same
+        });
+        let parent = parent.filter(|&(_, above, link)| {
+            let is_claimed = matches!(link.method, Method::Header | Method::TcpOption);
+            let may_be = self.lineage.add(node.span_id, above, is_claimed);
+            self.counts.circular += u64::from(!may_be);
+            may_be
         });
         if let Some(context) = &node.context
             && context.trace_id != trace.id

@@ -25,6 +25,8 @@ pub enum Why {
     Unsure,
     /// Events of the process were lost shortly before.
     Lost,
+    /// It exports telemetry, and its request does not ([`super::telemetry`]).
+    Export,
     /// Evidence contradicts itself.
     Contradicted,
     /// It was decided before all was known, or when requests of its time were forgotten.
@@ -33,7 +35,7 @@ pub enum Why {
 
 impl Why {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoRequest,
         Self::Outlived,
         Self::Destination,
@@ -43,6 +45,7 @@ impl Why {
         Self::Work,
         Self::Unsure,
         Self::Lost,
+        Self::Export,
         Self::Contradicted,
         Self::Late,
     ];
@@ -59,6 +62,7 @@ impl Why {
             Self::Work => "work",
             Self::Unsure => "unsure",
             Self::Lost => "lost",
+            Self::Export => "export",
             Self::Contradicted => "contradicted",
             Self::Late => "late",
         }
@@ -76,6 +80,7 @@ impl Why {
             Self::Work => "left out because inferring them would have been too much work",
             Self::Unsure => "of which no open request is sure enough",
             Self::Lost => "made shortly after events were lost",
+            Self::Export => "by which the program exports its own telemetry",
             Self::Contradicted => "of which evidence contradicts itself",
             Self::Late => "decided before all was known",
         }

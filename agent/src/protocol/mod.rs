@@ -213,7 +213,8 @@ impl Incomplete {
 /// One request and its response on one connection, seen from one side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// HTTP/1: ordinal of the request on its connection since the connection was first seen, from 0. After a loss it
+    /// HTTP/1: ordinal of the request on its connection since the connection was first seen, from 0, or, where its beginning was
+    /// missed, from the time at which it was first seen. After a loss it
     /// counts the requests that were seen: then it is unique, but not the other end's ordinal of the same request.
     /// HTTP/2: the stream's id, or 0 for the request that an upgrade from HTTP/1 made stream 1; both ends agree on it.
     pub ordinal: u64,

@@ -272,7 +272,7 @@ impl Play {
     }
 
     fn port(&mut self) -> u16 {
-        self.next_port += 1;
+        self.next_port = self.next_port.checked_add(1).unwrap_or(1024);
         self.next_port
     }
 
@@ -289,17 +289,22 @@ impl Play {
 
     /// A pipeline that knows the processes of this play.
     pub fn pipeline(&self, min_confidence: f64) -> Pipeline<Cast> {
+        self.pipeline_for(min_confidence, 1000)
+    }
+
+    /// The same, with room for so many connections.
+    pub fn pipeline_for(&self, min_confidence: f64, connections: usize) -> Pipeline<Cast> {
         let resource =
             |service: &&'static str| Arc::new(Resource { service: (*service).to_owned(), attributes: Vec::new() });
         let cast = Cast(self.services.iter().map(|(tgid, service)| (*tgid, resource(service))).collect());
-        let link = link::Options { ids: link::Ids::new([1, 2]), clock_offset_ns: OFFSET_NS, min_confidence };
-        let options = Options {
-            connections: 1000,
-            redaction: Arc::default(),
-            link,
-            filter: Filter::default(),
-            templates: [].into(),
+        let link = link::Options {
+            ids: link::Ids::new([1, 2]),
+            clock_offset_ns: OFFSET_NS,
+            min_confidence,
+            adopt_traces: true,
         };
+        let options =
+            Options { connections, redaction: Arc::default(), link, filter: Filter::default(), templates: [].into() };
         Pipeline::new(options, cast)
     }
 

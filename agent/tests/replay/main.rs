@@ -2,9 +2,11 @@
 //! give. No kernel, no clock, no waiting.
 
 mod conventions;
+mod crowd;
 mod dialogue;
 mod ends;
 mod exported;
+mod forged;
 mod golden;
 mod goroutines;
 mod http2;
@@ -17,4 +19,5 @@ mod styles;
 mod table;
 mod tokens;
 mod told;
+mod tracers;
 mod turns;

@@ -1,6 +1,11 @@
 //! Front ends, by their style of concurrency, and what they note of themselves.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -17,6 +22,9 @@ use crate::{
     python,
     scope::Scope,
 };
+
+/// The JDK that brought virtual threads.
+const VIRTUAL_SINCE: u32 = 21;
 
 /// How a front end does many things at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,6 +59,20 @@ pub enum Style {
     Threads,
     /// One thread that reads, and others that work, with a queue between.
     Pool,
+    /// gunicorn with processes that handle one request at a time, on a connection of its own.
+    GunicornSync,
+    /// gunicorn with one process and threads.
+    GunicornThreads,
+    /// Tokio's threads: axum and reqwest.
+    Tokio,
+    /// The same with timers.
+    TokioTimers,
+    /// `HAProxy` with two threads, which share connections to what is behind it.
+    Haproxy,
+    /// Java's `HttpServer` on a pool of threads.
+    JavaPool,
+    /// The same with a virtual thread for each request (JDK 21).
+    JavaVirtual,
 }
 
 /// A running front end.
@@ -73,12 +95,13 @@ impl Style {
     /// What it is asked for, by weight.
     pub(super) fn routes(self) -> &'static [(u64, &'static str)] {
         match self {
-            Self::Nginx | Self::NginxClose => &[(1, "one"), (1, "two")],
+            Self::Nginx | Self::NginxClose | Self::Haproxy => &[(1, "one"), (1, "two")],
             Self::NodeTimers
             | Self::NodeToken
             | Self::NodeForged
             | Self::AsyncioTimers
             | Self::AsyncioToken
+            | Self::TokioTimers
             | Self::GoTimers => &[(2, "timer"), (2, "sequence"), (1, "parallel"), (1, "none")],
             Self::GoLeft => &[(2, "one"), (2, "parallel"), (2, "spread"), (1, "left"), (1, "none")],
             _ => &[(2, "one"), (2, "sequence"), (2, "parallel"), (2, "cached"), (1, "none")],
@@ -94,6 +117,18 @@ impl Style {
         }
     }
 
+    /// Why it can't run here, if it can't.
+    pub(super) fn missing(self) -> Result<Option<String>> {
+        if self != Self::JavaVirtual {
+            return Ok(None);
+        }
+        let output = Command::new(java()?).arg("-version").output().context("cannot run java")?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let version = text.split('"').nth(1).and_then(|version| version.split('.').next()).unwrap_or("0");
+        let is_old = version.parse::<u32>().is_ok_and(|major| major < VIRTUAL_SINCE);
+        Ok(is_old.then(|| format!("virtual threads came with JDK {VIRTUAL_SINCE}, this is {version}")))
+    }
+
     pub(super) fn start(self, scope: &Scope, behind: [u16; 2]) -> Result<Front> {
         let directory = tempfile::tempdir()?;
         let (here, port) = (directory.path(), ports::free()?);
@@ -104,6 +139,18 @@ impl Style {
         let started = |program: &Path, first: &[&str]| {
             Process::start(scope, here, "front", program, |command| {
                 command.args(first).arg(port.to_string()).arg(&log).args(&behind)
+            })?
+            .listening(&address)
+        };
+        let gunicorn = |options: &[&str]| {
+            Process::start(scope, here, "front", python::program("gunicorn")?, |command| {
+                command
+                    .args(["--bind", &address.to_string(), "--no-sendfile"])
+                    .args(options)
+                    .arg("wsgi:application")
+                    .current_dir(&sources)
+                    .env("PYTHONDONTWRITEBYTECODE", "1")
+                    .env("LINKS", format!("{} {}", log.display(), behind.join(" ")))
             })?
             .listening(&address)
         };
@@ -124,6 +171,19 @@ impl Style {
             }
             Self::Threads => started(&python::program("python")?, &[&text("threads.py"), "thread"])?,
             Self::Pool => started(&python::program("python")?, &[&text("threads.py"), "pool"])?,
+            Self::GunicornSync => gunicorn(&["--workers", "16"])?,
+            Self::GunicornThreads => gunicorn(&["--worker-class", "gthread", "--threads", "64"])?,
+            Self::Tokio | Self::TokioTimers => started(&paths::binary("app-links")?, &[])?,
+            Self::Haproxy => {
+                let file = here.join("haproxy.cfg");
+                fs::write(&file, balanced(port, &behind))?;
+                Process::start(scope, here, "front", paths::tool("haproxy", "haproxy")?, |command| {
+                    command.args(["-db", "-f"]).arg(&file)
+                })?
+                .listening(&address)?
+            }
+            Self::JavaPool => started(&java()?, &["-XX:+UseSerialGC", &text_of_java(), "pool"])?,
+            Self::JavaVirtual => started(&java()?, &["-XX:+UseSerialGC", &text_of_java(), "virtual"])?,
         };
         Ok(Front { style: self, process, port, address, directory })
     }
@@ -136,8 +196,10 @@ impl Front {
 
     /// Ends it, and says what belonged together.
     pub(super) fn stop(&mut self, sent: &[Sent], behind: &[Downstream]) -> Result<Vec<Made>> {
-        if matches!(self.style, Style::Nginx | Style::NginxClose) {
-            self.process.stop(Signal::QUIT)?;
+        if matches!(self.style, Style::Nginx | Style::NginxClose | Style::Haproxy) {
+            // HAProxy's orderly end waits for connections.
+            let is_haproxy = self.style == Style::Haproxy;
+            self.process.stop(if is_haproxy { Signal::TERM } else { Signal::QUIT })?;
             return Ok(by_serial(self.port, sent, behind));
         }
         self.process.stop(Signal::TERM)?;
@@ -169,6 +231,26 @@ fn by_serial(own: u16, sent: &[Sent], behind: &[Downstream]) -> Vec<Made> {
         }
     }
     made
+}
+
+fn java() -> Result<PathBuf> {
+    paths::tool("java", "openjdk-17-jdk-headless")
+}
+
+fn text_of_java() -> String {
+    paths::apps().join("java/Links.java").display().to_string()
+}
+
+/// `HAProxy`'s configuration.
+fn balanced(port: u16, behind: &[String; 2]) -> String {
+    let backend = |name, port| format!("backend {name}\n  http-reuse always\n  server {name} 127.0.0.1:{port}\n");
+    format!(
+        "global\n  nbthread 2\n  maxconn 4096\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
+         timeout server 60s\nfrontend front\n  bind 127.0.0.1:{port}\n  use_backend two if {{ path_beg /two }}\n  \
+         default_backend one\n{}{}",
+        backend("one", &behind[0]),
+        backend("two", &behind[1]),
+    )
 }
 
 fn proxy(port: u16, behind: &[String; 2], keep: bool) -> String {

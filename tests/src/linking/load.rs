@@ -65,11 +65,12 @@ fn one(
     let mut dice = Dice::new(seed.wrapping_mul(1009).wrapping_add(worker));
     let mut connection = Connection::open(address)?;
     let mut sent = Vec::new();
-    for ordinal in 0.. {
+    let mut ordinal = 0;
+    for number in 0_u32.. {
         if Instant::now() >= end {
             break;
         }
-        let serial = worker << 32 | u64::from(ordinal);
+        let serial = worker << 32 | u64::from(number);
         let headers = match ids {
             Ids::None => String::new(),
             Ids::Own => format!("X-Request-ID: {:016x}{:016x}\r\n", dice.roll(), dice.roll()),
@@ -77,8 +78,12 @@ fn one(
         };
         let ask = Ask { headers, ..Ask::get(&format!("/{}?s={serial}", dice.pick(routes))) };
         connection.write(&ask.bytes())?;
-        connection.answer("GET").with_context(|| format!("no answer to {}", ask.target))?;
+        let answer = connection.answer("GET").with_context(|| format!("no answer to {}", ask.target))?;
         sent.push(Sent { port: connection.port(), ordinal, serial });
+        ordinal += 1;
+        if answer.close {
+            (connection, ordinal) = (Connection::open(address)?, 0);
+        }
         thread::sleep(PAUSE.mul_f64(dice.below(1000) as f64 / 1000.0));
     }
     Ok(sent)

@@ -19,6 +19,7 @@ mod privileges;
 mod reload;
 mod rpc;
 mod rpc_seen;
+mod sdk;
 mod seen;
 mod servers;
 mod shop;

@@ -50,6 +50,7 @@ const PACKAGES: &[(Need, &str, Unless)] = &[
     (Probes, "libstd-rust-web-dev-bpf", SourceOfCore),
     (Tests, "rust-web-clippy", SourceOfCore),
     (Lab, "nginx-light", Runs("/usr/sbin/nginx", &["-v"])),
+    (Lab, "haproxy", Runs("/usr/sbin/haproxy", &["-v"])),
     (Lab, "apache2", Never),
     (Lab, "apache2-utils", Never),
     (Lab, "wrk", Runs("wrk", &["--help"])),
@@ -89,6 +90,7 @@ const PACKAGES: &[(Need, &str, Unless)] = &[
 /// Units that some of these packages bring, which must not run on the machine because of us.
 pub const SERVICES: &[(&str, &str)] = &[
     ("nginx-light", "nginx.service"),
+    ("haproxy", "haproxy.service"),
     ("apache2", "apache2.service"),
     ("redis-server", "redis-server.service"),
     ("prometheus", "prometheus.service"),

@@ -53,6 +53,13 @@ impl Connection {
         }
     }
 
+    /// The same, whose exchanges are counted from this ordinal on.
+    #[must_use]
+    pub fn numbered_from(mut self, ordinal: u64) -> Self {
+        self.queue.number_from(ordinal);
+        self
+    }
+
     /// Takes the next bytes of a flow, which the call `stamp` moved. The chunks of one flow must come in order; those of
     /// the two flows nearly so.
     pub fn data(&mut self, flow: Flow, stamp: &Stamp, chunk: Chunk<'_>, out: &mut Vec<Notice>) {

@@ -67,6 +67,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// The next exchange has this ordinal.
+    pub(super) fn number_from(&mut self, ordinal: u64) {
+        self.next = ordinal;
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.slots.len() >= OPEN_MAX
     }
