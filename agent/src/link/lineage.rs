@@ -3,6 +3,7 @@
 //!
 //! Of the spans that were let go the parents are remembered. A circle has a link that is made last: it is not made.
 
+use super::{HELD_MAX, Key, Linker};
 use crate::span::SpanId;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -62,6 +63,23 @@ impl Lineage {
                 self.named.remove(&id);
             }
         }
+    }
+}
+
+impl Linker {
+    /// Whether a node has this span id, or one of those that wait for it.
+    pub(super) fn waits_for(&self, key: Key, span: SpanId) -> bool {
+        let mut keys = vec![key];
+        let mut looked_at = 0;
+        while let Some(key) = keys.pop() {
+            let Some(node) = self.nodes.get(&key) else { continue };
+            looked_at += 1;
+            if node.span_id == span || looked_at > HELD_MAX {
+                return node.span_id == span;
+            }
+            keys.extend(&node.waiting);
+        }
+        false
     }
 }
 

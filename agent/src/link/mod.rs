@@ -14,6 +14,7 @@
 //! known so far, and the span goes. Each such case is counted. Time comes from events only, never from a clock.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod attributes;
 mod build;
 mod context;

@@ -2,7 +2,7 @@
 //! with it those that waited for it. This decides when, never which parent.
 
 use super::{
-    HELD_MAX, HOLD_NS, Key, Linker, ROUND_NS,
+    HOLD_NS, Key, Linker, ROUND_NS,
     build::{self, Parts},
     decide::Verdict,
     node::{Decision, Node, Parent, Trace},
@@ -167,25 +167,6 @@ impl Linker {
         }
     }
 
-    /// A call of a request carries the context of a tracer in its program. Where the request came without a context, that tracer began a
-    /// trace of its own: the request and what is above it go into it, unless their trace is known already.
-    pub(super) fn adopt(&mut self, request: Key, trace_id: Option<TraceId>) {
-        if !self.options.adopt_traces {
-            return;
-        }
-        let (mut at, Some(trace_id)) = (Some(request), trace_id) else { return };
-        while let Some(node) = at.and_then(|key| self.nodes.get_mut(&key)) {
-            if node.trace.is_some() || node.adopted.is_some() || node.context.is_some() || node.told.is_some() {
-                return;
-            }
-            node.adopted = Some(trace_id);
-            at = node.decision.as_ref().and_then(|decision| match decision.parent {
-                Parent::Local(parent, _) => Some(parent),
-                Parent::Root | Parent::Remote | Parent::Told => None,
-            });
-        }
-    }
-
     /// Fixes a node's trace, emits its span if it is finished, and returns those that waited for the trace.
     fn fix(&mut self, key: Key) -> Vec<Key> {
         let Some(node) = self.nodes.get(&key) else { return Vec::new() };
@@ -209,21 +190,6 @@ impl Linker {
             self.emit(key, &decision);
         }
         waiting.into_iter().rev().collect()
-    }
-
-    /// Whether a node has this span id, or one of those that wait for it.
-    fn waits_for(&self, key: Key, span: SpanId) -> bool {
-        let mut keys = vec![key];
-        let mut looked_at = 0;
-        while let Some(key) = keys.pop() {
-            let Some(node) = self.nodes.get(&key) else { continue };
-            looked_at += 1;
-            if node.span_id == span || looked_at > HELD_MAX {
-                return node.span_id == span;
-            }
-            keys.extend(&node.waiting);
-        }
-        false
     }
 
     fn trace_of(&self, node: &Node, decision: &Decision) -> Trace {
