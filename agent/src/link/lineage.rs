@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
 /// Spans whose parents are remembered at most; past it, those that were let go first are forgotten.
-pub const LINEAGE_MAX: usize = 65_536;
+pub const LINEAGE_MAX: usize = 16_384;
 
 /// Who hangs under whom, of the spans that were let go last.
 #[derive(Debug, Default)]
