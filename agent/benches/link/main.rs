@@ -47,7 +47,8 @@ struct Outcome {
 }
 
 fn round(feed: Feed) -> Outcome {
-    let mut linker = Linker::new(Options { ids: Ids::new([1, 2]), clock_offset_ns: 0, min_confidence: 0.95 });
+    let mut linker =
+        Linker::new(Options { ids: Ids::new([1, 2]), clock_offset_ns: 0, min_confidence: 0.95, adopt_traces: true });
     let (ns, score) = feed.tell(&mut linker);
     let counts = linker.counts();
     Outcome { ns: ns as f64 / counts.spans as f64, spans: counts.spans, linked: counts.linked, score }

@@ -52,8 +52,11 @@ fn account(play: &Play) -> Account {
     account
 }
 
+/// Which of the spans is named.
+type Claim<'a> = &'a dyn Fn(&[Arc<Span>]) -> SpanId;
+
 /// A request of this caller goes through two services; what the caller is told to claim depends on what ids a first go shows.
-fn through_two(claims: Option<&dyn Fn(&[Arc<Span>]) -> SpanId>) -> Play {
+fn through_two(claims: Option<Claim<'_>>) -> Play {
     let play = |headers: &str| {
         let mut play = Play::new();
         let (front, back) = (play.process(10, "front"), play.process(20, "back"));
@@ -76,7 +79,7 @@ fn through_two(claims: Option<&dyn Fn(&[Arc<Span>]) -> SpanId>) -> Play {
 
 #[test]
 fn a_request_that_names_a_span_below_itself_is_a_root() {
-    let claims: [&dyn Fn(&[Arc<Span>]) -> SpanId; 3] = [
+    let claims: [Claim<'_>; 3] = [
         &|spans| only(spans, Kind::Server, "front").span_id,
         &|spans| only(spans, Kind::Client, "front").span_id,
         &|spans| only(spans, Kind::Server, "back").span_id,
@@ -281,7 +284,7 @@ fn shuffled(play: &Play, seed: u64, shift_ns: &dyn Fn(u64) -> i64) -> Vec<Vec<u8
 fn spans_out_of_order_and_clocks_that_step_make_no_circle_and_lose_no_count() {
     let shifts: [&dyn Fn(u64) -> i64; 4] = [
         &|_| 0,
-        &|number| if number % 10 == 0 { -50 * STEP_NS as i64 } else { 0 },
+        &|number| if number % 10 == 0 { -50 * STEP_NS.cast_signed() } else { 0 },
         &|number| if number % 20 == 0 { 3_600_000_000_000 } else { 0 },
         &|number| if number % 20 == 0 { i64::MIN } else { 0 },
     ];
