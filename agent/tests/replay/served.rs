@@ -376,7 +376,7 @@ fn a_full_disk_is_counted_and_stalls_nobody() {
     }
     let store = store::start(config(&dir.path().join("store"))).unwrap();
     let spans = shop();
-    let (mut stalls, begun) = (0, Instant::now());
+    let (mut longest, begun) = (Duration::ZERO, Instant::now());
     let mut random = 1_u64;
     for n in 0..150_000_usize {
         let mut span = Span::clone(&spans[n % spans.len()]);
@@ -387,7 +387,7 @@ fn a_full_disk_is_counted_and_stalls_nobody() {
         let span = Arc::new(span);
         let offered = Instant::now();
         store.sink().offer(span);
-        stalls += usize::from(offered.elapsed() > Duration::from_millis(100));
+        longest = longest.max(offered.elapsed());
         if n % 100 == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -395,8 +395,7 @@ fn a_full_disk_is_counted_and_stalls_nobody() {
     assert!(store.flush(PATIENCE));
     let stats = store.stats();
     assert!(stats.dropped_disk_full > 0 && stats.stored > 0 && stats.waiting == 0, "{stats}");
-    // On a busy machine this thread loses its processor now and then; a store that held it up would do so at each commit.
-    assert!(stalls <= 3 && begun.elapsed() < PATIENCE, "{stalls} times in {:?}", begun.elapsed());
+    assert!(longest < Duration::from_millis(100) && begun.elapsed() < PATIENCE, "{longest:?}");
     assert!(!store.reader().search(&store::Query::default(), 10).unwrap().spans.is_empty());
     assert_eq!(stats.partitions_damaged, 0);
     store.shutdown();
