@@ -182,8 +182,14 @@ pub struct Conn {
     pub hellos: [u16; 2],
     /// Bits of `tls::ktls`: which of the socket's bytes the kernel encrypts.
     pub ktls: u8,
+    /// Bit `n`: `bases[n]` is known.
+    pub based: u8,
     /// Explicit padding.
-    pub pad: [u8; 7],
+    pub pad: [u8; 6],
+    /// See [`ConnEvent`].
+    pub sequences: [u32; 2],
+    /// Sequence numbers of the bytes at position 0, received and sent.
+    pub bases: [u32; 2],
 }
 
 /// Addresses of a socket as an event of the kernel tells them.
@@ -345,6 +351,7 @@ pub fn announce(conn: &mut Conn, pid_tgid: u64) {
         over: conn.over,
         tls: u8::from(conn.tls == layer::SESSION),
         _pad: [0; 3],
+        sequences: conn.sequences,
     };
     // The agent has to look at a descriptor before it is closed; that of a session is looked at as its socket's.
     let unaddressed = conn.known & known::PEER == 0;

@@ -130,6 +130,29 @@ pub fn place(sock: u64, conn: &mut Conn) {
     conn.port_generation = 0;
 }
 
+/// Fills in the initial sequence numbers of an established TCP socket, by what it counts from: an end that connected has its
+/// `SYN` among the acknowledged bytes. Nothing where the numbers change while they are read: without the socket's lock they may.
+#[inline(always)]
+pub fn sequences(sock: u64, conn: &mut Conn) {
+    let counted = || {
+        let sent =
+            member::<u32>(sock, &LAYOUT.tcp_unacknowledged)?.wrapping_sub(member(sock, &LAYOUT.tcp_acknowledged)?);
+        let received = member::<u32>(sock, &LAYOUT.tcp_expected)?.wrapping_sub(member(sock, &LAYOUT.tcp_received)?);
+        Some((sent, received))
+    };
+    let (Some(first), Some(second)) = (counted(), counted()) else { return };
+    if first.0 == second.0 && first.1 == second.1 {
+        conn.sequences = [first.0, first.1.wrapping_sub(1)];
+        conn.known |= known::SEQUENCES;
+    }
+}
+
+/// The sequence number behind the last byte that was received by a call (`index` 0), or sent.
+#[inline(always)]
+pub fn position(sock: u64, index: usize) -> Option<u32> {
+    member(sock, if index == 0 { &LAYOUT.tcp_copied } else { &LAYOUT.tcp_written })
+}
+
 /// An IPv4 address as a v4-mapped one, and where in it the address is.
 const MAPPED: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
 const MAPPED_AT: usize = 12;

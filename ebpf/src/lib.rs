@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 /// Raised with every change of a layout or of a meaning in this file; a recording carries it.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Ring buffers that events are spread over by connection; a power of two.
 pub const RING_SHARDS: u32 = 4;
@@ -174,6 +174,8 @@ pub mod known {
     pub const COOKIE: u8 = 4;
     /// The descriptor is known to be a stream socket; without it user space has to look.
     pub const SOCKET: u8 = 8;
+    /// `sequences`.
+    pub const SEQUENCES: u8 = 16;
 }
 
 /// A connection was first seen, or more became known about it: the whole of what is known, each time.
@@ -222,8 +224,11 @@ pub struct ConnEvent {
     pub _pad: [u8; 3],
     /// For a session the id of the connection that carries it, or 0 where that is not known.
     pub over: u64,
+    /// Initial sequence numbers of TCP (RFC 9293 section 3.4.1): the one that this end sent, and the one that it received. What
+    /// the kernel counts from tells the first of the two one too high for the end that accepted, and it is told as it is.
+    pub sequences: [u32; 2],
 }
-const _: () = assert!(size_of::<ConnEvent>() == 136);
+const _: () = assert!(size_of::<ConnEvent>() == 144);
 
 /// Direction of bytes, seen from the process.
 pub mod direction {
@@ -511,6 +516,18 @@ pub struct Layout {
     pub tcp_min_rtt: u32,
     /// `tcp_sock.total_retrans` (32 bits)
     pub tcp_retransmits: u32,
+    /// `tcp_sock.snd_una` (32 bits)
+    pub tcp_unacknowledged: u32,
+    /// `tcp_sock.bytes_acked` (64 bits)
+    pub tcp_acknowledged: u32,
+    /// `tcp_sock.rcv_nxt` (32 bits)
+    pub tcp_expected: u32,
+    /// `tcp_sock.bytes_received` (64 bits)
+    pub tcp_received: u32,
+    /// `tcp_sock.copied_seq` (32 bits)
+    pub tcp_copied: u32,
+    /// `tcp_sock.write_seq` (32 bits)
+    pub tcp_written: u32,
     /// `msghdr.msg_iter`
     pub msg_iter: u32,
     /// `iov_iter.iter_type` (8 bits), or before 5.14 `iov_iter.type` (32 bits, the lowest of which is not of the kind)
@@ -558,4 +575,4 @@ pub struct Layout {
     /// Explicit padding.
     pub _pad: u32,
 }
-const _: () = assert!(size_of::<Layout>() == 160);
+const _: () = assert!(size_of::<Layout>() == 184);

@@ -34,6 +34,8 @@ for hooks in "--family syscall" "--family socket --hook fentry" "--family socket
     esac
 done
 try uring -- --family socket
+# A service's address that no server has: both ends are known by what TCP counts from.
+try translated -- --family socket
 # HTTP/2, in the clear and over TLS.
 for family in syscall socket; do
     try web --server nginx --client curl --version h2 -- --family "$family"

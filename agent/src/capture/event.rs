@@ -225,6 +225,7 @@ impl Fields<'_> {
             tls: self.u8()?,
             _pad: self.array()?,
             over: self.u64()?,
+            sequences: [self.u32()?, self.u32()?],
         })
     }
 
@@ -295,6 +296,7 @@ fn put_conn(out: &mut Vec<u8>, event: &ConnEvent) {
     let ConnEvent {
         head, cookie, sock, syn_ns, established_ns, accepted_ns, local, peer, local_port, peer_port, fd, listen_fd, netns,
         role, family, origin, known, tls, _pad, over,
+        sequences,
     } = *event;
     put_head(out, head);
     for field in [cookie, sock, syn_ns, established_ns, accepted_ns] {
@@ -309,6 +311,9 @@ fn put_conn(out: &mut Vec<u8>, event: &ConnEvent) {
     out.extend(netns.to_ne_bytes());
     out.extend([role, family, origin, known, tls, 0, 0, 0]);
     out.extend(over.to_ne_bytes());
+    for sequence in sequences {
+        out.extend(sequence.to_ne_bytes());
+    }
 }
 
 fn put_data(out: &mut Vec<u8>, event: &DataEvent) {

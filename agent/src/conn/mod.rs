@@ -13,6 +13,6 @@ mod table;
 pub(crate) use choice::{Choice, Undecided};
 pub use hellos::HELLOS_MAX;
 pub(crate) use lru::Lru;
-pub use socket::{Family, Origin, Role, Socket, SocketEnd};
+pub use socket::{Family, Origin, Role, Sequences, Socket, SocketEnd};
 pub(crate) use stream::Stream;
 pub use table::{Closed, Counts, DEFAULT_CAPACITY, EXPIRE_NS, IDLE_NS, Report, Table, Tcp};

@@ -3,6 +3,7 @@
 use crate::protocol::tls::Hellos;
 use netspan_ebpf::{ConnEvent, family, known, origin, role};
 use std::{
+    fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
@@ -69,6 +70,8 @@ pub struct Socket {
     /// Own and other end as raw numbers, for matching the two ends of one connection. For Unix sockets these are
     /// whatever unique numbers the source could tell of the two sockets (inodes); `None` while either is unknown.
     pub ends: Option<(SocketEnd, SocketEnd)>,
+    /// What TCP counts from, as [`ConnEvent::sequences`] tells it; [`Socket::sequences`] is what to compare.
+    pub counted_from: Option<[u32; 2]>,
     /// Inode number of its network namespace, or 0 where that is not known.
     pub netns: u32,
     /// `SO_COOKIE`, or 0.
@@ -93,6 +96,22 @@ pub struct Socket {
 
 /// One end of a connection as raw numbers: address and port.
 pub type SocketEnd = ([u8; 16], u16);
+
+/// The initial sequence numbers of a connection of TCP (RFC 9293 section 3.4.1): the client's, and the server's. Both ends have the same
+/// two, on whatever hosts they are, and whatever addresses are translated in between; two connections of one time do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sequences {
+    /// That of the `SYN`.
+    pub client: u32,
+    /// That of its answer.
+    pub server: u32,
+}
+
+impl fmt::Display for Sequences {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:08x}-{:08x}", self.client, self.server)
+    }
+}
 
 impl Socket {
     /// A connection of which nothing is known but that bytes moved.
@@ -136,6 +155,9 @@ impl Socket {
         {
             self.ends = Some((local, peer));
         }
+        if is_known(known::SEQUENCES) {
+            self.counted_from = Some(event.sequences);
+        }
         for (field, value) in [
             (&mut self.cookie, event.cookie),
             (&mut self.number, event.sock),
@@ -175,6 +197,16 @@ impl Socket {
     pub fn accept_wait_ns(&self) -> Option<u64> {
         let told = self.role == Role::Server && self.established_ns != 0;
         if told { self.accepted_ns.checked_sub(self.established_ns) } else { None }
+    }
+
+    /// The initial sequence numbers, once it is known which end it is.
+    pub fn sequences(&self) -> Option<Sequences> {
+        let [own, peer] = self.counted_from?;
+        match self.role {
+            Role::Client => Some(Sequences { client: own, server: peer }),
+            Role::Server => Some(Sequences { client: peer, server: own.wrapping_sub(1) }),
+            Role::Unknown => None,
+        }
     }
 
     /// Whether its first byte was seen, so that ordinals count from its first request.

@@ -1,10 +1,10 @@
-//! The two ends of one connection on this host: which client connection a server connection mirrors. It compares
-//! addresses and lifetimes, never bytes.
+//! The two ends of one connection on this host: which client connection a server connection mirrors. It compares initial
+//! sequence numbers, else addresses, and lifetimes; never bytes.
 
 use super::{Conn, Key, Linker};
-use crate::conn::{Family, Role, Socket, SocketEnd};
+use crate::conn::{Family, Role, Sequences, Socket, SocketEnd};
 use rustc_hash::FxHashMap;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, hash::Hash};
 
 /// The client's end and the server's end, and whether these are numbers of Unix sockets.
 type Pair = (SocketEnd, SocketEnd, bool);
@@ -13,6 +13,8 @@ type Pair = (SocketEnd, SocketEnd, bool);
 #[derive(Default)]
 pub(super) struct Ends {
     clients: FxHashMap<Pair, Vec<u64>>,
+    /// The same by what no translation of addresses changes, where that is known.
+    numbered: FxHashMap<Sequences, Vec<u64>>,
     /// Client connections whose ends are not known yet.
     unknown: BTreeSet<u64>,
 }
@@ -23,6 +25,9 @@ impl Ends {
         if socket.role != Role::Client {
             return;
         }
+        if let Some(sequences) = socket.sequences() {
+            enter(&mut self.numbered, sequences, socket.id);
+        }
         let Some(pair) = pair(socket) else {
             if may_be_addressed(socket) {
                 self.unknown.insert(socket.id);
@@ -30,26 +35,41 @@ impl Ends {
             return;
         };
         self.unknown.remove(&socket.id);
-        let clients = self.clients.entry(pair).or_default();
-        if !clients.contains(&socket.id) {
-            clients.push(socket.id);
-        }
+        enter(&mut self.clients, pair, socket.id);
     }
 
     pub(super) fn forget(&mut self, socket: &Socket) {
         self.unknown.remove(&socket.id);
-        if let Some(pair) = pair(socket)
-            && let Some(clients) = self.clients.get_mut(&pair)
-        {
-            clients.retain(|id| *id != socket.id);
-            if clients.is_empty() {
-                self.clients.remove(&pair);
-            }
+        if let Some(sequences) = socket.sequences() {
+            strike_out(&mut self.numbered, sequences, socket.id);
+        }
+        if let Some(pair) = pair(socket) {
+            strike_out(&mut self.clients, pair, socket.id);
         }
     }
 
     fn clients_of(&self, server: &Socket) -> &[u64] {
         pair(server).and_then(|pair| self.clients.get(&pair)).map_or(&[], Vec::as_slice)
+    }
+
+    fn numbered_as(&self, server: &Socket) -> &[u64] {
+        server.sequences().and_then(|sequences| self.numbered.get(&sequences)).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn enter<K: Eq + Hash>(map: &mut FxHashMap<K, Vec<u64>>, key: K, id: u64) {
+    let ids = map.entry(key).or_default();
+    if !ids.contains(&id) {
+        ids.push(id);
+    }
+}
+
+fn strike_out<K: Eq + Hash>(map: &mut FxHashMap<K, Vec<u64>>, key: K, id: u64) {
+    if let Some(ids) = map.get_mut(&key) {
+        ids.retain(|other| *other != id);
+        if ids.is_empty() {
+            map.remove(&key);
+        }
     }
 }
 
@@ -65,13 +85,19 @@ fn pair(socket: &Socket) -> Option<Pair> {
 }
 
 impl Linker {
-    /// The client connection on this host whose other end is this server connection. Ports are used again, so of several
-    /// the youngest counts that lived at the time of the exchange. Two network namespaces may have the same addresses:
-    /// a loopback connection does not leave its namespace, and where others are possible in two, nothing is claimed.
+    /// The client connection on this host whose other end is this server connection: the one with the same initial sequence
+    /// numbers, whatever addresses were translated in between; where these are not known, one with mirrored addresses. Ports are
+    /// used again, so of several the youngest counts that lived at the time of the exchange. Two network namespaces may have the
+    /// same addresses: a loopback connection does not leave its namespace, and where others are possible in two, nothing is claimed.
     pub(super) fn client_conn(&self, server: Key, start_ns: u64) -> Option<u64> {
         let server = &self.conns.get(&server.conn)?.socket;
-        // A session mirrors a session: what carries it has the same addresses.
-        let mut clients = self.clients_at(server, start_ns).filter(|client| client.tls == server.tls);
+        // A session mirrors a session: what carries it has the same addresses and numbers.
+        let same = |client: &&Socket| client.tls == server.tls;
+        let numbered = self.alive(self.ends.numbered_as(server), server, start_ns).filter(same);
+        if let Some(client) = numbered.max_by_key(|client| (begun_ns(client), client.id)) {
+            return Some(client.id);
+        }
+        let mut clients = self.clients_at(server, start_ns).filter(same);
         let first = clients.next()?;
         match clients.next() {
             None => choose(server, &[first]),
@@ -83,12 +109,26 @@ impl Linker {
     /// returned yet.
     pub(super) fn may_have_session(&self, server: Key, start_ns: u64) -> bool {
         let server = self.conns.get(&server.conn).map(|conn| &*conn.socket).filter(|server| server.tls);
-        server.is_some_and(|server| self.clients_at(server, start_ns).any(|client| !client.tls))
+        server.is_some_and(|server| {
+            let mut numbered = self.alive(self.ends.numbered_as(server), server, start_ns);
+            numbered.any(|client| !client.tls) || self.clients_at(server, start_ns).any(|client| !client.tls)
+        })
     }
 
-    /// The client connections with mirrored addresses that lived at a time.
+    /// The client connections with mirrored addresses that lived at a time. Other sequence numbers are those of another
+    /// connection; within one namespace somebody may have replaced them (a `SYN` proxy), since there the addresses are enough.
     fn clients_at<'l>(&'l self, server: &'l Socket, start_ns: u64) -> impl Iterator<Item = &'l Socket> {
-        let conns = self.ends.clients_of(server).iter().filter_map(|id| self.conns.get(id));
+        let numbers = server.sequences();
+        let fits = move |client: &&Socket| {
+            let differ = numbers.is_some() && client.sequences().is_some_and(|other| Some(other) != numbers);
+            !differ || client.netns == server.netns
+        };
+        self.alive(self.ends.clients_of(server), server, start_ns).filter(fits)
+    }
+
+    /// Of these clients those that lived at a time.
+    fn alive<'l>(&'l self, ids: &'l [u64], server: &'l Socket, start_ns: u64) -> impl Iterator<Item = &'l Socket> {
+        let conns = ids.iter().filter_map(|id| self.conns.get(id));
         let lived = move |client: &&Conn| {
             begun_ns(&client.socket) <= start_ns
                 && client.closed_ns.is_none_or(|closed_ns| closed_ns >= opened_ns(server))
@@ -160,6 +200,28 @@ mod tests {
         // Between two containers the two ends are in two namespaces.
         assert_eq!(choose(&at(9, 6, "172.17.0.2"), &[&one]), Some(1));
         assert_eq!(choose(&at(9, 6, "172.17.0.2"), &[&one, &two]), None, "which of the two is not known");
+    }
+
+    #[test]
+    fn initial_sequence_numbers_tell_the_client_whatever_the_addresses_are() {
+        let numbered = |id, role, address: u8, counted_from| Socket {
+            counted_from: Some(counted_from),
+            ..socket(id, role, Some((([address; 16], 4000), ([address; 16], 80))))
+        };
+        let mut ends = Ends::default();
+        ends.learn(&numbered(1, Role::Client, 1, [700, 900]));
+        ends.learn(&numbered(2, Role::Client, 2, [u32::MAX, 0]));
+        // What the kernel counts from at the end that accepted is one more than what it sent first.
+        assert_eq!(ends.numbered_as(&numbered(3, Role::Server, 3, [901, 700])), [1]);
+        assert_eq!(ends.numbered_as(&numbered(4, Role::Server, 3, [1, u32::MAX])), [2]);
+        assert!(ends.numbered_as(&numbered(5, Role::Server, 3, [900, 700])).is_empty());
+        assert!(
+            ends.numbered_as(&numbered(6, Role::Unknown, 3, [901, 700])).is_empty(),
+            "which end it is is not known"
+        );
+        ends.forget(&numbered(1, Role::Client, 1, [700, 900]));
+        assert!(ends.numbered_as(&numbered(3, Role::Server, 3, [901, 700])).is_empty());
+        assert_eq!((ends.numbered.len(), ends.clients.len()), (1, 1));
     }
 
     #[test]

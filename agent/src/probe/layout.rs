@@ -29,6 +29,12 @@ pub fn resolve(btf: &Btf) -> Result<Layout, BtfError> {
         tcp_srtt: may(btf, "tcp_sock", "srtt_us"),
         tcp_min_rtt: may(btf, "tcp_sock", "rtt_min.s[0].v"),
         tcp_retransmits: may(btf, "tcp_sock", "total_retrans"),
+        tcp_unacknowledged: may(btf, "tcp_sock", "snd_una"),
+        tcp_acknowledged: may(btf, "tcp_sock", "bytes_acked"),
+        tcp_expected: may(btf, "tcp_sock", "rcv_nxt"),
+        tcp_received: may(btf, "tcp_sock", "bytes_received"),
+        tcp_copied: may(btf, "tcp_sock", "copied_seq"),
+        tcp_written: may(btf, "tcp_sock", "write_seq"),
         msg_iter: must(btf, "msghdr", "msg_iter")?,
         iter_kind: kind,
         iter_kind_size: kind_size,
@@ -85,6 +91,11 @@ mod tests {
         for offset in [layout.sock_cookie, layout.unix_peer, layout.tcp_srtt, layout.net_inum, layout.task_flags] {
             assert_ne!(offset, ABSENT);
         }
+        // What TCP counts by.
+        for offset in [layout.tcp_unacknowledged, layout.tcp_acknowledged, layout.tcp_expected, layout.tcp_received] {
+            assert_ne!(offset, ABSENT);
+        }
+        assert!(layout.tcp_copied != ABSENT && layout.tcp_written != ABSENT);
         // What leads from a descriptor to its socket.
         for offset in [layout.task_files, layout.files_table, layout.table_size, layout.table_files] {
             assert_ne!(offset, ABSENT);

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use netspan_ebpf::{close, known, origin, role};
 
-use super::{Kind, create, current};
+use super::{Kind, create, current, follow};
 use crate::{
     conn::{self, class, flag},
     filter::seen,
@@ -147,7 +147,13 @@ pub fn closed(sock: u64, kind: Kind) {
     let _ = SOCKS.remove(sock);
     if let Some(conn) = conn::get(sock) {
         let how = if kernel::is_exiting() { close::EXITED } else { close::CLOSED };
-        let path = if kind == Kind::Tcp { kernel::path(sock) } else { kernel::NO_PATH };
+        let path = if kind == Kind::Tcp {
+            follow(sock, conn, 0, 0);
+            follow(sock, conn, 1, 0);
+            kernel::path(sock)
+        } else {
+            kernel::NO_PATH
+        };
         conn::end_with(conn, how, 0, current(), &path);
         if conn.other != 0 {
             conn::conn_part(conn.other, sock);

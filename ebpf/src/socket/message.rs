@@ -1,9 +1,9 @@
 //! Bytes that were moved on a socket.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use netspan_ebpf::{close, direction};
+use netspan_ebpf::{close, direction, family};
 
-use super::{Kind, SENDS, SocketCall, connection, connection_or_found, current};
+use super::{Kind, SENDS, SocketCall, connection, connection_or_found, current, follow};
 use crate::{
     conn::{self, Conn, class, flag},
     context,
@@ -106,6 +106,9 @@ fn moved(
 ) {
     if !ports_pass(conn) {
         return;
+    }
+    if conn.family != family::UNIX {
+        follow(sock, conn, usize::from(direction & 1), result.cast_unsigned());
     }
     let arrived_ns = if direction == direction::IN { core::mem::take(&mut conn.arrived_ns) } else { 0 };
     let index = usize::from(direction & 1);

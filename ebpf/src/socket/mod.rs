@@ -17,11 +17,12 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use netspan_ebpf::{counter, family, known, origin, role};
 
 use crate::{
-    conn::{self, Conn, flag},
+    conn::{self, Conn, class, flag},
     emit::count,
     filter::seen,
     kernel,
     maps::{FILTER, SOCKS},
+    walk,
 };
 
 /// `SEND_SHUTDOWN` of the kernel, in what it passes to `tcp_shutdown`.
@@ -143,8 +144,47 @@ fn identify(sock: u64, conn: &mut Conn, kind: Kind) {
         }
     } else {
         kernel::place(sock, conn);
+        // An end that connects has its numbers when it is established.
+        if conn.role != role::CLIENT || conn.established_ns != 0 {
+            kernel::sequences(sock, conn);
+            if conn.origin != origin::FOUND {
+                base(sock, conn, 0);
+                base(sock, conn, 1);
+            }
+        }
     }
     conn.flags |= flag::CHANGED;
+}
+
+/// Notes where TCP counts from in a direction that stands where its calls do.
+#[inline(always)]
+fn base(sock: u64, conn: &mut Conn, index: usize) {
+    if let Some(position) = kernel::position(sock, index) {
+        conn.bases[index] = position.wrapping_sub(conn.ways[index].pos as u32);
+        conn.based |= 1 << index;
+    }
+}
+
+/// Whether TCP has moved more bytes than the calls that were seen, of which the present one moved `len`: the kernel may skip a
+/// program's run, and there are ways to move bytes that no hook sees. Without this, what comes next would be taken for what was
+/// not seen. A single byte more is a `FIN`, or urgent.
+#[inline(always)]
+fn follow(sock: u64, conn: &mut Conn, index: usize, len: u32) {
+    // What kernel TLS moves is not what the socket moves.
+    if conn.ktls != 0 || conn.class == class::OPAQUE {
+        return;
+    }
+    let Some(position) = kernel::position(sock, index) else { return };
+    let before = position.wrapping_sub(len);
+    let ahead = before.wrapping_sub(conn.bases[index]).wrapping_sub(conn.ways[index].pos as u32).cast_signed();
+    if conn.based >> index & 1 == 0 || ahead < 0 {
+        // Two threads that send at once: what the other one sent may be told later.
+        conn.bases[index] = before.wrapping_sub(conn.ways[index].pos as u32);
+        conn.based |= 1 << index;
+    } else if ahead > 1 {
+        count(counter::BYTES_UNSEEN, 1);
+        walk::lose(conn, ahead.cast_unsigned(), index);
+    }
 }
 
 /// A socket's number in the place of an address.

@@ -204,6 +204,7 @@ fn adopt(conn: &mut Conn, carrier: &Conn) {
     conn.established_ns = carrier.established_ns;
     conn.accepted_ns = carrier.accepted_ns;
     conn.over = carrier.id;
+    conn.sequences = carrier.sequences;
     if carrier.role != netspan_ebpf::role::UNKNOWN {
         conn.role = carrier.role;
     }

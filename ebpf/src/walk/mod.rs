@@ -260,9 +260,9 @@ fn carry(moved: &Moved, source: &Source, pos: u64, is_hello: bool, wants_session
     }
 }
 
-/// A call can't be walked over: its event is missing, which the next one's ordinal tells.
+/// A call can't be walked over, or was not seen: its event is missing, which the next one's ordinal tells.
 #[inline(always)]
-fn lose(conn: &mut Conn, len: u32, index: usize) {
+pub fn lose(conn: &mut Conn, len: u32, index: usize) {
     ordinal(conn, index);
     let way = &mut conn.ways[index];
     way.pos += u64::from(len);

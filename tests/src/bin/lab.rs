@@ -12,7 +12,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use netspan_tests::{bench, demo, drive, linking, links, process::Address, rpc, scenario, shop, verified, web};
+use netspan_tests::{
+    bench, demo, drive, linking, links, process::Address, rpc, scenario, shop, translated, verified, web,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -116,6 +118,12 @@ enum Task {
     },
     /// Requests to a server on `io_uring` with the agent; fails unless the spans are exactly what happened
     Uring {
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
+    /// Requests through translated addresses (`nft`) with the agent; fails unless each server's span hangs under its client's
+    Translated {
         /// More options for the agent, after `--`
         #[arg(last = true)]
         agent: Vec<String>,
@@ -320,6 +328,10 @@ fn main() -> Result<()> {
         }
         Task::Uring { agent } => {
             println!("{{\"requests\":{}}}", scenario::uring(&agent)?);
+            Ok(())
+        }
+        Task::Translated { agent } => {
+            println!("{}", serde_json::to_string(&translated::run(&agent)?)?);
             Ok(())
         }
         Task::Web { all, servers, clients, version, tls, connections, each, in_flight, agent } => {

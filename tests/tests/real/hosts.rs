@@ -1,17 +1,13 @@
 //! Several hosts, each with an agent of its own: network namespaces, joined by pairs of virtual Ethernet devices. What the agents
 //! say together is one trace where requests carry it in a TCP option, and traces apart where they do not.
 
-use std::{
-    path::PathBuf,
-    process::{Command, Output},
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{path::PathBuf, process::Output, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use netspan_tests::{
     agent::{Agent, Report},
     certificate::Certificate,
+    hosts::Hosts,
     paths,
     process::{Process, command_in},
     scope::Scope,
@@ -25,55 +21,6 @@ const BOUND: Duration = Duration::from_secs(30);
 const REQUESTS: usize = 5;
 /// Where each server listens.
 const PORT: u16 = 8080;
-
-static NEXT: AtomicU32 = AtomicU32::new(0);
-
-/// A chain of hosts: each reaches the one behind it, at `10.77.N.2`.
-struct Hosts {
-    names: Vec<String>,
-}
-
-fn ip(arguments: &[&str]) -> Result<()> {
-    let output = Command::new(paths::tool("ip", "iproute2")?).args(arguments).output()?;
-    ensure!(output.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
-}
-
-impl Hosts {
-    fn new(count: usize) -> Result<Self> {
-        let run = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut hosts = Self { names: Vec::new() };
-        for number in 0..count {
-            let name = format!("netspan-{}-{run}-{number}", std::process::id());
-            ip(&["netns", "add", &name])?;
-            hosts.names.push(name.clone());
-            ip(&["-n", &name, "link", "set", "lo", "up"])?;
-            let Some(before) = number.checked_sub(1).map(|before| hosts.names[before].clone()) else { continue };
-            let (near, far) = (format!("to{number}"), format!("from{before}", before = number - 1));
-            ip(&["-n", &before, "link", "add", &near, "type", "veth", "peer", "name", &far, "netns", &name])?;
-            for (host, device, last) in [(&before, &near, 1), (&name, &far, 2)] {
-                ip(&["-n", host, "address", "add", &format!("10.77.{number}.{last}/24"), "dev", device])?;
-                ip(&["-n", host, "link", "set", device, "up"])?;
-            }
-        }
-        Ok(hosts)
-    }
-
-    /// Where a host's server listens: on the first, on the loopback device.
-    fn address(number: usize) -> String {
-        if number == 0 { "127.0.0.1".to_owned() } else { format!("10.77.{number}.2") }
-    }
-}
-
-impl Drop for Hosts {
-    fn drop(&mut self) {
-        for name in &self.names {
-            if let Err(error) = ip(&["netns", "delete", name]) {
-                eprintln!("a network namespace stays: {error:#}");
-            }
-        }
-    }
-}
 
 /// What is tried.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,7 +51,7 @@ fn relayed(plan: Plan) -> Result<Vec<Report>> {
         };
         let name = format!("relay{number}");
         servers.push(Process::start(&scopes[number], directory.path(), &name, "ip", |command| {
-            command.args(["netns", "exec", &hosts.names[number], "python3"]).arg(app());
+            command.args(["netns", "exec", hosts.name(number), "python3"]).arg(app());
             command.args([&Hosts::address(number), &PORT.to_string(), &next]);
             match &certificate {
                 Some(files) => command.arg(files.chain()).arg(files.key()).arg(files.authority()),
@@ -136,7 +83,7 @@ fn app() -> PathBuf {
 /// Asks a host, from within, on one connection.
 fn curl(scope: &Scope, hosts: &Hosts, number: usize, scheme: &str, path: &str, times: usize) -> Result<Output> {
     let mut command = command_in(scope, "ip");
-    command.args(["netns", "exec", &hosts.names[number], "curl", "--silent", "--insecure", "--max-time", "10"]);
+    command.args(["netns", "exec", hosts.name(number), "curl", "--silent", "--insecure", "--max-time", "10"]);
     command.args(vec![format!("{scheme}://{}:{PORT}{path}", Hosts::address(number)); times]);
     Ok(command.output()?)
 }

@@ -61,6 +61,7 @@ const PACKAGES: &[(Need, &str, Unless)] = &[
     (Lab, "nghttp2-client", Runs("h2load", &["--version"])),
     (Lab, "nghttp2-server", Runs("nghttpd", &["--version"])),
     (Lab, "iproute2", Never),
+    (Lab, "nftables", Never),
     (Lab, "golang-go", Runs("go", &["version"])),
     (Lab, "default-jdk-headless", Runs("javac", &["-version"])),
     (Lab, "nodejs", Runs("node", &["--version"])),
@@ -94,6 +95,7 @@ pub const SERVICES: &[(&str, &str)] = &[
     ("apache2", "apache2.service"),
     ("redis-server", "redis-server.service"),
     ("prometheus", "prometheus.service"),
+    ("nftables", "nftables.service"),
 ];
 
 /// The packages that some kinds of work need here. `source_of_core`: a toolchain has it.

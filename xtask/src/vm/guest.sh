@@ -25,6 +25,9 @@ hostname netspan-vm
 ip link set lo up
 ulimit -n 65536
 
+# Where a kernel stalls, it says the stacks at low levels.
+echo 7 >/proc/sys/kernel/printk
+
 echo "netspan-vm: job"
 (
     cd "$guest_directory" || exit 126

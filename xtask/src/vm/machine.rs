@@ -26,8 +26,8 @@ use super::{
 
 /// Time until the job begins: 4 s when the host is idle; this allows for a busy one.
 const BOOT_LIMIT: Duration = Duration::from_mins(3);
-/// Time in which the kernel may say more after it panicked.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+/// Time in which the kernel may say more after it panicked: stacks take an emulated machine a while.
+const LAST_WORDS: Duration = Duration::from_secs(15);
 /// Lines of the console that an error shows.
 const SHOWN_LINES: usize = 40;
 /// Stalls are reported late: an emulated processor may wait long for a busy host.
