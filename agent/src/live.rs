@@ -11,10 +11,10 @@ use crate::{
         drain::Drain,
         event::Event,
     },
-    host::Identities,
+    host::{Conntrack, Identities},
     pipeline::{Options, Pipeline},
     probe::{
-        Counters, Descriptor, Descriptors, Filters, KernelRules, ProbeError, Probes, UnixDiag, inspect,
+        Counters, Descriptor, Descriptors, Family, Filters, KernelRules, ProbeError, Probes, UnixDiag, inspect,
         tls::{Admits, Watch},
     },
     span::Span,
@@ -27,6 +27,9 @@ pub const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 pub trait Tap {
     /// A record, as the pipeline gets it.
     fn event(&mut self, _record: &[u8]) {}
+
+    /// What was found out about a connection since its event.
+    fn update(&mut self, _event: &ConnEvent) {}
 
     /// All events before a time have been taken.
     fn advance(&mut self, _now_ns: u64) {}
@@ -51,6 +54,8 @@ pub struct Live<I> {
 struct Intake {
     descriptors: Descriptors,
     unix_diag: UnixDiag,
+    /// Where the kernel side can't read sequence numbers.
+    conntrack: Option<Conntrack>,
     /// A record that was completed.
     completed: Vec<u8>,
 }
@@ -60,8 +65,12 @@ impl<I: Identities> Live<I> {
     pub fn new(mut probes: Probes, options: Options, identities: I) -> Result<Self, ProbeError> {
         let drain = Drain::new(probes.rings()?);
         let (counters, filters) = (probes.counters()?, probes.filters()?);
-        let intake =
-            Intake { descriptors: probes.descriptors()?, unix_diag: UnixDiag::default(), completed: Vec::new() };
+        let intake = Intake {
+            descriptors: probes.descriptors()?,
+            unix_diag: UnixDiag::default(),
+            conntrack: if probes.family == Family::Syscall { Conntrack::start() } else { None },
+            completed: Vec::new(),
+        };
         Ok(Self { probes, drain, counters, filters, pipeline: Pipeline::new(options, identities), intake, answered: 0 })
     }
 
@@ -104,6 +113,10 @@ impl<I: Identities> Live<I> {
             }
             None => *answered += 1,
         });
+        for event in intake.conntrack.iter().flat_map(Conntrack::answers) {
+            tap.update(&event);
+            pipeline.update(&event);
+        }
         tap.advance(turn.watermark_ns);
         pipeline.advance(turn.watermark_ns);
         pipeline.take()
@@ -206,17 +219,32 @@ impl Intake {
                 None
             }
             Some(kind::CONN) => match Event::decode(record) {
-                Ok(Event::Conn(event)) if is_unclear(&event) => Some(self.completed(event)),
+                Ok(Event::Conn(event)) if is_unclear(&event) => {
+                    let event = self.completed(event);
+                    Some(self.conn(event))
+                }
                 Ok(Event::Conn(event)) if event.tls != 0 && event.over == 0 => {
                     if let Some(tls) = tls {
                         tls.unbound(event.head.tgid);
                     }
                     Some(record)
                 }
+                Ok(Event::Conn(event)) if self.conntrack.is_some() => Some(self.conn(event)),
                 _ => Some(record),
             },
             _ => Some(record),
         }
+    }
+
+    /// A connection's record, as the pipeline should get it.
+    fn conn(&mut self, mut event: ConnEvent) -> &[u8] {
+        let is_inet = event.family == family::INET || event.family == family::INET6;
+        if is_inet && self.conntrack.as_mut().is_some_and(|conntrack| conntrack.ask(&event)) {
+            event.known |= known::LOOKING;
+        }
+        self.completed.clear();
+        Event::Conn(event).encode(&mut self.completed);
+        &self.completed
     }
 
     /// Answers the kernel side's question what a descriptor is.
@@ -253,7 +281,7 @@ impl Intake {
     }
 
     /// Fills in what can be learned from the descriptor itself.
-    fn completed(&mut self, mut event: ConnEvent) -> &[u8] {
+    fn completed(&mut self, mut event: ConnEvent) -> ConnEvent {
         let (tgid, fd) = (event.head.tgid, event.fd);
         // By now the number may be another connection's: what it says then is not of this one.
         let conn = if event.tls == 0 { event.head.conn } else { event.over };
@@ -290,9 +318,7 @@ impl Intake {
             // Gone already: what the kernel side knew stays.
             None => {}
         }
-        self.completed.clear();
-        Event::Conn(event).encode(&mut self.completed);
-        &self.completed
+        event
     }
 }
 

@@ -132,8 +132,11 @@ impl<I: Identities> Pipeline<I> {
         }
     }
 
-    /// Takes what was found out about a connection by looking at its descriptor; see [`Table::update`].
+    /// Takes what was found out about a connection since its event, if it is still there; see [`Table::update`].
     pub fn update(&mut self, event: &ConnEvent) {
+        if !self.table.knows(event.head.conn) {
+            return;
+        }
         self.table.update(event, &mut self.reports);
         self.link();
     }

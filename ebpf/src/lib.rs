@@ -176,6 +176,10 @@ pub mod known {
     pub const SOCKET: u8 = 8;
     /// `sequences`.
     pub const SEQUENCES: u8 = 16;
+    /// User space is looking whether the addresses are translated on the way; an event with [`TRANSLATED`] follows.
+    pub const LOOKING: u8 = 32;
+    /// Nothing but `local` and `peer`, as the other end has them, whether or not they are translated on the way.
+    pub const TRANSLATED: u8 = 64;
 }
 
 /// A connection was first seen, or more became known about it: the whole of what is known, each time.

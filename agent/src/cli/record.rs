@@ -3,6 +3,7 @@
 use std::{fs::File, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
+use netspan_ebpf::ConnEvent;
 
 use super::{
     export::Exported,
@@ -11,7 +12,10 @@ use super::{
     summary,
 };
 use crate::{
-    capture::recording::{Header, Scrub, WriteError, Writer},
+    capture::{
+        event::Event,
+        recording::{Header, Scrub, WriteError, Writer},
+    },
     host::{Machine, ProcRoot, Processes},
     live::{Tap, boot_ns},
     span::Span,
@@ -96,6 +100,13 @@ impl Tap for Record {
             let result = self.writer.event(&self.scrubbed);
             self.keep(result);
         }
+    }
+
+    fn update(&mut self, event: &ConnEvent) {
+        self.scrubbed.clear();
+        Event::Conn(*event).encode(&mut self.scrubbed);
+        let result = self.writer.update(&self.scrubbed);
+        self.keep(result);
     }
 
     fn advance(&mut self, now_ns: u64) {

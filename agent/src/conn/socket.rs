@@ -70,6 +70,10 @@ pub struct Socket {
     /// Own and other end as raw numbers, for matching the two ends of one connection. For Unix sockets these are
     /// whatever unique numbers the source could tell of the two sockets (inodes); `None` while either is unknown.
     pub ends: Option<(SocketEnd, SocketEnd)>,
+    /// `ends` are as the other end has them: addresses that are translated on the way were looked up.
+    pub translated: bool,
+    /// That is being looked up.
+    pub looking: bool,
     /// What TCP counts from, as [`ConnEvent::sequences`] tells it; [`Socket::sequences`] is what to compare.
     pub counted_from: Option<[u32; 2]>,
     /// Inode number of its network namespace, or 0 where that is not known.
@@ -122,6 +126,11 @@ impl Socket {
     /// Takes over what `event` tells. An event carries the whole of what the kernel side knows; what it does not know
     /// is kept from before, because user space may have found it out by looking at the descriptor.
     pub fn learn(&mut self, event: &ConnEvent) {
+        if event.known == known::TRANSLATED {
+            (self.translated, self.looking) = (true, false);
+            self.ends = Some(((event.local, event.local_port), (event.peer, event.peer_port)));
+            return;
+        }
         match event.role {
             role::CLIENT => self.role = Role::Client,
             role::SERVER => self.role = Role::Server,
@@ -153,8 +162,11 @@ impl Socket {
             && let (Some(local), Some(peer)) =
                 (told((event.local, event.local_port)), told((event.peer, event.peer_port)))
         {
-            self.ends = Some((local, peer));
+            if !self.translated {
+                self.ends = Some((local, peer));
+            }
         }
+        self.looking |= is_known(known::LOOKING) && !self.translated;
         if is_known(known::SEQUENCES) {
             self.counted_from = Some(event.sequences);
         }
@@ -226,6 +238,30 @@ mod tests {
 
     fn mapped(last: u8) -> [u8; 16] {
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, last]
+    }
+
+    #[test]
+    fn what_was_translated_on_the_way_stays_so_and_shows_in_no_address() {
+        let end = |last, port| (mapped(last), port);
+        let told = |known, (local, local_port): SocketEnd, (peer, peer_port): SocketEnd| ConnEvent {
+            known,
+            role: role::CLIENT,
+            family: family::INET,
+            local,
+            local_port,
+            peer,
+            peer_port,
+            ..ConnEvent::default()
+        };
+        let mut socket = Socket::unknown(7, 1);
+        socket.learn(&told(known::LOCAL | known::PEER | known::LOOKING, end(1, 4000), end(9, 80)));
+        assert_eq!((socket.looking, socket.ends), (true, Some((end(1, 4000), end(9, 80)))));
+        socket.learn(&told(known::TRANSLATED, end(1, 5555), end(2, 8080)));
+        assert_eq!((socket.looking, socket.ends), (false, Some((end(1, 5555), end(2, 8080)))));
+        // The kernel side knows nothing of it.
+        socket.learn(&told(known::LOCAL | known::PEER | known::COOKIE, end(1, 4000), end(9, 80)));
+        assert_eq!((socket.looking, socket.ends), (false, Some((end(1, 5555), end(2, 8080)))));
+        assert_eq!(socket.peer, Some("127.0.0.9:80".parse().unwrap()));
     }
 
     #[test]

@@ -247,6 +247,11 @@ impl Table {
         }
     }
 
+    /// Whether a connection is known.
+    pub fn knows(&self, conn: u64) -> bool {
+        self.conns.contains(conn)
+    }
+
     /// Takes what user space found out about a connection by looking at its descriptor. Only the head's `conn`, `tgid`
     /// and `time_ns` are used of the head.
     pub fn update(&mut self, event: &ConnEvent, out: &mut Vec<Report>) {

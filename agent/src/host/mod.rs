@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod cgroup;
+mod conntrack;
 mod container;
 mod environ;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod title;
 
 pub use self::{
     cgroup::{CgroupTree, CgroupWhere, Hierarchies},
+    conntrack::Conntrack,
     container::Place,
     identity::{Identity, NameSource},
     kubernetes::{Pods, Workload},

@@ -15,7 +15,7 @@ pub(super) struct Ends {
     clients: FxHashMap<Pair, Vec<u64>>,
     /// The same by what no translation of addresses changes, where that is known.
     numbered: FxHashMap<Sequences, Vec<u64>>,
-    /// Client connections whose ends are not known yet.
+    /// Client connections whose ends are not known yet, or may be translated on the way.
     unknown: BTreeSet<u64>,
 }
 
@@ -34,7 +34,11 @@ impl Ends {
             }
             return;
         };
-        self.unknown.remove(&socket.id);
+        if socket.looking {
+            self.unknown.insert(socket.id);
+        } else {
+            self.unknown.remove(&socket.id);
+        }
         enter(&mut self.clients, pair, socket.id);
     }
 

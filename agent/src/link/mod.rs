@@ -297,6 +297,9 @@ impl Linker {
             && socket.syn_ns != 0
             && (conn.socket.syn_ns == 0 || (is_first && conn.exchanges.is_empty()));
         conn.texts.learn(socket);
+        if conn.socket.ends != socket.ends {
+            self.ends.forget(&conn.socket);
+        }
         conn.socket = Arc::clone(socket);
         self.ends.learn(socket);
         if is_new_client {

@@ -12,7 +12,7 @@ use netspan_tests::{
     process::{Process, command_in},
     scope::Scope,
     span::JsonSpan,
-    wait,
+    translated, wait,
 };
 
 /// Time for servers to begin, and for spans to come.
@@ -157,5 +157,14 @@ fn a_peer_that_does_not_answer_the_offer_is_told_nothing() -> Result<()> {
     ensure!(counter(&reports[2], "options_received") == 0, "{}", reports[2].errors);
     let methods: Vec<&str> = reports.iter().flat_map(|report| asked(&report.spans)).map(link).collect();
     ensure!(methods.len() == 5 * REQUESTS && !methods.contains(&"tcp-option"), "{methods:?}");
+    Ok(())
+}
+
+/// Without sequence numbers it is the kernel's account of translations that tells.
+#[test]
+fn both_ends_of_a_connection_are_joined_though_addresses_are_translated_between_them() -> Result<()> {
+    let _machine = crate::together();
+    let seen = translated::run(&[])?;
+    ensure!(seen.fresh > 0 && seen.late > 0, "{seen:?}");
     Ok(())
 }

@@ -15,6 +15,14 @@ const FATAL: [&str; 8] = [
     "blocked for more than",
 ];
 
+/// What it prints when a processor of its own stands still. An emulated one may be what stands still.
+const STALL: [&str; 2] = ["soft lockup", "detected stall"];
+
+/// Whether a fatal line is about a processor that stands still.
+pub fn is_stall(line: &str) -> bool {
+    STALL.iter().any(|marker| line.contains(marker))
+}
+
 /// A line's meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
@@ -87,6 +95,8 @@ mod tests {
         assert_eq!(read("rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"), Meaning::Fatal);
         assert_eq!(read("watchdog: BUG: soft lockup - CPU#1 stuck for 26s!"), Meaning::Fatal);
         assert_eq!(read("5 passed, 0 failed"), Meaning::Text);
+        assert!(is_stall("rcu: INFO: rcu_sched self-detected stall on CPU"));
+        assert!(!is_stall("[    3.1] Kernel panic - not syncing: VFS"), "that is the kernel's own");
     }
 
     #[test]

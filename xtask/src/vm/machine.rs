@@ -1,6 +1,7 @@
 //! One virtual machine: qemu, and `virtiofsd` that shows it this machine's root. Both end with the value, and with us.
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{BufRead as _, BufReader, Write as _},
     os::{
@@ -48,6 +49,18 @@ pub struct Machine<'a> {
     /// More of the kernel's command line.
     pub append: &'a str,
 }
+
+/// A processor of the machine stands still.
+#[derive(Debug)]
+pub struct Stalled(String);
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the kernel does not go on: {}", self.0)
+    }
+}
+
+impl std::error::Error for Stalled {}
 
 /// A machine that runs.
 #[derive(Debug)]
@@ -166,6 +179,9 @@ impl Running {
         while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             // What it means is settled; this only shows it.
             let _ = decide(&line, Meaning::Text);
+        }
+        if console::is_stall(line) {
+            return Stalled(line.to_owned()).into();
         }
         anyhow::anyhow!("the kernel does not go on: {line}")
     }
