@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | capture, and what it begins (TLS) | [`CAPTURE`] | see there |
 //! | `api` | [`READ`], but not in effect | its questions |
-//! | `api-question` | [`READ`] | `/v1/doctor` looks at processes |
+//! | `api-question`, `conntrack` | [`READ`] | `/v1/doctor` looks at processes; namespaces of processes |
 //! | `export`, `export-metrics`, `store`, `metrics`, `kubernetes` | none | they use files of the agent's own user, and sockets |
 #![forbid(unsafe_code)]
 

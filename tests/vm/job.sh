@@ -10,26 +10,15 @@ try() {
     "$lab" "$@" || { echo "FAILED: $*"; failed=1; }
 }
 
-# What is right by odds only: one of three goes has to be.
-try_thrice() {
-    for go in 1 2 3; do
-        echo "== $* (go $go)"
-        "$lab" "$@" && return
-    done
-    echo "FAILED, three times: $*"
-    failed=1
-}
-
 for hooks in "--family syscall" "--family socket --hook fentry" "--family socket --hook kprobe"; do
     # shellcheck disable=SC2086  # the flags are words
     try verified -- $hooks
     mixed=(mixed --requests 300 --concurrency 8 --anytime)
     # From 7.0 on kernels preempt lazily, and skip trampolines (Skipped programs in ARCHITECTURE.md): next to nothing may be missing
-    # there. Where an answer was skipped, the next ones of that connection are taken for those before them: a known defect of a
-    # choice that is not made unless somebody insists. On all other kernels the first go has to be exact.
+    # there, and nothing wrong. On all other kernels it has to be exact.
     # shellcheck disable=SC2086
     case "$kernel $hooks" in
-    [789].*fentry*) try_thrice "${mixed[@]}" --may-miss -- $hooks ;;
+    [789].*fentry*) try "${mixed[@]}" --may-miss -- $hooks ;;
     *) try "${mixed[@]}" -- $hooks ;;
     esac
 done
