@@ -160,6 +160,9 @@ impl Session {
             log::warn!("{STRANGE_PIDS}");
         }
         let mut processes = Processes::new(root.clone(), options.services.clone());
+        if let Err(error) = processes.watch_contexts() {
+            log::warn!("process contexts are not read: no thread ({error})");
+        }
         // Nothing is captured yet, so nothing is held up.
         kubernetes.wait();
         processes.ask_pods(kubernetes.pods());
