@@ -182,8 +182,10 @@ pub struct Conn {
     pub hellos: [u16; 2],
     /// Bits of `tls::ktls`: which of the socket's bytes the kernel encrypts.
     pub ktls: u8,
+    /// Requests whose thread's context was looked at, modulo 256.
+    pub told: u8,
     /// Explicit padding.
-    pub pad: [u8; 7],
+    pub pad: [u8; 6],
 }
 
 /// Addresses of a socket as an event of the kernel tells them.

@@ -57,7 +57,9 @@ pub const OPTION_NO_ROOM: u32 = 24;
 pub const OPTION_NO_PEER: u32 = 25;
 /// Requests that could have been sent with it, had it been known what they were made for.
 pub const OPTION_UNSURE: u32 = 26;
+/// Contexts of threads that could not be read.
+pub const THREAD_FAULT: u32 = 27;
 /// How many counters there are.
-pub const COUNT: u32 = 27;
+pub const COUNT: u32 = 28;
 /// Rows of counters; a counter's value is its sum over all rows and CPUs.
 pub const ROWS: u32 = super::SCRATCH_CELLS + 1;

@@ -232,6 +232,9 @@ impl Session {
             if !spans.is_empty() && !consumer.spans(spans) {
                 break;
             }
+            for (pid, slot) in self.live.pipeline().identities().take_slots() {
+                self.live.read_threads(pid, slot);
+            }
             self.hand_closed(consumer);
             consumer.turned(self.live.pipeline().identities())?;
             self.keep_filters(consumer, &reload)?;

@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, io, sync::Arc};
 
-use netspan_ebpf::{ProcessEvent, kind};
+use netspan_ebpf::{ProcessEvent, ThreadSlot, kind};
 use rustc_hash::FxHashMap;
 
 use super::{
@@ -70,6 +70,8 @@ pub struct Counts {
     pub in_pods: u64,
     /// What became of looks at process contexts.
     pub contexts: ContextCounts,
+    /// How often it was found out where threads publish what they are at.
+    pub thread_contexts: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -113,6 +115,8 @@ pub struct Processes {
     eager_second: u64,
     eager_left: u32,
     journal: Option<Vec<Arc<Identity>>>,
+    /// Where threads of processes publish what they are at, as was found since the last question.
+    slots: Vec<(u32, ThreadSlot)>,
     /// How many parents are being asked for now.
     depth: usize,
     counts: Counts,
@@ -136,6 +140,7 @@ impl Processes {
             eager_second: 0,
             eager_left: 0,
             journal: None,
+            slots: Vec::new(),
             depth: 0,
             counts: Counts::default(),
         }
@@ -176,6 +181,11 @@ impl Processes {
         self.versions.clear();
         self.held = 0;
         self.identity(pid, at_ns)
+    }
+
+    /// Takes where threads of processes publish what they are at, as was found since the last call.
+    pub fn take_slots(&mut self) -> Vec<(u32, ThreadSlot)> {
+        std::mem::take(&mut self.slots)
     }
 
     /// The host.
@@ -279,8 +289,15 @@ impl Processes {
         let is_meant =
             |version: &&mut Version| version.identity.since_ns == question.since_ns && version.ended_ns.is_none();
         let Some(version) = last.filter(is_meant) else { return };
-        version.context = Some((context.address, context.published_ns));
-        version.look_ns = version.look_ns.min(self.latest_ns.saturating_add(CONTEXT_CHECK_NS));
+        // A library that its threads publish by may be loaded later: until then all of it is looked at again.
+        if context.threads.is_none() || context.slot.is_some() {
+            version.context = Some((context.address, context.published_ns));
+            version.look_ns = version.look_ns.min(self.latest_ns.saturating_add(CONTEXT_CHECK_NS));
+        }
+        if let Some(slot) = context.slot {
+            self.slots.push((question.pid, slot));
+            self.counts.thread_contexts += 1;
+        }
         let mut identity = Identity::clone(&version.identity);
         naming::of_context(&mut identity, &context);
         if identity == *version.identity {
@@ -516,7 +533,7 @@ impl Identities for Processes {
     fn counted(&self) -> Vec<(&'static str, u64)> {
         #[rustfmt::skip]
         let Counts {
-            read, from_event, unknown, evicted, reused, missed_execs, declared_cut, cgroups_cut, in_pods, contexts,
+            read, from_event, unknown, evicted, reused, missed_execs, declared_cut, cgroups_cut, in_pods, contexts, thread_contexts,
         } = self.counts();
         let mut counted = vec![
             ("read", read),
@@ -530,6 +547,7 @@ impl Identities for Processes {
             ("in_pods", in_pods),
         ];
         counted.extend(contexts.named());
+        counted.push(("thread_contexts", thread_contexts));
         counted
     }
 }

@@ -3,14 +3,19 @@
 //!
 //! Only attributes of an allow-list leave this module ([`payload`]); the rest of what was read is dropped. Memory is read
 //! through `/proc/PID/mem`: nothing is written, and the process is not stopped.
+//!
+//! Where it says that its threads publish which span they are at (*thread context*, OTEP 4947), [`slot`] finds out where.
 
 mod mapping;
 mod payload;
 mod reader;
+mod slot;
 
 pub use self::reader::ContextCounts;
 pub(super) use self::reader::{Answer, Question, Reader};
 use std::{fs::File, os::unix::fs::FileExt as _};
+
+use netspan_ebpf::ThreadSlot;
 
 use super::{ProcRoot, root::MAPS_MAX};
 
@@ -18,6 +23,8 @@ use super::{ProcRoot, root::MAPS_MAX};
 const PAYLOAD_MAX: u32 = 16 * 1024;
 /// How often one that is being updated is read anew.
 const ATTEMPTS: usize = 4;
+/// The forms of thread contexts that are known: all of them the same record behind a thread-local pointer.
+const SCHEMAS: [&str; 4] = ["tlsdesc_v1_dev", "tlsdesc_v1", "tls_v1_dev", "tls_v1"];
 /// The version of the header that is known.
 const VERSION: u32 = 2;
 const SIGNATURE: &[u8; 8] = b"OTEL_CTX";
@@ -35,6 +42,8 @@ pub(super) struct ProcessContext {
     pub(super) attributes: Vec<(String, String)>,
     /// How its threads publish what they are at (`threadlocal.schema_version`), if they do.
     pub(super) threads: Option<String>,
+    /// Where they do, if that was found.
+    pub(super) slot: Option<ThreadSlot>,
 }
 
 /// What a look found.
@@ -75,6 +84,12 @@ impl Memory for File {
     fn read(&self, address: u64, into: &mut [u8]) -> bool {
         self.read_exact_at(into, address).is_ok()
     }
+}
+
+/// A word of memory.
+fn word(memory: &impl Memory, address: u64) -> Option<u64> {
+    let mut bytes = [0; 8];
+    memory.read(address, &mut bytes).then(|| u64::from_ne_bytes(bytes))
 }
 
 /// The header of a process context: 32 bytes in the machine's own order.
@@ -119,7 +134,14 @@ fn look(root: &ProcRoot, pid: u32, known: Option<(u64, u64)>) -> Found {
     }
     let Ok(maps) = process.read("maps", MAPS_MAX) else { return Found::Refused(Refusal::Unreadable) };
     let Some(address) = mapping::find(&maps) else { return Found::Nothing };
-    match memory().and_then(|memory| read(&memory, address)) {
+    let found = memory().and_then(|memory| {
+        let mut context = read(&memory, address)?;
+        if context.threads.as_ref().is_some_and(|schema| SCHEMAS.contains(&schema.as_str())) {
+            context.slot = slot::find(&process, pid, &maps, &memory);
+        }
+        Ok(context)
+    });
+    match found {
         Ok(context) => Found::Published(Box::new(context)),
         Err(why) => Found::Refused(why),
     }
