@@ -12,13 +12,13 @@ use super::{Family, ProbeError, btf::Btf};
 const MAP: &str = "THREAD_SLOTS";
 
 /// Offset of the thread pointer in `struct task_struct`, or 0 where it can't be read: on other machines than x86-64, whose kernels keep it
-/// up to date only while a thread does not run; and, without reads of kernel memory, on kernels before 5.11, which give no pointer to
-/// the task that the verifier knows.
+/// up to date only while a thread does not run; and, without reads of kernel memory, on kernels before 5.15: where the registers
+/// of calls are read through a pointer to the task that the verifier knows, so is this.
 pub(super) fn pointer(btf: &Btf, family: Family) -> u32 {
     if cfg!(not(target_arch = "x86_64")) {
         return 0;
     }
-    let is_given = || btf.enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some();
+    let is_given = || btf.enumerator("bpf_func_id", "BPF_FUNC_task_pt_regs").is_some();
     if family == Family::Syscall && !is_given() {
         return 0;
     }
