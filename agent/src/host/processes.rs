@@ -185,6 +185,7 @@ impl Processes {
 
     /// Takes where threads of processes publish what they are at, as was found since the last call.
     pub fn take_slots(&mut self) -> Vec<(u32, ThreadSlot)> {
+        self.take_contexts();
         std::mem::take(&mut self.slots)
     }
 

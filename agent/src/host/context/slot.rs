@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(resolved(Access::Module(0x100), &[(at, 0), (at + 8, 8)]), None, "no module");
         assert_eq!(resolved(Access::Module(0x100), &[(at, u64::MAX), (at + 8, 8)]), None);
         // A descriptor that was not resolved yet points to its relocation.
-        let lazy = [(at, 1), (at + 8, 0x9000), (0x9000, 0x100), (0x9008, 5 << 32 | 36)];
+        let lazy = [(at, 1), (at + 8, 0x9000), (0x9000, 0x100), (0x9008, 5 << 32 | 0x24)];
         assert_eq!(resolved(Access::Descriptor(0x100), &lazy), None);
         assert_eq!(resolved(Access::Descriptor(u64::MAX), &[]), None, "no overflow");
     }
