@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use netspan_ebpf::{ConnEvent, LookEvent, family, kind, known, origin};
+use netspan_ebpf::{ConnEvent, LookEvent, ThreadSlot, family, kind, known, origin};
 
 use crate::{
     capture::{
@@ -14,7 +14,8 @@ use crate::{
     host::{Conntrack, Identities},
     pipeline::{Options, Pipeline},
     probe::{
-        Counters, Descriptor, Descriptors, Family, Filters, KernelRules, ProbeError, Probes, UnixDiag, inspect,
+        Counters, Descriptor, Descriptors, Family, Filters, KernelRules, ProbeError, Probes, ThreadSlots, UnixDiag,
+        inspect,
         tls::{Admits, Watch},
     },
     span::Span,
@@ -46,6 +47,7 @@ pub struct Live<I> {
     filters: Filters,
     pipeline: Pipeline<I>,
     intake: Intake,
+    threads: ThreadSlots,
     /// Events that the agent answered itself.
     answered: u64,
 }
@@ -71,12 +73,19 @@ impl<I: Identities> Live<I> {
             conntrack: if probes.family == Family::Syscall { Conntrack::start() } else { None },
             completed: Vec::new(),
         };
-        Ok(Self { probes, drain, counters, filters, pipeline: Pipeline::new(options, identities), intake, answered: 0 })
+        let threads = probes.thread_slots()?;
+        let pipeline = Pipeline::new(options, identities);
+        Ok(Self { probes, drain, counters, filters, pipeline, intake, threads, answered: 0 })
     }
 
     /// Replaces the kernel side's filters.
     pub fn filter(&mut self, rules: &KernelRules) -> Result<(), ProbeError> {
         self.filters.set(rules)
+    }
+
+    /// Reads what the threads of a process publish, from now on until it ends or runs another program.
+    pub fn read_threads(&mut self, pid: u32, slot: ThreadSlot) {
+        self.threads.set(pid, slot);
     }
 
     /// Sees plaintext under TLS from now on, in processes that `admits` lets pass.

@@ -125,6 +125,7 @@ impl<I: Identities> Pipeline<I> {
             Event::Process(event) => self.process(event),
             Event::Goroutine(event) => self.linker.goroutine(event),
             Event::Context(event) => self.linker.told(event),
+            Event::ThreadContext(event) => self.linker.published(event),
             Event::Conn(_) | Event::Data(..) | Event::Close(_) => {
                 self.table.event(event, &mut self.reports);
                 self.link();

@@ -9,6 +9,7 @@
 //! | capture, and what it begins (TLS) | [`CAPTURE`] | see there |
 //! | `api` | [`READ`], but not in effect | its questions |
 //! | `api-question`, `conntrack` | [`READ`] | `/v1/doctor` looks at processes; namespaces of processes |
+//! | `process-context` | [`READ`] | `/proc/PID/{maps,mem}` |
 //! | `export`, `export-metrics`, `store`, `metrics`, `kubernetes` | none | they use files of the agent's own user, and sockets |
 #![forbid(unsafe_code)]
 
@@ -26,7 +27,7 @@ use rustix::{
     },
 };
 
-/// What looking at processes takes: `SYS_PTRACE` for `/proc/PID/{maps,root,environ,exe}` and `pidfd_getfd`, `DAC_READ_SEARCH` for
+/// What looking at processes takes: `SYS_PTRACE` for `/proc/PID/{maps,mem,root,environ,exe}` and `pidfd_getfd`, `DAC_READ_SEARCH` for
 /// files and directories that only their owner may read.
 pub const READ: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
 /// What capture takes as long as it goes on: `BPF` for the maps and for programs that are loaded when a library needs them,

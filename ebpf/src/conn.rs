@@ -184,8 +184,10 @@ pub struct Conn {
     pub ktls: u8,
     /// Bit `n`: `bases[n]` is known.
     pub based: u8,
+    /// Requests whose thread's context was looked at, modulo 256.
+    pub told: u8,
     /// Explicit padding.
-    pub pad: [u8; 6],
+    pub pad: [u8; 5],
     /// See [`ConnEvent`].
     pub sequences: [u32; 2],
     /// Sequence numbers of the bytes at position 0, received and sent.

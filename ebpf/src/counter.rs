@@ -60,7 +60,9 @@ pub const OPTION_UNSURE: u32 = 26;
 /// Times at which TCP had moved more bytes of a connection than its calls told: runs of programs that the kernel skipped, calls
 /// that no hook sees. The bytes are told as lost.
 pub const BYTES_UNSEEN: u32 = 27;
+/// Contexts of threads that could not be read.
+pub const THREAD_FAULT: u32 = 28;
 /// How many counters there are.
-pub const COUNT: u32 = 28;
+pub const COUNT: u32 = 29;
 /// Rows of counters; a counter's value is its sum over all rows and CPUs.
 pub const ROWS: u32 = super::SCRATCH_CELLS + 1;

@@ -16,6 +16,8 @@ use crate::{
 const AF_INET6: u16 = 10;
 /// `PF_EXITING` of the kernel: the task is on its way out.
 const PF_EXITING: u32 = 4;
+/// `PF_IO_WORKER` of the kernel.
+const PF_IO_WORKER: u32 = 0x10;
 
 /// Reads a value.
 #[inline(always)]
@@ -209,6 +211,17 @@ pub fn is_exiting() -> bool {
     // SAFETY: a helper without pointers.
     let task = unsafe { bpf_get_current_task() };
     member::<u32>(task, &LAYOUT.task_flags).unwrap_or(0) & PF_EXITING != 0
+}
+
+/// Whether the current task is a thread of the kernel that works for an `io_uring`.
+#[inline(always)]
+pub fn is_io_worker() -> bool {
+    if constant(&LAYOUT.task_flags) == ABSENT {
+        return false;
+    }
+    // SAFETY: a helper without pointers.
+    let task = unsafe { bpf_get_current_task() };
+    member::<u32>(task, &LAYOUT.task_flags).unwrap_or(0) & PF_IO_WORKER != 0
 }
 
 /// Where the control messages of a `struct msghdr` are, and how many bytes of them; 0 for none.

@@ -50,6 +50,8 @@ pub mod kind {
     pub const GOROUTINE: u16 = 8;
     /// [`ContextEvent`](super::ContextEvent): a request came with its trace, told by the host that sent it.
     pub const CONTEXT: u16 = 9;
+    /// [`ContextEvent`](super::ContextEvent): the thread that sent a request publishes which trace and span it is at.
+    pub const THREAD_CONTEXT: u16 = 10;
 }
 
 /// The head of every event.
@@ -392,13 +394,15 @@ pub struct GoroutineEvent {
 }
 const _: () = assert!(size_of::<GoroutineEvent>() == 64);
 
-/// A request of an accepted connection came with a TCP option that tells the caller's trace and span.
+/// A request of an accepted connection came with a TCP option that tells the caller's trace and span; or what the thread publishes that
+/// sent a request.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContextEvent {
-    /// Head; `kind` is [`kind::CONTEXT`], `conn` the connection on which the request is told.
+    /// Head; `kind` is [`kind::CONTEXT`] or [`kind::THREAD_CONTEXT`], `conn` the connection on which the request is told. Of the latter,
+    /// `time_ns` is that of the `DATA` with which the request begins.
     pub head: EventHead,
-    /// Ordinal of the request on it.
+    /// Ordinal of the request on it; 0 of a thread's.
     pub ordinal: u64,
     /// The trace's id, as on the wire.
     pub trace: [u8; 16],
@@ -406,6 +410,22 @@ pub struct ContextEvent {
     pub span: [u8; 8],
 }
 const _: () = assert!(size_of::<ContextEvent>() == 64);
+
+/// Where the threads of a process publish their context: a thread-local pointer to a record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadSlot {
+    /// Bytes from the thread pointer, modulo 2^64; or within the module's block.
+    pub offset: u64,
+    /// The module that has the variable, by which its block is found in the thread's table of blocks; 0: the offset is from the thread
+    /// pointer.
+    pub module: u64,
+    /// Bytes of an entry of that table: 16 in glibc, 8 in musl.
+    pub entry: u64,
+}
+const _: () = assert!(size_of::<ThreadSlot>() == 24);
+/// Processes whose threads' contexts are read, at most.
+pub const THREAD_SLOTS_MAX: u32 = 4096;
 
 pub mod counter;
 pub mod id;

@@ -4,7 +4,9 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, CgroupArray, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
-use netspan_ebpf::{CGROUP_RULES_MAX, COMM_LEN, FdKey, FilterConfig, Layout, SCRATCH_CELLS, counter};
+use netspan_ebpf::{
+    CGROUP_RULES_MAX, COMM_LEN, FdKey, FilterConfig, Layout, SCRATCH_CELLS, THREAD_SLOTS_MAX, ThreadSlot, counter,
+};
 
 use crate::{
     conn::Conn,
@@ -105,6 +107,10 @@ pub static OPEN_REQUESTS: LruHashMap<u64, OpenRequest> = LruHashMap::with_max_en
 /// What threads (by `pid_tgid`) and processes (the same without the thread) are at. Likewise.
 #[map]
 pub static AT_WORK: LruHashMap<u64, AtWork> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Where the threads of processes publish their context, by process. The agent fills it.
+#[map]
+pub static THREAD_SLOTS: HashMap<u32, ThreadSlot> = HashMap::with_max_entries(THREAD_SLOTS_MAX, 0);
 
 /// Threads whose calls are seen, by `pid_tgid`, each with the call that it is in.
 #[map]
@@ -251,6 +257,9 @@ pub static TWICE: u32 = 0;
 /// 1 for the family `socket`: its programs may read kernel memory.
 #[unsafe(no_mangle)]
 pub static KERNEL_READS: u32 = 0;
+/// Where in `struct task_struct` a thread's pointer to its thread-local storage is, or 0 where it is not to be read.
+#[unsafe(no_mangle)]
+pub static THREAD_POINTER: u32 = 0;
 /// Where they find what they read.
 #[unsafe(no_mangle)]
 // SAFETY: integers only.

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod apps;
 pub mod bench;
+pub mod c;
 pub mod certificate;
 pub mod connections;
 pub mod demo;

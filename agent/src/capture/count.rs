@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt};
 pub type KernelCounts = [u64; counter::COUNT as usize];
 
 /// Name and meaning of each of the kernel side's counters.
-const KERNEL: [(u32, &str, &str); 28] = [
+const KERNEL: [(u32, &str, &str); 29] = [
     (counter::EVENT_ATTEMPTED, "events_attempted", "events that a hook wanted to send"),
     (counter::EVENT_SUBMITTED, "events_submitted", "events put into a ring"),
     (counter::RING_FULL, "ring_full", "events lost because a ring was full"),
@@ -39,6 +39,7 @@ const KERNEL: [(u32, &str, &str); 28] = [
     (counter::OPTION_NO_PEER, "options_no_peer", "connections whose peer did not answer the offer of the TCP option"),
     (counter::OPTION_UNSURE, "options_unsure", "requests sent without the TCP option: several could have caused them"),
     (counter::BYTES_UNSEEN, "calls_unseen", "times that TCP had moved more bytes than the calls that were seen"),
+    (counter::THREAD_FAULT, "thread_contexts_unread", "contexts of threads that could not be read"),
 ];
 
 /// Where a hook gave up before it had an event: each time, one is lost that was never attempted otherwise.

@@ -23,6 +23,8 @@ pub enum Event<'a> {
     Goroutine(GoroutineEvent),
     /// A request came with its trace, told by the host that sent it.
     Context(ContextEvent),
+    /// The thread that sent a request publishes what it is at.
+    ThreadContext(ContextEvent),
 }
 
 /// Why bytes are no event.
@@ -62,6 +64,7 @@ impl<'a> Event<'a> {
             kind::EXEC | kind::EXIT | kind::IO_URING => fields.process(head).map(Self::Process).ok_or(short),
             kind::GOROUTINE => fields.goroutine(head).map(Self::Goroutine).ok_or(short),
             kind::CONTEXT => fields.context(head).map(Self::Context).ok_or(short),
+            kind::THREAD_CONTEXT => fields.context(head).map(Self::ThreadContext).ok_or(short),
             other => Err(DecodeError::Kind(other)),
         }
     }
@@ -77,7 +80,7 @@ impl<'a> Event<'a> {
             Self::Close(event) => put_close(out, event),
             Self::Process(event) => put_process(out, event),
             Self::Goroutine(event) => put_goroutine(out, event),
-            Self::Context(event) => put_context(out, event),
+            Self::Context(event) | Self::ThreadContext(event) => put_context(out, event),
         }
     }
 
@@ -89,7 +92,7 @@ impl<'a> Event<'a> {
             Self::Close(event) => &event.head,
             Self::Process(event) => &event.head,
             Self::Goroutine(event) => &event.head,
-            Self::Context(event) => &event.head,
+            Self::Context(event) | Self::ThreadContext(event) => &event.head,
         }
     }
 }
@@ -396,6 +399,12 @@ mod tests {
             }),
             Event::Goroutine(GoroutineEvent { head: head(kind::GOROUTINE), goroutine: 6, parent: 7, site: 8, role: 2 }),
             Event::Context(ContextEvent { head: head(kind::CONTEXT), ordinal: 6, trace: [7; 16], span: [8; 8] }),
+            Event::ThreadContext(ContextEvent {
+                head: head(kind::THREAD_CONTEXT),
+                ordinal: 0,
+                trace: [9; 16],
+                span: [1; 8],
+            }),
         ]
     }
 

@@ -67,6 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut processes = Processes::new(ProcRoot::host(), options.services.clone());
     let kubernetes = Told::look(&options.kubernetes);
     processes.ask_pods(kubernetes.pods());
+    processes.read_contexts();
     let surveyed = survey(&mut processes, boot_ns(), |identity| options.filter.admits_replayed(identity));
     let examined = surveyed.into_iter().map(|process| {
         let tls = tls.libraries(process.identity.pid, &process.foreign_tls);

@@ -160,6 +160,9 @@ impl Session {
             log::warn!("{STRANGE_PIDS}");
         }
         let mut processes = Processes::new(root.clone(), options.services.clone());
+        if let Err(error) = processes.watch_contexts() {
+            log::warn!("process contexts are not read: no thread ({error})");
+        }
         // Nothing is captured yet, so nothing is held up.
         kubernetes.wait();
         processes.ask_pods(kubernetes.pods());
@@ -228,6 +231,9 @@ impl Session {
             let spans = self.live.turn(consumer).context("the rings can't be waited for")?;
             if !spans.is_empty() && !consumer.spans(spans) {
                 break;
+            }
+            for (pid, slot) in self.live.pipeline().identities().take_slots() {
+                self.live.read_threads(pid, slot);
             }
             self.hand_closed(consumer);
             consumer.turned(self.live.pipeline().identities())?;

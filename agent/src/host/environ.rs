@@ -59,7 +59,8 @@ impl Declared {
     }
 }
 
-fn fits(text: &str, max: usize) -> bool {
+/// Whether a text is none of: empty, longer than `max` bytes, with control characters.
+pub(super) fn fits(text: &str, max: usize) -> bool {
     !text.is_empty() && text.len() <= max && !text.contains(char::is_control)
 }
 

@@ -35,7 +35,8 @@ pub struct Identity {
     pub service: String,
     /// Where the service name comes from.
     pub service_from: NameSource,
-    /// What the process says of itself in `OTEL_RESOURCE_ATTRIBUTES`, without `service.name`.
+    /// What the process says of itself in `OTEL_RESOURCE_ATTRIBUTES` and in its process context, without `service.name`; the latter
+    /// wins.
     pub declared: Vec<(String, String)>,
     /// What Kubernetes says of what it runs in. What was known once stays when the pod is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,6 +52,8 @@ pub const ANCESTORS_MAX: usize = 16;
 pub enum NameSource {
     /// A rule of the configuration.
     Configured,
+    /// The process context that it publishes in its memory.
+    ProcessContext,
     /// The process's own `OTEL_SERVICE_NAME`, or `service.name` in `OTEL_RESOURCE_ATTRIBUTES`.
     Declared,
     /// Its pod's annotation, workload or name.
@@ -75,6 +78,7 @@ impl NameSource {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Configured => "configured",
+            Self::ProcessContext => "process_context",
             Self::Declared => "declared",
             Self::Kubernetes => "kubernetes",
             Self::Unit => "unit",

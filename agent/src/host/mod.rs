@@ -6,6 +6,8 @@
 //!
 //! What its pod is called in Kubernetes comes from [`kubernetes`], which asks the API server; who asks here does not wait for that.
 //!
+//! What a process publishes of itself while it runs is read by [`context`], likewise beside the pipeline.
+//!
 //! Of a process's environment two variables are read and the rest is dropped; of its command line nothing but the
 //! program's name leaves this module.
 #![forbid(unsafe_code)]
@@ -13,6 +15,7 @@
 mod cgroup;
 mod conntrack;
 mod container;
+mod context;
 mod environ;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -33,6 +36,7 @@ pub use self::{
     cgroup::{CgroupTree, CgroupWhere, Hierarchies},
     conntrack::Conntrack,
     container::Place,
+    context::ContextCounts,
     identity::{Identity, NameSource},
     kubernetes::{Pods, Workload},
     machine::Machine,

@@ -2,27 +2,30 @@
 //!
 //! The first of these that gives a name wins:
 //! 1. a rule of the configuration ([`NameRule`]), for the operator has the last word;
-//! 2. the process's own `OTEL_SERVICE_NAME`, or `service.name` in its `OTEL_RESOURCE_ATTRIBUTES`;
-//! 3. its pod's service, in the order of OpenTelemetry's conventions for Kubernetes (see [`super::kubernetes`]), as soon as the pod is
+//! 2. `service.name` of the process context that it publishes (see [`super::context`]), as soon as that was read: its SDK's last word,
+//!    which knows the environment and what the program's own code says;
+//! 3. the process's own `OTEL_SERVICE_NAME`, or `service.name` in its `OTEL_RESOURCE_ATTRIBUTES`;
+//! 4. its pod's service, in the order of OpenTelemetry's conventions for Kubernetes (see [`super::kubernetes`]), as soon as the pod is
 //!    known;
-//! 4. the systemd unit it runs in, without `.service` (see [`Place`] for which units count);
-//! 5. for an interpreter, the script, module, class or jar that it runs (see [`super::interpreter`]); when it wrote over
+//! 5. the systemd unit it runs in, without `.service` (see [`Place`] for which units count);
+//! 6. for an interpreter, the script, module, class or jar that it runs (see [`super::interpreter`]); when it wrote over
 //!    its command line, what the title names (see [`super::title`]);
-//! 6. the executable's file name; the name it was called by instead, for a program of many names (busybox), and where a
+//! 7. the executable's file name; the name it was called by instead, for a program of many names (busybox), and where a
 //!    link called it by a name that it keeps (`redis-server` may be a link to `redis-check-rdb`);
-//! 7. the command name, without the extension of a script;
-//! 8. the container's short id, for a container's name is known to its runtime only;
-//! 9. `unknown_service`.
+//! 8. the command name, without the extension of a script;
+//! 9. the container's short id, for a container's name is known to its runtime only;
+//! 10. `unknown_service`.
 //!
 //! A process that was forked without `exec` has its parent's program: where its own command line or environment was
 //! written over, or holds only code (`python -c`, as multiprocessing starts its workers), it takes the parent's name by
-//! 2 or 5. (A title also destroys the environment below it: gunicorn with setproctitle has none left. What such a process
+//! 2, 3 or 6. (A title also destroys the environment below it: gunicorn with setproctitle has none left. What such a process
 //! declares is known only if the agent was there when it began.) A title of a program that is no interpreter (`nginx: worker process`) never changes its name.
 
 use std::str::FromStr;
 
 use super::{
     Identity, NameSource, Place,
+    context::ProcessContext,
     interpreter::{Interpreter, stem},
     read::Facts,
     root::file_name,
@@ -124,6 +127,21 @@ pub(super) fn of_pod(identity: &mut Identity) {
     }
 }
 
+/// Takes over what a process publishes of itself: its name, unless a rule gives another, and its attributes, which replace those that
+/// its environment declares.
+pub(super) fn of_context(identity: &mut Identity, context: &ProcessContext) {
+    if identity.service_from >= NameSource::ProcessContext
+        && let Some((name, from)) = found(context.service.clone(), NameSource::ProcessContext)
+    {
+        identity.service = name;
+        identity.service_from = from;
+    }
+    for (name, value) in &context.attributes {
+        identity.declared.retain(|(present, _)| present != name);
+        identity.declared.push((name.clone(), value.clone()));
+    }
+}
+
 /// Gives a recorded identity another name where a rule says so.
 pub(super) fn rename(identity: &mut Identity, rules: &[NameRule]) {
     if let Some((name, from)) = configured(identity, rules) {
@@ -175,7 +193,8 @@ fn inherited(identity: &Identity, facts: Option<&Facts>, parent: Option<&Identit
         NameSource::Declared => facts.is_rewritten,
         _ => interpreter(identity).is_some(),
     };
-    (same_program && is_mute && parent.service_from == from).then(|| (parent.service.clone(), from))
+    let has_it = [from, NameSource::ProcessContext].contains(&parent.service_from);
+    (same_program && is_mute && has_it).then(|| (parent.service.clone(), parent.service_from))
 }
 
 fn executable(identity: &Identity) -> Option<String> {

@@ -17,6 +17,8 @@ use super::{cgroup::Hierarchies, read::place};
 pub(super) const SMALL_MAX: u64 = 16 * 1024;
 /// Bytes of a command line that are read at most; the class paths of Java fit.
 pub(super) const CMDLINE_MAX: u64 = 128 * 1024;
+/// Bytes of a list of mappings that are searched at most.
+pub(super) const MAPS_MAX: u64 = 8 << 20;
 /// Bytes of an environment that are searched at most.
 pub(super) const ENVIRON_MAX: u64 = 256 * 1024;
 
@@ -90,8 +92,12 @@ impl ProcessDir {
 
     /// At most `max` bytes of one of its files.
     pub(super) fn read(&self, name: &str, max: u64) -> io::Result<Vec<u8>> {
-        let file = rustix::fs::openat(&self.dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        read_bounded(File::from(file), max)
+        read_bounded(self.open(name)?, max)
+    }
+
+    /// Opens one of its files to be read.
+    pub(super) fn open(&self, name: &str) -> io::Result<File> {
+        Ok(rustix::fs::openat(&self.dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?.into())
     }
 
     /// Where one of its links leads.

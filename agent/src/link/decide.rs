@@ -1,4 +1,4 @@
-//! Where a finished exchange hangs, by the evidence in order of authority: `header`, `socket`, `tcp-option`, `goroutine`,
+//! Where a finished exchange hangs, by the evidence in order of authority: `thread-context`, `header`, `socket`, `tcp-option`, `goroutine`,
 //! `thread`, `token`, `exclusive`, `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is better than a wrong one.
 
 use super::{
@@ -66,7 +66,8 @@ impl Linker {
     }
 
     /// A call hangs under the request that it was made for. If it carries a context of its own, a program's tracer made a
-    /// span in between, so that is the parent; a context that was merely handed through is no news.
+    /// span in between, so that is the parent; a context that was merely handed through is no news. What the thread published that made
+    /// the call is the tracer's own word, and never merely handed through.
     fn decide_client(&mut self, key: Key, now_or_never: bool) -> Verdict {
         let Some(node) = self.nodes.get(&key) else { return Verdict::Decided(Decision::root()) };
         let to = self.conns.get(&key.conn).and_then(|conn| conn.socket.ends).map(|(_, peer)| peer);
@@ -75,7 +76,7 @@ impl Linker {
             .get_mut(&node.tgid)
             .map_or(Cause::Unknown(Why::Late), |process| process.cause(node, to, self.now_ns));
         let by_header = node.by_header();
-        let is_alone = node.context.is_none();
+        let is_alone = node.context.is_none() && node.published.is_none();
         if let Some(process) = self.processes.get_mut(&node.tgid) {
             match cause {
                 Cause::Ask if is_alone && !now_or_never => {
@@ -121,6 +122,7 @@ impl Linker {
             }
         }
         let handed_through = match (&node.context, above.and_then(|above| above.context.as_ref())) {
+            _ if node.published.is_some() => false,
             (None, _) => true,
             (Some(own), Some(above)) => own.same_caller(above),
             // The request's headers are known once it is over.
@@ -135,7 +137,8 @@ impl Linker {
         if handed_through {
             self.counts.unsure += 1;
         } else if link.confidence >= self.options.min_confidence {
-            let trace_id = node.context.as_ref().map(|context| context.trace_id);
+            let by_header = node.context.as_ref().map(|context| context.trace_id);
+            let trace_id = node.published.map(|published| published.trace_id).or(by_header);
             self.adopt(request, trace_id);
         }
         let why = if link.confidence > UNEXPLAINED_CONFIDENCE { Why::Unsure } else { Why::Destination };
@@ -263,8 +266,11 @@ impl Decision {
 }
 
 impl Node {
-    /// Where it hangs if nothing is known but its headers, and what its caller's host told.
+    /// Where it hangs if nothing is known but what its thread published, its headers, and what its caller's host told.
     pub(super) fn by_header(&self) -> Decision {
+        if self.published.is_some() {
+            return Decision { parent: Parent::Published, ..Decision::root() };
+        }
         match (&self.told, &self.context) {
             (Some(_), _) => Decision { parent: Parent::Told, ..Decision::root() },
             (None, Some(_)) => Decision { parent: Parent::Remote, ..Decision::root() },

@@ -161,11 +161,11 @@ pub struct Counts {
 
 impl Counts {
     /// Each counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 23] {
+    pub fn named(&self) -> [(&'static str, u64); 24] {
         let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused, .. } =
             *self;
         let infer::Counts { windows, .. } = self.inference;
-        let [header, socket, thread, exclusive, turn, inferred, token, goroutine, tcp_option] = linked;
+        let [header, socket, thread, exclusive, turn, inferred, token, goroutine, tcp_option, thread_context] = linked;
         [
             ("started", started),
             ("finished", finished),
@@ -179,6 +179,7 @@ impl Counts {
             ("token", token),
             ("goroutine", goroutine),
             ("tcp_option", tcp_option),
+            ("thread_context", thread_context),
             ("roots", roots),
             ("unsure", unsure),
             ("contradicted", contradicted),
@@ -211,6 +212,8 @@ pub struct Linker {
     conns: FxHashMap<u64, Conn>,
     ends: Ends,
     told: AllTold,
+    /// What threads published that sent requests which are not known yet, by the time of the call.
+    published: AllTold,
     lineage: Lineage,
     processes: FxHashMap<u32, Process>,
     /// Finished nodes by their end (or by when to look at them again), until they are decided.
@@ -246,6 +249,7 @@ impl Linker {
             conns: FxHashMap::default(),
             ends: Ends::default(),
             told: AllTold::default(),
+            published: AllTold::default(),
             lineage: Lineage::default(),
             processes: FxHashMap::default(),
             due: BTreeSet::new(),
@@ -346,6 +350,7 @@ impl Linker {
             }
         }
         self.told.forget(conn);
+        self.published.forget(conn);
         self.closed.push_back((at_ns, conn));
     }
 
@@ -493,6 +498,9 @@ impl Linker {
             Kind::Client => process.called(&node),
         }
         node.told = self.told.take(key);
+        if node.kind == Kind::Client {
+            node.published = self.published.take(Key { conn: key.conn, ordinal: node.first_ns });
+        }
         if let Some(conn) = self.conns.get_mut(&key.conn) {
             conn.exchanges.push_back(key.ordinal);
         }

@@ -30,6 +30,10 @@ pub(super) struct Node {
     pub(super) context: Option<Box<Context>>,
     /// What the caller's host told of it.
     pub(super) told: Option<Told>,
+    /// What the thread published that made this call, when it did.
+    pub(super) published: Option<Told>,
+    /// When the call returned that moved the first of it.
+    pub(super) first_ns: u64,
     pub(super) tokens: Tokens,
     /// Hash of method and target, kept longer than the exchange.
     pub(super) line: Option<u64>,
@@ -87,6 +91,8 @@ pub(super) enum Parent {
     Remote,
     /// The caller that its host told ([`Node::told`]).
     Told,
+    /// The span that its thread published ([`Node::published`]).
+    Published,
     /// Another node.
     Local(Key, Link),
 }
@@ -101,7 +107,7 @@ impl Decision {
     pub(super) fn needs(&self) -> impl Iterator<Item = Key> {
         let parent = match self.parent {
             Parent::Local(key, _) => Some(key),
-            Parent::Root | Parent::Remote | Parent::Told => None,
+            Parent::Root | Parent::Remote | Parent::Told | Parent::Published => None,
         };
         parent.into_iter().chain(self.aside.map(|(key, _)| key))
     }
@@ -122,6 +128,8 @@ impl Node {
             exchange: None,
             context: None,
             told: None,
+            published: None,
+            first_ns: first.end_ns,
             tokens: Tokens::default(),
             line: None,
             offset: None,
@@ -181,9 +189,14 @@ impl Node {
         answered.map_or(0, |answered| answered.last.tid)
     }
 
-    /// The trace that it has as a root, or as the child of the caller that its headers or the caller's host name. A client's
-    /// span has the trace that its headers carry, so these come first; then what was adopted.
+    /// The trace that it has as a root, or as the child of who its thread, its headers or the caller's host name, in this order. A client's
+    /// span has the trace that its headers carry, so these come before what was told; then what was adopted.
     pub(super) fn top_trace(&self) -> Trace {
+        if let Some(published) = self.published {
+            let same = self.context.as_ref().filter(|context| context.trace_id == published.trace_id);
+            let state = same.filter(|context| !context.state.is_empty()).map(|context| context.state.as_str().into());
+            return Trace { id: published.trace_id, state };
+        }
         if let Some(context) = &self.context {
             let state = (!context.state.is_empty()).then(|| context.state.as_str().into());
             return Trace { id: context.trace_id, state };

@@ -175,6 +175,7 @@ impl Linker {
         let claimed = match decision.parent {
             Parent::Remote => node.context.as_ref().map(|context| context.span_id),
             Parent::Told => node.told.map(|told| told.span_id),
+            Parent::Published => node.published.map(|published| published.span_id),
             Parent::Root | Parent::Local(..) => None,
         };
         if claimed.is_some_and(|claimed| self.waits_for(key, claimed)) {
@@ -195,7 +196,7 @@ impl Linker {
     fn trace_of(&self, node: &Node, decision: &Decision) -> Trace {
         let above = match &decision.parent {
             Parent::Local(parent, _) => self.nodes.get(parent).and_then(|parent| parent.trace.clone()),
-            Parent::Root | Parent::Remote | Parent::Told => None,
+            Parent::Root | Parent::Remote | Parent::Told | Parent::Published => None,
         };
         above.unwrap_or_else(|| node.top_trace())
     }
@@ -259,6 +260,10 @@ impl Linker {
                 let link = Link { method: Method::TcpOption, confidence: 1.0 };
                 node.told.map(|told| (trace.id, told.span_id, link))
             }
+            Parent::Published => {
+                let link = Link { method: Method::ThreadContext, confidence: 1.0 };
+                node.published.map(|published| (published.trace_id, published.span_id, link))
+            }
             Parent::Local(parent, link) => ids(parent).map(|(trace, span)| (trace, span, *link)),
         };
         // A trace that was fixed before all was known stays; a parent in another trace is then only told of.
@@ -270,14 +275,14 @@ impl Linker {
             same
         });
         let parent = parent.filter(|&(_, above, link)| {
-            let is_claimed = matches!(link.method, Method::Header | Method::TcpOption);
+            let is_claimed = matches!(link.method, Method::Header | Method::TcpOption | Method::ThreadContext);
             let may_be = self.lineage.add(node.span_id, above, is_claimed);
             self.counts.circular += u64::from(!may_be);
             may_be
         });
         if let Some(context) = &node.context
             && context.trace_id != trace.id
-            && !matches!(decision.parent, Parent::Remote | Parent::Told)
+            && !matches!(decision.parent, Parent::Remote | Parent::Told | Parent::Published)
         {
             asides.push((context.trace_id, context.span_id, None));
         }

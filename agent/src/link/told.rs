@@ -1,9 +1,10 @@
-//! What another host told of a request in a TCP option (`--propagate tcp-option`): the caller's trace and span. Whoever told
-//! it is believed as a header is.
+//! What else than a header names a caller. What another host told of a request in a TCP option (`--propagate tcp-option`): the caller's trace and span. Whoever told
+//! it is believed as a header is. And what the thread published that sent a request (OpenTelemetry's thread context): that is the word of
+//! the tracer in the program itself.
 
 use super::{Key, Linker};
-use crate::span::{SpanId, TraceId};
-use netspan_ebpf::ContextEvent;
+use crate::span::{Kind, SpanId, TraceId};
+use netspan_ebpf::{ContextEvent, EventHead};
 use rustc_hash::FxHashMap;
 
 /// Connections of which something was told that waits for its request, at most.
@@ -16,7 +17,8 @@ pub(super) struct Told {
     pub(super) span_id: SpanId,
 }
 
-/// What was told of requests that are not known yet: by connection the last one, with its ordinal.
+/// What was told of requests that are not known yet: by connection the last one, with its ordinal, or with the time of the call that sent
+/// it.
 #[derive(Debug, Default)]
 pub(super) struct AllTold {
     waiting: FxHashMap<u64, (u64, Told)>,
@@ -60,6 +62,23 @@ impl Linker {
             node.told = Some(told);
         } else if !self.told.keep(key, told) {
             self.counts.untold += 1;
+        }
+    }
+
+    /// The thread that sent a request published what it was at. The request is the one that begins with that call, of which the linker
+    /// hears before or, where its head is not whole yet, after.
+    pub fn published(&mut self, event: &ContextEvent) {
+        let EventHead { conn, time_ns, .. } = event.head;
+        if event.trace == [0; 16] || event.span == [0; 8] {
+            return;
+        }
+        let published = Told { trace_id: TraceId(event.trace), span_id: SpanId(event.span) };
+        let last = self.conns.get(&conn).and_then(|conn| conn.exchanges.back().copied());
+        let node = last.and_then(|ordinal| self.nodes.get_mut(&Key { conn, ordinal }));
+        match node.filter(|node| node.first_ns == time_ns && node.kind == Kind::Client) {
+            Some(node) => node.published = Some(published),
+            None if self.published.keep(Key { conn, ordinal: time_ns }, published) => {}
+            None => self.counts.untold += 1,
         }
     }
 }

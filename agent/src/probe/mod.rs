@@ -22,6 +22,7 @@ mod raw_tracepoint;
 mod relocated;
 mod socket;
 mod syscall;
+mod thread;
 pub mod tls;
 mod tracefs;
 mod tracepoint;
@@ -34,6 +35,7 @@ pub use descriptor::{Descriptor, inspect};
 pub use kernel::Kernel;
 pub use perf::is_permitted as perf_is_permitted;
 pub use propagate::Propagate;
+pub use thread::ThreadSlots;
 pub use unix_diag::UnixDiag;
 
 use std::{fmt, fs::File, os::fd::AsRawFd as _, path::PathBuf, time::Duration};
@@ -264,6 +266,11 @@ impl Probes {
     pub fn descriptors(&mut self) -> Result<Descriptors, ProbeError> {
         let map = self.ebpf.take_map("FDS").ok_or(ProbeError::Map("FDS", "absent".into()))?;
         Ok(Descriptors { map: HashMap::try_from(map).map_err(|e| ProbeError::Map("FDS", e.to_string()))? })
+    }
+
+    /// Takes the writer of the table of threads' contexts; can be done once.
+    pub fn thread_slots(&mut self) -> Result<ThreadSlots, ProbeError> {
+        ThreadSlots::new(&mut self.ebpf)
     }
 
     /// Takes the filters' maps; can be done once.

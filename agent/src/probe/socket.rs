@@ -11,7 +11,8 @@ use aya::{
 
 use super::{
     Begun, Hook, HookChoice, HookState, LoadOptions, Need, ProbeError, btf::Btf, defined::DefinedProbes, ktls, layout,
-    lockdown, object::OBJECT, permission, preemption::Model, propagate, raw_tracepoint, reason, tracefs, tracepoint,
+    lockdown, object::OBJECT, permission, preemption::Model, propagate, raw_tracepoint, reason, thread, tracefs,
+    tracepoint,
 };
 
 /// A function of the kernel, and the programs for it.
@@ -179,6 +180,7 @@ pub fn load(
     let model = Model::of_kernel();
     let skips = model.skips_trampolines();
     let twice = u32::from(skips.is_some());
+    let pointer = thread::pointer(&btf, super::Family::Socket);
     let mut loader = EbpfLoader::new();
     loader
         // Nothing in the object is relocated by the kernel's types.
@@ -186,6 +188,7 @@ pub fn load(
         .override_global("LAYOUT", &layout, true)
         .override_global("TWICE", &twice, true)
         .override_global("KERNEL_READS", &1u32, true)
+        .override_global("THREAD_POINTER", &pointer, true)
         .override_global("WAKE_BYTES", &options.wake_bytes, true)
         .map_max_entries("CONNS", options.connections)
         .map_max_entries("SOCKS", options.connections.saturating_mul(4))

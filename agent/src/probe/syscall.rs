@@ -1,18 +1,19 @@
 //! The family `syscall`: its hooks, and how they are loaded.
 
-use std::{collections::HashMap, path::Path, thread};
+use std::{collections::HashMap, path::Path, thread as threads};
 
 use aya::{Ebpf, EbpfLoader, maps::Array, programs::Program};
 use netspan_ebpf::syscall;
 
 use super::{
-    Begun, Hook, HookState, LoadOptions,
+    Begun, Family, Hook, HookState, LoadOptions,
     Need::{self, May, Must},
     ProbeError,
+    btf::Btf,
     object::OBJECT,
     permission,
     preemption::Model,
-    propagate, raw_tracepoint, reason, tracefs,
+    propagate, raw_tracepoint, reason, thread, tracefs,
     tracepoint::{attach, require},
 };
 
@@ -90,11 +91,13 @@ pub fn load(options: &LoadOptions, begun: Begun<'_>) -> Result<(Ebpf, Vec<Hook>)
     let tracefs = tracefs::root()?;
     let space_adjust = tracefs::format(&tracefs, "tcp", "tcp_rcv_space_adjust").unwrap_or_default();
     let has_family = u32::from(tracefs::offset(&space_adjust, "family").is_some());
+    let pointer = Btf::of_kernel().map_or(0, |btf| thread::pointer(&btf, Family::Syscall));
     let mut loader = EbpfLoader::new();
     loader
         // Nothing in the object is relocated by the kernel's types.
         .btf(None)
         .override_global("SPACE_ADJUST_HAS_FAMILY", &has_family, true)
+        .override_global("THREAD_POINTER", &pointer, true)
         .override_global("WAKE_BYTES", &options.wake_bytes, true)
         .map_max_entries("CONNS", options.connections)
         .map_max_entries("SOCKS", options.connections)
@@ -199,7 +202,7 @@ fn load_together(ebpf: &mut Ebpf, names: &[&str]) -> HashMap<String, Result<(), 
         Program::TracePoint(program) => program.load().map_err(|e| reason(&e)),
         other => Err(format!("it is of type {:?}", other.prog_type())),
     };
-    thread::scope(|scope| {
+    threads::scope(|scope| {
         let threads: Vec<_> =
             programs.map(|(name, program)| (name.to_owned(), scope.spawn(move || load(program)))).collect();
         let died = |_| Err("it can't be loaded".into());

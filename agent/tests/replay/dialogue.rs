@@ -242,6 +242,14 @@ impl Play {
         self.push(&Event::Context(ContextEvent { head, ordinal, trace: [trace; 16], span: [span; 8] }));
     }
 
+    /// The thread that made the last call, on this connection, published a trace of this byte and a span of that.
+    pub fn publishes(&mut self, end: End, trace: u8, span: u8) {
+        let last = self.events.last().expect("a call was made");
+        let at_ns = Event::decode(last).expect("an event").head().time_ns;
+        let head = self.head(end, 0, kind::THREAD_CONTEXT, at_ns);
+        self.push(&Event::ThreadContext(ContextEvent { head, ordinal: 0, trace: [trace; 16], span: [span; 8] }));
+    }
+
     /// The connection ends.
     pub fn end(&mut self, end: End, how: u8, error: i32) {
         let mut head = self.head(end, 0, kind::CLOSE, self.now);

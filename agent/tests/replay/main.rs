@@ -11,6 +11,7 @@ mod golden;
 mod goroutines;
 mod http2;
 mod links;
+mod published;
 mod recorded;
 mod recorded_http2;
 mod served;

@@ -12,7 +12,7 @@ use super::current;
 use crate::{
     emit::{SHARED, count, send},
     filter::seen,
-    maps::{PROCESSES, Process, THREADS},
+    maps::{PROCESSES, Process, THREAD_SLOTS, THREADS},
 };
 
 /// Tells of the current process. A new program's path is in the tail of the tracepoint's record, which can't be read
@@ -80,6 +80,7 @@ pub fn task_newtask(ctx: TracePointContext) -> u32 {
 pub fn sched_process_exec(_ctx: TracePointContext) -> u32 {
     let (pid_tgid, tgid) = current();
     let _ = THREADS.remove(pid_tgid);
+    let _ = THREAD_SLOTS.remove(tgid);
     if let Some(process) = PROCESSES.get_ptr_mut(tgid) {
         // SAFETY: a map value.
         unsafe { (*process).verdict = verdict::NONE };
@@ -111,6 +112,7 @@ pub fn sched_process_exit(_ctx: TracePointContext) -> u32 {
             tell(kind::EXIT, pid_tgid);
         }
         let _ = PROCESSES.remove(tgid);
+        let _ = THREAD_SLOTS.remove(tgid);
     }
     0
 }

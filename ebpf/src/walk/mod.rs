@@ -282,6 +282,12 @@ impl Work {
         self.pid_tgid
     }
 
+    /// The time of its event.
+    #[inline(always)]
+    pub fn time_ns(&self) -> u64 {
+        self.event.head.time_ns
+    }
+
     /// One of [`netspan_ebpf::direction`].
     #[inline(always)]
     pub fn direction(&self) -> u32 {

@@ -18,6 +18,7 @@ use crate::{
     context,
     emit::{count, count_in, row, send},
     scratch::{Scratch, cell_at},
+    thread,
 };
 
 /// Steps that one call may take; a step looks at up to [`COPY_MAX`] bytes or passes over a run of them.
@@ -69,6 +70,9 @@ pub extern "C" fn walk_on(slot: u32) -> u32 {
     walk_send(slot, 0);
     if context::is_on() {
         context::context_walked(slot);
+    }
+    if thread::is_on() {
+        thread::thread_walked(slot);
     }
     0
 }

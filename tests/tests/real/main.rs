@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod circumstances;
+mod contexts;
 mod decoded;
 mod descriptors;
 mod doctor;

@@ -19,6 +19,7 @@ pub fn doctor(options: &Options, probes: &Probes, kubernetes: Told) -> impl Fn()
     move || {
         let mut processes = Processes::new(ProcRoot::host(), services.clone());
         processes.ask_pods(kubernetes.pods());
+        processes.read_contexts();
         let surveyed =
             survey(&mut processes, boot_ns(), |identity| rules.is_empty() || rules.admits_replayed(identity));
         let examined = surveyed.into_iter().map(|process| {
