@@ -158,13 +158,12 @@ impl Socket {
             self.peer = Some(address(event.peer, event.peer_port));
         }
         let told = |end: SocketEnd| if end == ([0; 16], 0) { None } else { Some(end) };
-        if is_known(known::LOCAL | known::PEER)
+        if !self.translated
+            && is_known(known::LOCAL | known::PEER)
             && let (Some(local), Some(peer)) =
                 (told((event.local, event.local_port)), told((event.peer, event.peer_port)))
         {
-            if !self.translated {
-                self.ends = Some((local, peer));
-            }
+            self.ends = Some((local, peer));
         }
         self.looking |= is_known(known::LOOKING) && !self.translated;
         if is_known(known::SEQUENCES) {

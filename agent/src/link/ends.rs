@@ -45,10 +45,10 @@ impl Ends {
     pub(super) fn forget(&mut self, socket: &Socket) {
         self.unknown.remove(&socket.id);
         if let Some(sequences) = socket.sequences() {
-            strike_out(&mut self.numbered, sequences, socket.id);
+            strike_out(&mut self.numbered, &sequences, socket.id);
         }
         if let Some(pair) = pair(socket) {
-            strike_out(&mut self.clients, pair, socket.id);
+            strike_out(&mut self.clients, &pair, socket.id);
         }
     }
 
@@ -68,11 +68,11 @@ fn enter<K: Eq + Hash>(map: &mut FxHashMap<K, Vec<u64>>, key: K, id: u64) {
     }
 }
 
-fn strike_out<K: Eq + Hash>(map: &mut FxHashMap<K, Vec<u64>>, key: K, id: u64) {
-    if let Some(ids) = map.get_mut(&key) {
+fn strike_out<K: Eq + Hash>(map: &mut FxHashMap<K, Vec<u64>>, key: &K, id: u64) {
+    if let Some(ids) = map.get_mut(key) {
         ids.retain(|other| *other != id);
         if ids.is_empty() {
-            map.remove(&key);
+            map.remove(key);
         }
     }
 }
