@@ -330,10 +330,7 @@ fn main() -> Result<()> {
             println!("{{\"requests\":{}}}", scenario::uring(&agent)?);
             Ok(())
         }
-        Task::Translated { agent } => {
-            println!("{}", serde_json::to_string(&translated::run(&agent)?)?);
-            Ok(())
-        }
+        Task::Translated { agent } => line(&translated::run(&agent)?),
         Task::Web { all, servers, clients, version, tls, connections, each, in_flight, agent } => {
             let wire = web::Wire { version, tls };
             let cases = if all {
@@ -370,10 +367,7 @@ fn main() -> Result<()> {
         Task::LinksStress { stress, spans, truth, spans_out, truth_out } => {
             stress.apply(links::Corpus::read(&spans, &truth)?).write(&spans_out, &truth_out)
         }
-        Task::LinksScore { truth, linked } => {
-            println!("{}", serde_json::to_string(&links::Score::of(&truth, &linked)?)?);
-            Ok(())
-        }
+        Task::LinksScore { truth, linked } => line(&links::Score::of(&truth, &linked)?),
         Task::LinksLive(options) => {
             println!("{}", serde_json::to_string_pretty(&options.run()?)?);
             Ok(())
@@ -394,6 +388,12 @@ fn plan<T: serde::de::DeserializeOwned>() -> Result<T> {
 
 fn print(outcome: &impl serde::Serialize) -> Result<()> {
     serde_json::to_writer(io::stdout(), outcome).context("cannot print")
+}
+
+/// The same as a line of its own.
+fn line(outcome: &impl serde::Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(outcome)?);
+    Ok(())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
