@@ -303,7 +303,7 @@ fn a_real_process_of_this_kernel_is_read() {
     let mut input = child.stdin.take().expect("a pipe");
     input.write_all(b"x").expect("a reader");
     let mut answer = [0];
-    io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut answer).expect("an answer");
+    std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut answer).expect("an answer");
     let mut processes = Processes::new(ProcRoot::host(), Vec::new());
     let identity = processes.identity(child.id(), u64::MAX / 2);
     drop(input);
