@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use netspan_ebpf::{ConnEvent, LookEvent, family, kind, known, origin};
+use netspan_ebpf::{ConnEvent, LookEvent, LoopEvent, family, kind, known, origin};
 
 use crate::{
     capture::{
@@ -14,7 +14,7 @@ use crate::{
     host::Identities,
     pipeline::{Options, Pipeline},
     probe::{
-        Counters, Descriptor, Descriptors, Filters, KernelRules, ProbeError, Probes, UnixDiag, inspect,
+        Counters, Descriptor, Descriptors, Filters, KernelRules, ProbeError, Probes, Tasks, UnixDiag, inspect,
         tls::{Admits, Watch},
     },
     span::Span,
@@ -51,6 +51,8 @@ pub struct Live<I> {
 struct Intake {
     descriptors: Descriptors,
     unix_diag: UnixDiag,
+    /// Begun when libraries are watched, and so after privileges are given up.
+    tasks: Option<Tasks>,
     /// A record that was completed.
     completed: Vec<u8>,
 }
@@ -60,8 +62,12 @@ impl<I: Identities> Live<I> {
     pub fn new(mut probes: Probes, options: Options, identities: I) -> Result<Self, ProbeError> {
         let drain = Drain::new(probes.rings()?);
         let (counters, filters) = (probes.counters()?, probes.filters()?);
-        let intake =
-            Intake { descriptors: probes.descriptors()?, unix_diag: UnixDiag::default(), completed: Vec::new() };
+        let intake = Intake {
+            descriptors: probes.descriptors()?,
+            unix_diag: UnixDiag::default(),
+            tasks: None,
+            completed: Vec::new(),
+        };
         Ok(Self { probes, drain, counters, filters, pipeline: Pipeline::new(options, identities), intake, answered: 0 })
     }
 
@@ -72,6 +78,10 @@ impl<I: Identities> Live<I> {
 
     /// Sees plaintext under TLS from now on, in processes that `admits` lets pass.
     pub fn watch_tls(&mut self, admits: Admits, goroutines: bool) {
+        match self.probes.tasks() {
+            Ok(tasks) => self.intake.tasks = Some(tasks),
+            Err(error) => log::warn!("tasks of asyncio are not followed: {error}"),
+        }
         if let Err(why) = self.probes.watch_tls(admits, goroutines) {
             log::warn!("TLS is not seen: {why}");
         }
@@ -205,6 +215,10 @@ impl Intake {
                 self.look(record);
                 None
             }
+            Some(kind::LOOP) => {
+                self.asked(record);
+                None
+            }
             Some(kind::CONN) => match Event::decode(record) {
                 Ok(Event::Conn(event)) if is_unclear(&event) => Some(self.completed(event)),
                 Ok(Event::Conn(event)) if event.tls != 0 && event.over == 0 => {
@@ -229,6 +243,16 @@ impl Intake {
         if inspect(tgid, fd) == Some(Descriptor::Other) {
             self.descriptors.ignore(tgid, fd);
         }
+    }
+
+    /// Has it looked at what a thread uses asyncio for.
+    fn asked(&self, record: &[u8]) {
+        let (Some(tasks), Some(record)) = (&self.tasks, record.first_chunk::<{ size_of::<LoopEvent>() }>()) else {
+            return;
+        };
+        let at = |n: usize| u32::from_ne_bytes([record[n], record[n + 1], record[n + 2], record[n + 3]]);
+        let object = record.last_chunk().map_or(0, |object| u64::from_ne_bytes(*object));
+        tasks.look(at(20), at(24), object);
     }
 
     /// Numbers for both ends of a Unix connection, which mirror each other as addresses of TCP do.

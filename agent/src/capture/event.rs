@@ -4,7 +4,7 @@
 
 use netspan_ebpf::{
     COMM_LEN, CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, PATH_LEN, PIECE_ALIGN,
-    PieceHead, ProcessEvent, data_flag, kind,
+    PieceHead, ProcessEvent, TASKS_MAX, TaskEvent, TaskId, data_flag, kind,
 };
 use thiserror::Error;
 
@@ -23,6 +23,8 @@ pub enum Event<'a> {
     Goroutine(GoroutineEvent),
     /// A request came with its trace, told by the host that sent it.
     Context(ContextEvent),
+    /// A task of asyncio sends on a connection.
+    Task(TaskEvent),
 }
 
 /// Why bytes are no event.
@@ -62,6 +64,7 @@ impl<'a> Event<'a> {
             kind::EXEC | kind::EXIT | kind::IO_URING => fields.process(head).map(Self::Process).ok_or(short),
             kind::GOROUTINE => fields.goroutine(head).map(Self::Goroutine).ok_or(short),
             kind::CONTEXT => fields.context(head).map(Self::Context).ok_or(short),
+            kind::TASK => fields.task(head).map(Self::Task).ok_or(short),
             other => Err(DecodeError::Kind(other)),
         }
     }
@@ -78,6 +81,7 @@ impl<'a> Event<'a> {
             Self::Process(event) => put_process(out, event),
             Self::Goroutine(event) => put_goroutine(out, event),
             Self::Context(event) => put_context(out, event),
+            Self::Task(event) => put_task(out, event),
         }
     }
 
@@ -90,6 +94,7 @@ impl<'a> Event<'a> {
             Self::Process(event) => &event.head,
             Self::Goroutine(event) => &event.head,
             Self::Context(event) => &event.head,
+            Self::Task(event) => &event.head,
         }
     }
 }
@@ -266,6 +271,15 @@ impl Fields<'_> {
         Some(ContextEvent { head, ordinal: self.u64()?, trace: self.array()?, span: self.array()? })
     }
 
+    fn task(&mut self, head: EventHead) -> Option<TaskEvent> {
+        let start_ns = self.u64()?;
+        let mut tasks = [TaskId::default(); TASKS_MAX];
+        for task in &mut tasks {
+            *task = TaskId { address: self.u64()?, made_ns: self.u64()? };
+        }
+        Some(TaskEvent { head, start_ns, tasks })
+    }
+
     fn process(&mut self, head: EventHead) -> Option<ProcessEvent> {
         Some(ProcessEvent {
             head,
@@ -360,6 +374,16 @@ fn put_context(out: &mut Vec<u8>, event: &ContextEvent) {
     out.extend(span);
 }
 
+fn put_task(out: &mut Vec<u8>, event: &TaskEvent) {
+    let TaskEvent { head, start_ns, tasks } = *event;
+    put_head(out, head);
+    out.extend(start_ns.to_ne_bytes());
+    for TaskId { address, made_ns } in tasks {
+        out.extend(address.to_ne_bytes());
+        out.extend(made_ns.to_ne_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -391,6 +415,11 @@ mod tests {
             }),
             Event::Goroutine(GoroutineEvent { head: head(kind::GOROUTINE), goroutine: 6, parent: 7, site: 8, role: 2 }),
             Event::Context(ContextEvent { head: head(kind::CONTEXT), ordinal: 6, trace: [7; 16], span: [8; 8] }),
+            Event::Task(TaskEvent {
+                head: head(kind::TASK),
+                start_ns: 6,
+                tasks: [7, 8, 9, 10].map(|address| TaskId { address, made_ns: address + 1 }),
+            }),
         ]
     }
 
@@ -403,6 +432,7 @@ mod tests {
             size_of::<ProcessEvent>(),
             size_of::<GoroutineEvent>(),
             size_of::<ContextEvent>(),
+            size_of::<TaskEvent>(),
         ];
         for (event, size) in samples().into_iter().zip(sizes) {
             let mut bytes = Vec::new();

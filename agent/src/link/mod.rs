@@ -33,6 +33,7 @@ mod resolve;
 mod rpc;
 mod tally;
 mod target;
+mod task;
 mod telemetry;
 mod texts;
 mod timing;
@@ -56,7 +57,7 @@ use live::Work;
 pub use live::{
     DOUBTS_TRUSTED, LEARN_AT, LEARNING_NS, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S,
 };
-use netspan_ebpf::{EventHead, GoroutineEvent, role};
+use netspan_ebpf::{EventHead, GoroutineEvent, TaskEvent, role};
 use node::Node;
 use process::Process;
 pub use process::{DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE};
@@ -67,6 +68,7 @@ use std::{
     sync::Arc,
 };
 pub use tally::{Linked, Tally, Why};
+pub use task::{ANSWERS_MAX, TASK_WAIT_NS};
 use texts::Texts;
 pub use timing::{end_ns, start_ns};
 pub use token::{PATH_CONFIDENCE, TOKEN_CONFIDENCE};
@@ -161,11 +163,11 @@ pub struct Counts {
 
 impl Counts {
     /// Each counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 23] {
+    pub fn named(&self) -> [(&'static str, u64); 24] {
         let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused, .. } =
             *self;
         let infer::Counts { windows, .. } = self.inference;
-        let [header, socket, thread, exclusive, turn, inferred, token, goroutine, tcp_option] = linked;
+        let [header, socket, thread, exclusive, turn, inferred, token, goroutine, tcp_option, task] = linked;
         [
             ("started", started),
             ("finished", finished),
@@ -179,6 +181,7 @@ impl Counts {
             ("token", token),
             ("goroutine", goroutine),
             ("tcp_option", tcp_option),
+            ("task", task),
             ("roots", roots),
             ("unsure", unsure),
             ("contradicted", contradicted),
@@ -328,6 +331,12 @@ impl Linker {
         }
     }
 
+    /// A task of a Python program sends on a connection.
+    pub fn task(&mut self, event: &TaskEvent) {
+        let EventHead { conn, tgid, .. } = event.head;
+        self.processes.entry(tgid).or_default().tasks.sends(conn, event.start_ns, event.tasks);
+    }
+
     /// Events of a connection of this process were lost.
     pub fn lost(&mut self, tgid: u32, at_ns: u64) {
         self.processes.entry(tgid).or_default().note_loss(at_ns);
@@ -402,7 +411,15 @@ impl Linker {
         let end_ns = node.end_ns.unwrap_or(at_ns);
         let (tgid, thread) = (node.tgid, node.last_tid());
         if kind == Kind::Server {
-            self.processes.entry(tgid).or_default().answered(node);
+            let woken = self.processes.entry(tgid).or_default().answered(node);
+            for (at_ns, call) in woken {
+                // At its own time, and so before the request is let go.
+                if let Some(end_ns) = self.nodes.get(&call).and_then(|call| call.end_ns)
+                    && self.due.remove(&(at_ns, call))
+                {
+                    self.due.insert((end_ns, call));
+                }
+            }
         }
         self.step(tgid, end_ns, thread, if kind == Kind::Server { Did::Answered(key) } else { Did::Learned(key) });
         self.due.insert((end_ns, key));
@@ -522,6 +539,7 @@ impl Linker {
             self.ends.forget(&conn.socket);
             if let Some(process) = self.processes.get_mut(&conn.socket.tgid) {
                 process.goroutines.closed(id);
+                process.tasks.closed(id);
             }
             self.conns.remove(&id);
         } else {

@@ -22,6 +22,7 @@ mod raw_tracepoint;
 mod relocated;
 mod socket;
 mod syscall;
+mod tasks;
 pub mod tls;
 mod tracefs;
 mod tracepoint;
@@ -34,6 +35,7 @@ pub use descriptor::{Descriptor, inspect};
 pub use kernel::Kernel;
 pub use perf::is_permitted as perf_is_permitted;
 pub use propagate::Propagate;
+pub use tasks::Tasks;
 pub use unix_diag::UnixDiag;
 
 use std::{fmt, fs::File, os::fd::AsRawFd as _, path::PathBuf, time::Duration};
@@ -264,6 +266,15 @@ impl Probes {
     pub fn descriptors(&mut self) -> Result<Descriptors, ProbeError> {
         let map = self.ebpf.take_map("FDS").ok_or(ProbeError::Map("FDS", "absent".into()))?;
         Ok(Descriptors { map: HashMap::try_from(map).map_err(|e| ProbeError::Map("FDS", e.to_string()))? })
+    }
+
+    /// Takes the maps of what asyncio runs, and answers the kernel side's questions about it; can be done once.
+    pub fn tasks(&mut self) -> Result<Tasks, ProbeError> {
+        let mut take = |name| self.ebpf.take_map(name).ok_or(ProbeError::Map(name, "absent".into()));
+        let (pythons, loops) = (take("PYTHONS")?, take("LOOPS")?);
+        let wrong = |name| move |e: aya::maps::MapError| ProbeError::Map(name, e.to_string());
+        let pythons = HashMap::try_from(pythons).map_err(wrong("PYTHONS"))?;
+        Ok(Tasks::start(pythons, HashMap::try_from(loops).map_err(wrong("LOOPS"))?))
     }
 
     /// Takes the filters' maps; can be done once.

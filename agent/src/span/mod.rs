@@ -86,11 +86,13 @@ pub enum Method {
     Goroutine,
     /// The request came with a TCP option in which the caller's host told the caller's span.
     TcpOption,
+    /// The asynchronous task that answered the request made the call, or one that it made.
+    Task,
 }
 
 impl Method {
     /// All methods. What is stored refers to them by their place here: new ones go to the end.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Header,
         Self::Socket,
         Self::Thread,
@@ -100,6 +102,7 @@ impl Method {
         Self::Token,
         Self::Goroutine,
         Self::TcpOption,
+        Self::Task,
     ];
 
     /// The value of `netspan.link.method`.
@@ -114,6 +117,7 @@ impl Method {
             Self::Token => "token",
             Self::Goroutine => "goroutine",
             Self::TcpOption => "tcp-option",
+            Self::Task => "task",
         }
     }
 }

@@ -17,6 +17,7 @@ mod served;
 mod sessions;
 mod styles;
 mod table;
+mod tasks;
 mod tokens;
 mod told;
 mod tracers;

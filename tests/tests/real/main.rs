@@ -24,6 +24,7 @@ mod seen;
 mod servers;
 mod shop;
 mod sockets;
+mod tasks;
 mod tls;
 mod web;
 

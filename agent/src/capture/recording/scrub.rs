@@ -66,8 +66,12 @@ impl Scrub {
                         let conn = self.conns.remove(event.head.conn);
                         self.forget(conn);
                     }
-                    Event::Close(_) | Event::Process(_) | Event::Goroutine(_) | Event::Context(_) | Event::Data(..) => {
-                    }
+                    Event::Close(_)
+                    | Event::Process(_)
+                    | Event::Goroutine(_)
+                    | Event::Context(_)
+                    | Event::Task(_)
+                    | Event::Data(..) => {}
                 }
                 event.encode(out);
             }
