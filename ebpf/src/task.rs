@@ -191,15 +191,11 @@ pub extern "C" fn task_running(pid_tgid: u64) -> u64 {
     0
 }
 
-/// Tells which task sends the first of a message on a connection, and who made it, and so on. `start_ns`: when the call was
+/// Tells that this task sends the first of a message on a connection, who made it, and so on. `start_ns`: when the call was
 /// entered, by which the agent knows the message. Global: it has a stack of its own.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn task_sends(pid_tgid: u64, key: u64, start_ns: u64) -> u32 {
-    let address = task_running(pid_tgid);
-    if address == 0 {
-        return 0;
-    }
+pub extern "C" fn task_sends(pid_tgid: u64, key: u64, start_ns: u64, address: u64) -> u32 {
     let Some(conn) = conn::get(key) else { return 0 };
     let id = conn.id;
     let (tgid, tid) = ((pid_tgid >> 32) as u32, pid_tgid as u32);

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
 /// How long after its end a call waits for the answer of a request that its task may be serving, in nanoseconds.
-pub const TASK_WAIT_NS: u64 = 2_000_000_000;
+pub const TASK_WAIT_NS: u64 = 4_500_000_000;
 /// How often it is asked meanwhile whether such requests are left.
 const ASK_NS: u64 = 100_000_000;
 /// One in so many calls may be contradicted by another method.
@@ -122,12 +122,12 @@ impl Tasks {
             return Vec::new();
         };
         self.by_task = self.by_task.saturating_add(1);
-        let served = Served { key: server.key, start_ns: server.start_ns, end_ns };
+        let request = Served { key: server.key, start_ns: server.start_ns, end_ns };
         let mut woken = Vec::new();
         let own = chain.first().copied().into_iter();
-        let makers = chain.into_iter().skip(1).take_while(|task| task.made_ns >= served.start_ns);
+        let makers = chain.into_iter().skip(1).take_while(|task| task.made_ns >= request.start_ns);
         for task in own.chain(makers).filter(|task| task.address != 0) {
-            self.serves(task, served);
+            self.serves(task, request);
             woken.extend(self.waiting.remove(&task).unwrap_or_default());
         }
         woken.sort_unstable();

@@ -47,7 +47,7 @@ const WAITS: [&str; 2] = ["22", "441"];
 /// A thread used asyncio.
 struct Question {
     tgid: u32,
-    tid: u32,
+    thread: u32,
     object: u64,
 }
 
@@ -70,9 +70,9 @@ impl Tasks {
     }
 
     /// A thread of this process used asyncio, by this object. Where too many wait, it is asked again soon.
-    pub fn look(&self, tgid: u32, tid: u32, object: u64) {
+    pub fn look(&self, tgid: u32, thread: u32, object: u64) {
         if let Some(questions) = &self.questions {
-            let _ = questions.try_send(Question { tgid, tid, object });
+            let _ = questions.try_send(Question { tgid, thread, object });
         }
     }
 }
@@ -97,7 +97,7 @@ struct Answerer {
 
 impl Answerer {
     fn run(mut self, questions: &Receiver<Question>) {
-        for Question { tgid, tid, object } in questions {
+        for Question { tgid, thread, object } in questions {
             if self.pythons.get(&tgid, 0).is_err() {
                 let tasks = self.tasks(tgid, object).unwrap_or_else(|why| {
                     log::info!("tasks of process {tgid} are not followed: {why}");
@@ -105,14 +105,14 @@ impl Answerer {
                 });
                 self.put_python(tgid, tasks);
             }
-            let thread = u64::from(tgid) << 32 | u64::from(tid);
-            if self.loops.get(&thread, 0).is_err()
-                && let Some(which) = self.thread(tgid, tid)
+            let key = u64::from(tgid) << 32 | u64::from(thread);
+            if self.loops.get(&key, 0).is_err()
+                && let Some(which) = self.loop_of(tgid, thread)
                 // It may have told by now.
-                && self.loops.get(&thread, 0).is_err()
-                && let Err(error) = self.loops.insert(thread, which, 0)
+                && self.loops.get(&key, 0).is_err()
+                && let Err(error) = self.loops.insert(key, which, 0)
             {
-                log::debug!("loop of thread {tid}: {error}");
+                log::debug!("loop of thread {thread}: {error}");
             }
         }
     }
@@ -149,23 +149,23 @@ impl Answerer {
     }
 
     /// Whether the thread of an older program runs its loop; nothing while that is not known.
-    fn thread(&mut self, tgid: u32, tid: u32) -> Option<u64> {
+    fn loop_of(&mut self, tgid: u32, thread: u32) -> Option<u64> {
         if self.tries.len() >= REMEMBERED_MAX {
             self.tries.clear();
         }
         let mut waiting = BTreeSet::new();
         for _ in 0..LOOKS {
             let threads = threads(tgid);
-            if threads == [tid] {
+            if threads == [thread] {
                 return Some(loops::ANY);
             }
-            waiting.extend(threads.into_iter().filter(|thread| waits(tgid, *thread)));
+            waiting.extend(threads.into_iter().filter(|other| waits(tgid, *other)));
             thread::sleep(PAUSE);
         }
-        if waiting.iter().eq([&tid]) {
+        if waiting.iter().eq([&thread]) {
             return Some(loops::ANY);
         }
-        let tries = self.tries.entry((tgid, tid)).or_default();
+        let tries = self.tries.entry((tgid, thread)).or_default();
         *tries += 1;
         // It is not asked about any more.
         (*tries >= TRIES_MAX).then_some(loops::NONE)
@@ -179,8 +179,8 @@ fn threads(tgid: u32) -> Vec<u32> {
 }
 
 /// Whether a thread waits as what runs a loop does.
-fn waits(tgid: u32, tid: u32) -> bool {
-    let call = fs::read_to_string(format!("/proc/{tgid}/task/{tid}/syscall")).unwrap_or_default();
+fn waits(tgid: u32, thread: u32) -> bool {
+    let call = fs::read_to_string(format!("/proc/{tgid}/task/{thread}/syscall")).unwrap_or_default();
     call.split(' ').next().is_some_and(|number| WAITS.contains(&number))
 }
 
@@ -226,17 +226,18 @@ asyncio.run(until_end())
             .expect("Python begins");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says something");
-        let tid: u32 = line.trim().split(' ').nth(1).and_then(|text| text.parse().ok()).expect("its thread's number");
+        let thread: u32 =
+            line.trim().split(' ').nth(1).and_then(|text| text.parse().ok()).expect("its thread's number");
         let of_process = threads(child.id());
         assert_eq!(of_process.len(), 2);
         let seen = (0..200).find_map(|_| {
             thread::sleep(PAUSE);
-            let waiting: Vec<u32> = of_process.iter().copied().filter(|thread| waits(child.id(), *thread)).collect();
+            let waiting: Vec<u32> = of_process.iter().copied().filter(|other| waits(child.id(), *other)).collect();
             (!waiting.is_empty()).then_some(waiting)
         });
-        assert_eq!(seen, Some(vec![tid]));
+        assert_eq!(seen, Some(vec![thread]));
         drop(child.stdin.take());
         assert!(child.wait().expect("it ends").success());
-        assert!(threads(child.id()).is_empty() && !waits(child.id(), tid));
+        assert!(threads(child.id()).is_empty() && !waits(child.id(), thread));
     }
 }

@@ -10,8 +10,8 @@ use netspan::{
     span::{Resource, Span},
 };
 use netspan_ebpf::{
-    CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, ProcessEvent, TaskEvent, TaskId, close, data_flag,
-    direction, family, kind, known, origin, role,
+    CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, ProcessEvent, TaskEvent, TaskId, close,
+    data_flag, direction, family, kind, known, origin, role,
 };
 use std::{
     collections::HashMap,

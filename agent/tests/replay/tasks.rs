@@ -85,21 +85,17 @@ fn score(spans: &[Arc<Span>]) -> Score {
     let mut score = Score::default();
     for call in spans.iter().filter(|span| span.kind == Kind::Client) {
         let url = attribute(call, "url.full").unwrap();
-        let is_right = |above: &Span| {
-            attribute(above, "url.path").is_some_and(|path| url.ends_with(&format!("{path}/call")))
-        };
+        let is_right =
+            |above: &Span| attribute(above, "url.path").is_some_and(|path| url.ends_with(&format!("{path}/call")));
         if let Some(parent) = call.parent.and_then(|id| by_id.get(&id)) {
             let link = call.link.unwrap();
-            match is_right(parent) && link.method == Method::Task && link.confidence >= 1.0 {
-                true => score.right += 1,
-                false => score.wrong += 1,
-            }
+            let is_so = is_right(parent) && link.method == Method::Task && link.confidence >= 1.0;
+            let count = if is_so { &mut score.right } else { &mut score.wrong };
+            *count += 1;
         }
         for above in call.links.iter().filter_map(|link| by_id.get(&link.span_id)) {
-            match is_right(above) {
-                true => score.follows += 1,
-                false => score.follows_wrong += 1,
-            }
+            let count = if is_right(above) { &mut score.follows } else { &mut score.follows_wrong };
+            *count += 1;
         }
     }
     score
@@ -155,11 +151,10 @@ fn an_address_that_is_used_again_is_another_task() {
     for round in 0..4 {
         program.hear(round);
         // A task for each request: each at the address that another connection's had the round before.
-        let tasks: Vec<_> = (0..REQUESTS)
-            .map(|n| made(&mut program.play, 0x1000 + ((n + round * 3) % REQUESTS) as u64 * 16))
-            .collect();
-        for n in 0..REQUESTS {
-            program.call(n, round, &[tasks[n]]);
+        let tasks: Vec<_> =
+            (0..REQUESTS).map(|n| made(&mut program.play, 0x1000 + ((n + round * 3) % REQUESTS) as u64 * 16)).collect();
+        for (n, task) in tasks.iter().enumerate() {
+            program.call(n, round, &[*task]);
             program.learn(n);
         }
         for n in 0..REQUESTS {
@@ -175,14 +170,14 @@ fn a_request_that_a_child_answers_is_served_by_the_task_that_was_made_for_it() {
     let mut program = Program::new();
     program.hear(0);
     let tasks: Vec<_> = (0..REQUESTS).map(|n| made(&mut program.play, 0x9000 + n as u64 * 16)).collect();
-    for n in 0..REQUESTS {
-        program.call(n, 0, &[tasks[n], program.servers[0]]);
+    for (n, task) in tasks.iter().enumerate() {
+        program.call(n, 0, &[*task, program.servers[0]]);
         program.learn(n);
     }
     // They have one task in common, which was there before all requests.
-    for n in 0..REQUESTS {
+    for (n, task) in tasks.iter().enumerate() {
         let sender = made(&mut program.play, 0xa000 + n as u64 * 16);
-        program.answer(n, &[sender, tasks[n], program.servers[0]]);
+        program.answer(n, &[sender, *task, program.servers[0]]);
     }
     assert_eq!(score(&program.play.spans()), Score { right: REQUESTS, ..Score::default() });
 }
@@ -228,12 +223,12 @@ fn a_call_after_the_answer_follows_from_it() {
     let mut program = Program::new();
     program.hear(0);
     let tasks: Vec<_> = (0..REQUESTS).map(|n| made(&mut program.play, 0x9000 + n as u64 * 16)).collect();
-    for n in 0..REQUESTS {
-        program.answer(n, &[tasks[n]]);
+    for (n, task) in tasks.iter().enumerate() {
+        program.answer(n, &[*task]);
     }
     program.hear(1);
-    for n in 0..REQUESTS {
-        program.call(n, 0, &[tasks[n]]);
+    for (n, task) in tasks.iter().enumerate() {
+        program.call(n, 0, &[*task]);
         program.learn(n);
     }
     // Another task for each.

@@ -23,7 +23,7 @@ use crate::{
     conn::{Conn, Way, class, ordinal},
     emit::count,
     scratch::Cell,
-    task::task_sends,
+    task::{task_running, task_sends},
     tls::{carried, wants_carrier},
 };
 
@@ -188,7 +188,11 @@ fn pass_over(moved: &Moved, conn: &mut Conn) -> u64 {
 fn walk_known(moved: &Moved, conn: &mut Conn, source: &Source) {
     let index = usize::from(moved.direction & 1);
     if moved.direction == direction::OUT && moved.start_ns != 0 && begins(conn.ways[index].mode) {
-        task_sends(moved.pid_tgid, moved.key, moved.start_ns);
+        // Called one after the other, not in each other: the frames of both would not fit the stack of old kernels.
+        let task = task_running(moved.pid_tgid);
+        if task != 0 {
+            task_sends(moved.pid_tgid, moved.key, moved.start_ns, task);
+        }
     }
     let Some(mut cell) = Cell::take() else {
         lose(conn, moved.len, index);

@@ -2,7 +2,7 @@
 //! `_current_tasks`, from loops to tasks. It has one address for as long as the program runs.
 //!
 //! Every word that is read has to pass for what it is; what does not is an error with its reason, and nothing is
-//! believed of that program. Layouts are told apart by what is there, not by version: CPython 3.8 to 3.13, of the usual build
+//! believed of that program. Layouts are told apart by what is there, not by version: Python 3.8 to 3.13, of the usual build
 //! (without the global lock, objects have another head, which does not pass).
 
 /// The module's name for it.
@@ -149,7 +149,7 @@ mod tests {
             for byte in into.iter_mut() {
                 state = state.rotate_left(7).wrapping_mul(0x2545_f491_4f6c_dd1d);
                 // Small numbers and zeros are what lengths and pointers are mistaken for.
-                *byte = if state & 3 == 0 { (state >> 32) as u8 } else { 0 };
+                *byte = if state.is_multiple_of(4) { (state >> 32) as u8 } else { 0 };
             }
             state >> 60 != 0
         }
@@ -178,7 +178,8 @@ mod tests {
     const PROGRAM: &str = "
 import _asyncio, asyncio, sys
 async def main():
-    print(id(_asyncio._current_tasks), id(_asyncio), id(asyncio.current_task()), _asyncio.__file__, flush=True)
+    task = next(iter(_asyncio._current_tasks.values()))
+    print(id(_asyncio._current_tasks), id(_asyncio), id(task), _asyncio.__file__, flush=True)
     sys.stdin.read()
 asyncio.run(main())
 ";
@@ -187,8 +188,7 @@ asyncio.run(main())
     #[test]
     fn a_programs_running_tasks_are_found_by_its_module_and_by_a_task() {
         let mut seen = 0;
-        let pythons = glob_pythons();
-        for python in pythons {
+        for python in pythons() {
             let mut child = Command::new(&python)
                 .args(["-c", PROGRAM])
                 .stdin(Stdio::piped())
@@ -222,7 +222,7 @@ asyncio.run(main())
     }
 
     /// Pythons from 3.8 on, where they are mostly installed.
-    fn glob_pythons() -> Vec<String> {
+    fn pythons() -> Vec<String> {
         let mut found = vec!["/usr/bin/python3".to_owned()];
         let versions = std::env::home_dir().map(|home| home.join(".pyenv/versions"));
         for entry in versions.and_then(|path| std::fs::read_dir(path).ok()).into_iter().flatten().flatten() {
