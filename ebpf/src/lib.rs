@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 /// Raised with every change of a layout or of a meaning in this file; a recording carries it.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Ring buffers that events are spread over by connection; a power of two.
 pub const RING_SHARDS: u32 = 4;

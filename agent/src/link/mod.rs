@@ -411,13 +411,15 @@ impl Linker {
         let end_ns = node.end_ns.unwrap_or(at_ns);
         let (tgid, thread) = (node.tgid, node.last_tid());
         if kind == Kind::Server {
-            let woken = self.processes.entry(tgid).or_default().answered(node);
+            let socket = self.conns.get(&conn).map(|conn| &conn.socket);
+            let conn_ns = socket.map_or(0, |socket| socket.accepted_ns.max(socket.established_ns));
+            let woken = self.processes.entry(tgid).or_default().answered(node, conn_ns);
             for (at_ns, call) in woken {
-                // At its own time, and so before the request is let go.
-                if let Some(end_ns) = self.nodes.get(&call).and_then(|call| call.end_ns)
+                // Before the request is let go.
+                if let Some(call_ns) = self.nodes.get(&call).and_then(|call| call.end_ns)
                     && self.due.remove(&(at_ns, call))
                 {
-                    self.due.insert((end_ns, call));
+                    self.due.insert((call_ns.max(end_ns.saturating_sub(1)), call));
                 }
             }
         }

@@ -126,13 +126,13 @@ impl Process {
         self.gathered.received(server.key, server.start_ns, server.tid);
     }
 
-    /// A request is over. Gives the calls that waited for it, each with when it was to be asked again.
-    pub(super) fn answered(&mut self, server: &Node) -> Vec<(u64, Key)> {
+    /// A request is over, on a connection that began then. Gives the calls that waited for it, each with when it was to be asked again.
+    pub(super) fn answered(&mut self, server: &Node, conn_ns: u64) -> Vec<(u64, Key)> {
         self.requests.answered(server);
         if let Some(end_ns) = server.end_ns {
             self.gathered.answered(server.key, end_ns, || server.route(&()));
         }
-        self.tasks.answered(server)
+        self.tasks.answered(server, conn_ns)
     }
 
     /// Everything before the end of a request has been seen, or is not waited for any more.
@@ -236,9 +236,9 @@ impl Process {
                 return Cause::Follows(held.key, Method::Goroutine, confidence);
             }
         }
-        match self.by_task(client, trusted_here.or(by_token).map(|held| held.key)) {
+        match self.by_task(client, seen_ns, trusted_here.or(by_token).map(|held| held.key)) {
             None => return Cause::Contradiction,
-            Some(Owner::None | Owner::Unclear) => {}
+            Some(Owner::None | Owner::Unclear | Owner::Later(_)) => {}
             Some(Owner::Of(served)) if client.end_ns.is_none_or(|end_ns| end_ns <= served.end_ns) || gave_up => {
                 return Cause::Request(served.key, Method::Task, 1.0);
             }
@@ -324,8 +324,8 @@ impl Process {
     }
 
     /// What tasks tell of a call; nothing where `other`, the request that another method names, contradicts it.
-    fn by_task(&mut self, client: &Node, other: Option<Key>) -> Option<Owner> {
-        let owner = match self.tasks.owner(client.key, client.start_ns) {
+    fn by_task(&mut self, client: &Node, seen_ns: u64, other: Option<Key>) -> Option<Owner> {
+        let owner = match self.tasks.owner(client.key, client.start_ns, seen_ns) {
             // It may have been made for one that is not answered yet, on the same connection.
             Owner::After(last) if self.requests.is_any_unanswered(Some(last.key.conn), client.start_ns) => Owner::None,
             owner => owner,

@@ -3,7 +3,8 @@
 //! A task *serves* a request if it sends the answer, or made the one that does after the request was read. A call belongs to the
 //! request that the task was serving which sent it, or else the one which made that task, and so on; of a maker counts
 //! what it served when it made the next one, so that what is left over from an earlier request is known for that. All
-//! this is exact. Not known, and claimed of nothing, is whose call it is if a task serves two requests at once.
+//! this is exact. A task that is older than the connection, or answers on several, may answer for others: it is believed
+//! once it answered before, and always on this connection.
 //!
 //! Who serves a request is known once it is answered. A call waits for that, at most [`TASK_WAIT_NS`], if it is of a process whose
 //! answers are sent by tasks. Nothing is believed any more in a process in which other evidence contradicts it too often.
@@ -37,6 +38,8 @@ pub(super) struct Served {
     pub(super) key: Key,
     pub(super) start_ns: u64,
     pub(super) end_ns: u64,
+    /// The task was made after the connection.
+    is_own: bool,
 }
 
 /// What tasks tell of a call.
@@ -48,6 +51,8 @@ pub(super) enum Owner {
     Of(Served),
     /// After this one.
     After(Served),
+    /// What is known is of the time after this: everything until then has to be seen.
+    Later(u64),
     /// Of several requests.
     Unclear,
 }
@@ -113,8 +118,9 @@ impl Tasks {
         self.marks.remove(&conn);
     }
 
-    /// A request is answered. Gives the calls that waited for it, each with when it was to be asked again.
-    pub(super) fn answered(&mut self, server: &Node) -> Vec<(u64, Key)> {
+    /// A request is answered, on a connection that began then. Gives the calls that waited for it, each with when it was to be
+    /// asked again.
+    pub(super) fn answered(&mut self, server: &Node, conn_ns: u64) -> Vec<(u64, Key)> {
         let answered = server.exchange.as_ref().and_then(|exchange| exchange.answered);
         let (Some(answered), Some(end_ns)) = (answered, server.end_ns) else { return Vec::new() };
         let Some(chain) = self.sender(server.key.conn, answered.first.start_ns) else {
@@ -122,12 +128,12 @@ impl Tasks {
             return Vec::new();
         };
         self.by_task = self.by_task.saturating_add(1);
-        let request = Served { key: server.key, start_ns: server.start_ns, end_ns };
+        let request = Served { key: server.key, start_ns: server.start_ns, end_ns, is_own: false };
         let mut woken = Vec::new();
         let own = chain.first().copied().into_iter();
         let makers = chain.into_iter().skip(1).take_while(|task| task.made_ns >= request.start_ns);
         for task in own.chain(makers).filter(|task| task.address != 0) {
-            self.serves(task, request);
+            self.serves(task, Served { is_own: conn_ns != 0 && task.made_ns >= conn_ns, ..request });
             woken.extend(self.waiting.remove(&task).unwrap_or_default());
         }
         woken.sort_unstable();
@@ -149,26 +155,17 @@ impl Tasks {
         self.order.push_back(task);
     }
 
-    /// Whose a call is that began then, as far as it is known by now.
-    pub(super) fn owner(&self, key: Key, start_ns: u64) -> Owner {
+    /// Whose a call is that began then. Everything before `now_ns` has been seen; more may be known, but does not count.
+    pub(super) fn owner(&self, key: Key, start_ns: u64, now_ns: u64) -> Owner {
         let Some(chain) = self.calls.get(&key) else { return Owner::None };
         let mut at_ns = start_ns;
         for task in chain.iter().take_while(|task| task.address != 0) {
-            if let Some(served) = self.served.get(task) {
-                let conn = served.front().map(|first| first.key.conn);
-                // One that answers on several connections hands on what others do.
-                if served.iter().any(|other| Some(other.key.conn) != conn) {
-                    return Owner::Unclear;
-                }
-                let mut before = served.iter().filter(|served| served.start_ns <= at_ns).peekable();
-                if before.peek().is_some() {
-                    let open: Vec<_> = before.clone().filter(|served| at_ns < served.end_ns).take(2).collect();
-                    return match open[..] {
-                        [one] => Owner::Of(*one),
-                        [] => before.max_by_key(|served| served.end_ns).map_or(Owner::None, |last| Owner::After(*last)),
-                        _ => Owner::Unclear,
-                    };
-                }
+            let served = self.served.get(task).into_iter().flatten();
+            let before = served.filter(|served| served.start_ns <= at_ns);
+            // The one that was answered next, or else last.
+            let next = before.clone().filter(|served| at_ns < served.end_ns).min_by_key(|served| served.end_ns);
+            if let Some(one) = next.or_else(|| before.max_by_key(|served| served.end_ns)) {
+                return if one.end_ns > now_ns { Owner::Later(one.end_ns) } else { self.judge(*task, *one, at_ns) };
             }
             // Who made it, and when, was not seen.
             if task.made_ns == 0 {
@@ -177,6 +174,18 @@ impl Tasks {
             at_ns = task.made_ns;
         }
         Owner::None
+    }
+
+    /// What it tells that a task served this one, by what was known when it was answered.
+    fn judge(&self, task: TaskId, one: Served, at_ns: u64) -> Owner {
+        let known = self.served.get(&task).into_iter().flatten().filter(|served| served.end_ns <= one.end_ns);
+        let (count, is_alone) =
+            known.fold((0, true), |(count, is_alone), served| (count + 1, is_alone && served.key.conn == one.key.conn));
+        match is_alone && (one.is_own || count > 1) {
+            false => Owner::Unclear,
+            true if at_ns < one.end_ns => Owner::Of(one),
+            true => Owner::After(one),
+        }
     }
 
     /// When to ask again whose a call is, if that may be known later; it may be asked earlier, see [`answered`](Self::answered).
@@ -195,8 +204,9 @@ impl Tasks {
         if !is_of_use || now_ns >= until {
             return None;
         }
-        let conn = match self.owner(client.key, client.start_ns) {
+        let conn = match self.owner(client.key, client.start_ns, now_ns) {
             Owner::Of(_) | Owner::Unclear => return None,
+            Owner::Later(end_ns) => return Some(end_ns.saturating_sub(1).clamp(now_ns, until)),
             Owner::After(served) => Some(served.key.conn),
             Owner::None => None,
         };
