@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use netspan_ebpf::{ConnEvent, LookEvent, ThreadSlot, family, kind, known, origin};
+use netspan_ebpf::{ConnEvent, LookEvent, LoopEvent, ThreadSlot, family, kind, known, origin};
 
 use crate::{
     capture::{
@@ -14,8 +14,8 @@ use crate::{
     host::{Conntrack, Identities},
     pipeline::{Options, Pipeline},
     probe::{
-        Counters, Descriptor, Descriptors, Family, Filters, KernelRules, ProbeError, Probes, ThreadSlots, UnixDiag,
-        inspect,
+        Counters, Descriptor, Descriptors, Family, Filters, KernelRules, ProbeError, Probes, Tasks, ThreadSlots,
+        UnixDiag, inspect,
         tls::{Admits, Watch},
     },
     span::Span,
@@ -58,6 +58,8 @@ struct Intake {
     unix_diag: UnixDiag,
     /// Where the kernel side can't read sequence numbers.
     conntrack: Option<Conntrack>,
+    /// Begun when libraries are watched, and so after privileges are given up.
+    tasks: Option<Tasks>,
     /// A record that was completed.
     completed: Vec<u8>,
 }
@@ -71,6 +73,7 @@ impl<I: Identities> Live<I> {
             descriptors: probes.descriptors()?,
             unix_diag: UnixDiag::default(),
             conntrack: if probes.family == Family::Syscall { Conntrack::start() } else { None },
+            tasks: None,
             completed: Vec::new(),
         };
         let threads = probes.thread_slots()?;
@@ -90,6 +93,10 @@ impl<I: Identities> Live<I> {
 
     /// Sees plaintext under TLS from now on, in processes that `admits` lets pass.
     pub fn watch_tls(&mut self, admits: Admits, goroutines: bool) {
+        match self.probes.tasks() {
+            Ok(tasks) => self.intake.tasks = Some(tasks),
+            Err(error) => log::warn!("tasks of asyncio are not followed: {error}"),
+        }
         if let Err(why) = self.probes.watch_tls(admits, goroutines) {
             log::warn!("TLS is not seen: {why}");
         }
@@ -227,6 +234,10 @@ impl Intake {
                 self.look(record);
                 None
             }
+            Some(kind::LOOP) => {
+                self.asked(record);
+                None
+            }
             Some(kind::CONN) => match Event::decode(record) {
                 Ok(Event::Conn(event)) if is_unclear(&event) => {
                     let event = self.completed(event);
@@ -266,6 +277,16 @@ impl Intake {
         if inspect(tgid, fd) == Some(Descriptor::Other) {
             self.descriptors.ignore(tgid, fd);
         }
+    }
+
+    /// Has it looked at what a thread uses asyncio for.
+    fn asked(&self, record: &[u8]) {
+        let (Some(tasks), Some(record)) = (&self.tasks, record.first_chunk::<{ size_of::<LoopEvent>() }>()) else {
+            return;
+        };
+        let at = |n: usize| u32::from_ne_bytes([record[n], record[n + 1], record[n + 2], record[n + 3]]);
+        let object = record.last_chunk().map_or(0, |object| u64::from_ne_bytes(*object));
+        tasks.look(at(20), at(24), object);
     }
 
     /// Numbers for both ends of a Unix connection, which mirror each other as addresses of TCP do.

@@ -124,6 +124,7 @@ impl<I: Identities> Pipeline<I> {
         match event {
             Event::Process(event) => self.process(event),
             Event::Goroutine(event) => self.linker.goroutine(event),
+            Event::Task(event) => self.linker.task(event),
             Event::Context(event) => self.linker.told(event),
             Event::ThreadContext(event) => self.linker.published(event),
             Event::Conn(_) | Event::Data(..) | Event::Close(_) => {

@@ -27,7 +27,7 @@ use rustix::{
     },
 };
 
-/// What looking at processes takes: `SYS_PTRACE` for `/proc/PID/{maps,mem,root,environ,exe}` and `pidfd_getfd`, `DAC_READ_SEARCH` for
+/// What looking at processes takes: `SYS_PTRACE` for `/proc/PID/{maps,root,environ,exe,mem,task}` and `pidfd_getfd`, `DAC_READ_SEARCH` for
 /// files and directories that only their owner may read.
 pub const READ: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
 /// What capture takes as long as it goes on: `BPF` for the maps and for programs that are loaded when a library needs them,

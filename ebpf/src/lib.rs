@@ -52,6 +52,10 @@ pub mod kind {
     pub const CONTEXT: u16 = 9;
     /// [`ContextEvent`](super::ContextEvent): the thread that sent a request publishes which trace and span it is at.
     pub const THREAD_CONTEXT: u16 = 10;
+    /// [`TaskEvent`](super::TaskEvent): a task of a Python program sends.
+    pub const TASK: u16 = 11;
+    /// [`LoopEvent`](super::LoopEvent): the agent should look where a Python program keeps its tasks.
+    pub const LOOP: u16 = 12;
 }
 
 /// The head of every event.
@@ -393,6 +397,52 @@ pub struct GoroutineEvent {
     pub role: u64,
 }
 const _: () = assert!(size_of::<GoroutineEvent>() == 64);
+
+/// Tasks that a [`TaskEvent`] has.
+pub const TASKS_MAX: usize = 4;
+
+/// A task of asyncio.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TaskId {
+    /// Its address, which a later one of the process may have again; 0 for none.
+    pub address: u64,
+    /// When it was made, in boot-time nanoseconds, or 0 where that was not seen.
+    pub made_ns: u64,
+}
+const _: () = assert!(size_of::<TaskId>() == 16);
+
+/// A task of asyncio, in a Python program, sends on a connection what may be the first of a message. Told before the bytes are.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskEvent {
+    /// Head; `kind` is [`kind::TASK`].
+    pub head: EventHead,
+    /// When the call was entered: [`DataEvent::start_ns`] of its bytes.
+    pub start_ns: u64,
+    /// The task, the one that made it, and so on, as far as known; then zeros.
+    pub tasks: [TaskId; TASKS_MAX],
+}
+const _: () = assert!(size_of::<TaskEvent>() == 104);
+
+/// A Python program uses asyncio, and it is not known where it keeps which tasks are running, or whether the thread runs a loop.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoopEvent {
+    /// Head; `kind` is [`kind::LOOP`], `tid` the thread that used it.
+    pub head: EventHead,
+    /// Address of the module `_asyncio`, or of a task.
+    pub object: u64,
+}
+const _: () = assert!(size_of::<LoopEvent>() == 40);
+
+/// Values that stand for no address, in the maps of what asyncio runs.
+pub mod loops {
+    /// For a process: it can't be found out where it keeps its tasks.
+    pub const NONE: u64 = 0;
+    /// For a thread: it runs the only loop of its process.
+    pub const ANY: u64 = 1;
+}
 
 /// A request of an accepted connection came with a TCP option that tells the caller's trace and span; or what the thread publishes that
 /// sent a request.

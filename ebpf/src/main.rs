@@ -1,7 +1,9 @@
 //! netspan's BPF programs. They filter by maps, copy bytes and stamp time; what bytes mean is decided by the agent.
 //!
 //! `syscall` is the family that reads no kernel memory; `socket` is the one that does, through `kernel` alone. `tls` sees
-//! plaintext under TLS, beside either; `sockops` and `context` tell other hosts whose requests they get; `thread` reads what threads publish. Everything else here is shared by the families: `maps`, `filter` (whose calls are seen), `conn` (the connection table), `walk`
+//! plaintext under TLS, beside either; `task` which asynchronous task sends; `thread` reads what threads publish; `sockops` and `context`
+//! tell other hosts whose requests they get. Everything else here is shared by the families: `maps`, `filter` (whose calls are seen), `conn`
+//! (the connection table), `walk`
 //! (which bytes are copied), `user` (reads of user memory), `scratch` (what they work on) and `emit` (rings and counters).
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 #![cfg_attr(
@@ -32,6 +34,8 @@ mod socket;
 mod sockops;
 #[cfg(target_arch = "bpf")]
 mod syscall;
+#[cfg(target_arch = "bpf")]
+mod task;
 #[cfg(target_arch = "bpf")]
 mod thread;
 #[cfg(target_arch = "bpf")]

@@ -14,6 +14,7 @@ use crate::{
     scratch::Scratch,
     socket::SocketCall,
     syscall::Thread,
+    task::Made,
     tls::{Half, HalfName, Line, RustlsCall, SocketName, TlsCall},
 };
 
@@ -86,6 +87,19 @@ pub static RECEIVED: LruHashMap<CiphertextKey, SocketName> = LruHashMap::with_ma
 /// Processes that have used rustls.
 #[map]
 pub static RUSTLS_PROCESSES: LruHashMap<u32, u32> = LruHashMap::with_max_entries(4_096, 0);
+/// Where Python programs keep which tasks of asyncio are running: an address for each process, or one of
+/// [`netspan_ebpf::loops`]. The agent fills it.
+#[map]
+pub static PYTHONS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4_096, 0);
+/// Which loop of asyncio a thread (by `pid_tgid`) runs: its address, or one of [`netspan_ebpf::loops`].
+#[map]
+pub static LOOPS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4_096, 0);
+/// When the agent was last asked about a thread's loop.
+#[map]
+pub static ASKED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1_024, 0);
+/// Tasks of asyncio.
+#[map]
+pub static TASKS: LruHashMap<TaskKey, Made> = LruHashMap::with_max_entries(16_384, 0);
 /// Programs that uprobes may go on with: none, ever. See `tls::keep_stack`.
 #[map]
 pub static NO_PROGRAMS: ProgramArray = ProgramArray::with_max_entries(1, 0);
@@ -191,6 +205,19 @@ impl NextKey {
     #[inline(always)]
     pub fn new(pid_tgid: u64, direction: u8) -> Self {
         Self([pid_tgid, u64::from(direction)])
+    }
+}
+
+/// Key of [`TASKS`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TaskKey([u64; 2]);
+
+impl TaskKey {
+    /// A process, and the task's address.
+    #[inline(always)]
+    pub fn new(tgid: u32, address: u64) -> Self {
+        Self([u64::from(tgid), address])
     }
 }
 

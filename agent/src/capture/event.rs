@@ -4,7 +4,7 @@
 
 use netspan_ebpf::{
     COMM_LEN, CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, PATH_LEN, PIECE_ALIGN,
-    PieceHead, ProcessEvent, data_flag, kind,
+    PieceHead, ProcessEvent, TASKS_MAX, TaskEvent, TaskId, data_flag, kind,
 };
 use thiserror::Error;
 
@@ -25,6 +25,8 @@ pub enum Event<'a> {
     Context(ContextEvent),
     /// The thread that sent a request publishes what it is at.
     ThreadContext(ContextEvent),
+    /// A task of asyncio sends on a connection.
+    Task(TaskEvent),
 }
 
 /// Why bytes are no event.
@@ -65,6 +67,7 @@ impl<'a> Event<'a> {
             kind::GOROUTINE => fields.goroutine(head).map(Self::Goroutine).ok_or(short),
             kind::CONTEXT => fields.context(head).map(Self::Context).ok_or(short),
             kind::THREAD_CONTEXT => fields.context(head).map(Self::ThreadContext).ok_or(short),
+            kind::TASK => fields.task(head).map(Self::Task).ok_or(short),
             other => Err(DecodeError::Kind(other)),
         }
     }
@@ -81,6 +84,7 @@ impl<'a> Event<'a> {
             Self::Process(event) => put_process(out, event),
             Self::Goroutine(event) => put_goroutine(out, event),
             Self::Context(event) | Self::ThreadContext(event) => put_context(out, event),
+            Self::Task(event) => put_task(out, event),
         }
     }
 
@@ -93,6 +97,7 @@ impl<'a> Event<'a> {
             Self::Process(event) => &event.head,
             Self::Goroutine(event) => &event.head,
             Self::Context(event) | Self::ThreadContext(event) => &event.head,
+            Self::Task(event) => &event.head,
         }
     }
 }
@@ -270,6 +275,15 @@ impl Fields<'_> {
         Some(ContextEvent { head, ordinal: self.u64()?, trace: self.array()?, span: self.array()? })
     }
 
+    fn task(&mut self, head: EventHead) -> Option<TaskEvent> {
+        let start_ns = self.u64()?;
+        let mut tasks = [TaskId::default(); TASKS_MAX];
+        for task in &mut tasks {
+            *task = TaskId { address: self.u64()?, made_ns: self.u64()? };
+        }
+        Some(TaskEvent { head, start_ns, tasks })
+    }
+
     fn process(&mut self, head: EventHead) -> Option<ProcessEvent> {
         Some(ProcessEvent {
             head,
@@ -368,6 +382,16 @@ fn put_context(out: &mut Vec<u8>, event: &ContextEvent) {
     out.extend(span);
 }
 
+fn put_task(out: &mut Vec<u8>, event: &TaskEvent) {
+    let TaskEvent { head, start_ns, tasks } = *event;
+    put_head(out, head);
+    out.extend(start_ns.to_ne_bytes());
+    for TaskId { address, made_ns } in tasks {
+        out.extend(address.to_ne_bytes());
+        out.extend(made_ns.to_ne_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,6 +429,11 @@ mod tests {
                 trace: [9; 16],
                 span: [1; 8],
             }),
+            Event::Task(TaskEvent {
+                head: head(kind::TASK),
+                start_ns: 6,
+                tasks: [7, 8, 9, 10].map(|address| TaskId { address, made_ns: address + 1 }),
+            }),
         ]
     }
 
@@ -417,6 +446,7 @@ mod tests {
             size_of::<ProcessEvent>(),
             size_of::<GoroutineEvent>(),
             size_of::<ContextEvent>(),
+            size_of::<TaskEvent>(),
         ];
         for (event, size) in samples().into_iter().zip(sizes) {
             let mut bytes = Vec::new();

@@ -243,7 +243,7 @@ impl Table {
                 }
                 self.close(event, out);
             }
-            Event::Process(_) | Event::Goroutine(_) | Event::Context(_) | Event::ThreadContext(_) => {}
+            Event::Process(_) | Event::Goroutine(_) | Event::Context(_) | Event::ThreadContext(_) | Event::Task(_) => {}
         }
     }
 

@@ -1,5 +1,6 @@
-//! Where a finished exchange hangs, by the evidence in order of authority: `thread-context`, `header`, `socket`, `tcp-option`, `goroutine`,
-//! `thread`, `token`, `exclusive`, `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is better than a wrong one.
+//! Where a finished exchange hangs, by the evidence in order of authority: `thread-context`, `header`, `socket`, `tcp-option`,
+//! `goroutine`, `task`, `thread`, `token`, `exclusive`, `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is
+//! better than a wrong one.
 
 use super::{
     ADDRESS_WAIT_NS, CALL_WAIT_NS, DEFAULT_MIN_CONFIDENCE, Key, Linker, RIPE_NS, UNEXPLAINED_CONFIDENCE,
@@ -70,6 +71,10 @@ impl Linker {
     /// the call is the tracer's own word, and never merely handed through.
     fn decide_client(&mut self, key: Key, now_or_never: bool) -> Verdict {
         let Some(node) = self.nodes.get(&key) else { return Verdict::Decided(Decision::root()) };
+        let process = self.processes.get_mut(&node.tgid).filter(|_| !now_or_never);
+        if let Some(again) = process.and_then(|process| process.wait(node, self.now_ns)) {
+            return Verdict::At(again);
+        }
         let to = self.conns.get(&key.conn).and_then(|conn| conn.socket.ends).map(|(_, peer)| peer);
         let cause = self
             .processes

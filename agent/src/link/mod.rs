@@ -33,6 +33,7 @@ mod resolve;
 mod rpc;
 mod tally;
 mod target;
+mod task;
 mod telemetry;
 mod texts;
 mod timing;
@@ -56,7 +57,7 @@ use live::Work;
 pub use live::{
     DOUBTS_TRUSTED, LEARN_AT, LEARNING_NS, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S,
 };
-use netspan_ebpf::{EventHead, GoroutineEvent, role};
+use netspan_ebpf::{EventHead, GoroutineEvent, TaskEvent, role};
 use node::Node;
 use process::Process;
 pub use process::{DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE};
@@ -67,6 +68,7 @@ use std::{
     sync::Arc,
 };
 pub use tally::{Linked, Tally, Why};
+pub use task::{ANSWERS_MAX, TASK_WAIT_NS};
 use texts::Texts;
 pub use timing::{end_ns, start_ns};
 pub use token::{PATH_CONFIDENCE, TOKEN_CONFIDENCE};
@@ -161,11 +163,12 @@ pub struct Counts {
 
 impl Counts {
     /// Each counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 24] {
+    pub fn named(&self) -> [(&'static str, u64); 25] {
         let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused, .. } =
             *self;
         let infer::Counts { windows, .. } = self.inference;
-        let [header, socket, thread, exclusive, turn, inferred, token, goroutine, tcp_option, thread_context] = linked;
+        let [header, socket, thread, exclusive, turn, inferred, token, goroutine, tcp_option, thread_context, task] =
+            linked;
         [
             ("started", started),
             ("finished", finished),
@@ -180,6 +183,7 @@ impl Counts {
             ("goroutine", goroutine),
             ("tcp_option", tcp_option),
             ("thread_context", thread_context),
+            ("task", task),
             ("roots", roots),
             ("unsure", unsure),
             ("contradicted", contradicted),
@@ -335,6 +339,12 @@ impl Linker {
         }
     }
 
+    /// A task of a Python program sends on a connection.
+    pub fn task(&mut self, event: &TaskEvent) {
+        let EventHead { conn, tgid, .. } = event.head;
+        self.processes.entry(tgid).or_default().tasks.sends(conn, event.start_ns, event.tasks);
+    }
+
     /// Events of a connection of this process were lost.
     pub fn lost(&mut self, tgid: u32, at_ns: u64) {
         self.processes.entry(tgid).or_default().note_loss(at_ns);
@@ -410,7 +420,17 @@ impl Linker {
         let end_ns = node.end_ns.unwrap_or(at_ns);
         let (tgid, thread) = (node.tgid, node.last_tid());
         if kind == Kind::Server {
-            self.processes.entry(tgid).or_default().answered(node);
+            let socket = self.conns.get(&conn).map(|conn| &conn.socket);
+            let conn_ns = socket.map_or(0, |socket| socket.accepted_ns.max(socket.established_ns));
+            let woken = self.processes.entry(tgid).or_default().answered(node, conn_ns);
+            for (at_ns, call) in woken {
+                // Before the request is let go.
+                if let Some(call_ns) = self.nodes.get(&call).and_then(|call| call.end_ns)
+                    && self.due.remove(&(at_ns, call))
+                {
+                    self.due.insert((call_ns.max(end_ns.saturating_sub(1)), call));
+                }
+            }
         }
         self.step(tgid, end_ns, thread, if kind == Kind::Server { Did::Answered(key) } else { Did::Learned(key) });
         self.due.insert((end_ns, key));
@@ -533,6 +553,7 @@ impl Linker {
             self.ends.forget(&conn.socket);
             if let Some(process) = self.processes.get_mut(&conn.socket.tgid) {
                 process.goroutines.closed(id);
+                process.tasks.closed(id);
             }
             self.conns.remove(&id);
         } else {

@@ -20,6 +20,7 @@ use super::{
     node::Node,
     requests::{Held, Requests},
     tally::{Tally, Why},
+    task::{Owner, Tasks},
     token::Claim,
     turn::{TURN_CONFIDENCE, Turns},
 };
@@ -58,6 +59,8 @@ pub(super) struct Process {
     pub(super) turns: Turns,
     /// What its goroutines are at.
     pub(super) goroutines: Goroutines,
+    /// What its tasks are at.
+    pub(super) tasks: Tasks,
     /// What may be inferred from.
     pub(super) gathered: Gathered,
     /// What became of its spans.
@@ -123,12 +126,13 @@ impl Process {
         self.gathered.received(server.key, server.start_ns, server.tid);
     }
 
-    /// A request is over.
-    pub(super) fn answered(&mut self, server: &Node) {
+    /// A request is over, on a connection that began then. Gives the calls that waited for it, each with when it was to be asked again.
+    pub(super) fn answered(&mut self, server: &Node, conn_ns: u64) -> Vec<(u64, Key)> {
         self.requests.answered(server);
         if let Some(end_ns) = server.end_ns {
             self.gathered.answered(server.key, end_ns, || server.route(&()));
         }
+        self.tasks.answered(server, conn_ns)
     }
 
     /// Everything before the end of a request has been seen, or is not waited for any more.
@@ -140,6 +144,7 @@ impl Process {
     pub(super) fn called(&mut self, client: &Node) {
         self.makes_calls = true;
         self.goroutines.sent(client.key.conn, client.start_ns);
+        self.tasks.called(client.key, client.start_ns);
         self.calls.insert((client.start_ns, client.key));
     }
 
@@ -147,6 +152,7 @@ impl Process {
     pub(super) fn decided(&mut self, client: &Node) {
         self.calls.remove(&(client.start_ns, client.key));
         self.turns.decided(&client.key);
+        self.tasks.decided(client.key);
     }
 
     /// Events of the process were lost.
@@ -162,6 +168,7 @@ impl Process {
         self.turns.forget(at_ns);
         self.gathered.forget();
         self.goroutines = Goroutines::default();
+        self.tasks = Tasks::default();
         self.destinations.clear();
     }
 
@@ -184,6 +191,12 @@ impl Process {
         if open.here_count == 1 && open.count > 1 {
             self.habits.steady = self.habits.steady.saturating_add(1);
         }
+    }
+
+    /// When to ask for the cause of a call, if it may be known only later. Everything before `now_ns` has been seen.
+    pub(super) fn wait(&mut self, client: &Node, now_ns: u64) -> Option<u64> {
+        let Self { tasks, requests, .. } = self;
+        tasks.wait(client, now_ns, |conn| requests.is_any_unanswered(conn, client.start_ns))
     }
 
     /// The request that a call of this process was made for. Everything before `seen_ns` has been seen; where that is not
@@ -221,6 +234,16 @@ impl Process {
             }
             ByGoroutine::Of(held, confidence) | ByGoroutine::After(held, confidence) => {
                 return Cause::Follows(held.key, Method::Goroutine, confidence);
+            }
+        }
+        match self.by_task(client, seen_ns, trusted_here.or(by_token).map(|held| held.key)) {
+            None => return Cause::Contradiction,
+            Some(Owner::None | Owner::Unclear | Owner::Later(_)) => {}
+            Some(Owner::Of(served)) if client.end_ns.is_none_or(|end_ns| end_ns <= served.end_ns) || gave_up => {
+                return Cause::Request(served.key, Method::Task, 1.0);
+            }
+            Some(Owner::Of(served) | Owner::After(served)) => {
+                return Cause::Follows(served.key, Method::Task, 1.0);
             }
         }
         if let Some(held) = trusted_here {
@@ -298,6 +321,24 @@ impl Process {
             true if open.is_some() => ByGoroutine::Of(held, confidence),
             true => ByGoroutine::After(held, confidence),
         }
+    }
+
+    /// What tasks tell of a call; nothing where `other`, the request that another method names, contradicts it.
+    fn by_task(&mut self, client: &Node, seen_ns: u64, other: Option<Key>) -> Option<Owner> {
+        let owner = match self.tasks.owner(client.key, client.start_ns, seen_ns) {
+            // It may have been made for one that is not answered yet, on the same connection.
+            Owner::After(last) if self.requests.is_any_unanswered(Some(last.key.conn), client.start_ns) => Owner::None,
+            owner => owner,
+        };
+        self.tasks.note(client.key, matches!(owner, Owner::Of(_) | Owner::After(_)));
+        if let (Owner::Of(served), Some(other)) = (owner, other) {
+            let agrees = other == served.key;
+            self.tasks.compare(agrees);
+            if !agrees {
+                return None;
+            }
+        }
+        Some(if self.tasks.is_trusted() { owner } else { Owner::None })
     }
 
     /// Counts a call, and says whether calls to its destination are made for requests.

@@ -183,6 +183,15 @@ impl Requests {
         open.min_by_key(|held| held.start_ns).or_else(last).copied()
     }
 
+    /// Whether a request that was read by then is not answered; of one connection, if that is given.
+    pub(super) fn is_any_unanswered(&self, conn: Option<u64>, ns: u64) -> bool {
+        let is_unanswered = |held: &Held| held.end_ns.is_none();
+        match conn {
+            Some(conn) => self.of(&self.of_conns, &conn).take_while(|held| held.start_ns <= ns).any(is_unanswered),
+            None => self.held.values().take_while(|held| held.start_ns <= ns).any(is_unanswered),
+        }
+    }
+
     /// Those of a thread or a connection, by their start.
     fn of<'r, K: Eq + Hash>(
         &'r self,

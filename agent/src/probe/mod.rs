@@ -22,6 +22,7 @@ mod raw_tracepoint;
 mod relocated;
 mod socket;
 mod syscall;
+mod tasks;
 mod thread;
 pub mod tls;
 mod tracefs;
@@ -35,6 +36,7 @@ pub use descriptor::{Descriptor, inspect};
 pub use kernel::Kernel;
 pub use perf::is_permitted as perf_is_permitted;
 pub use propagate::Propagate;
+pub use tasks::Tasks;
 pub use thread::ThreadSlots;
 pub use unix_diag::UnixDiag;
 
@@ -271,6 +273,15 @@ impl Probes {
     /// Takes the writer of the table of threads' contexts; can be done once.
     pub fn thread_slots(&mut self) -> Result<ThreadSlots, ProbeError> {
         ThreadSlots::new(&mut self.ebpf)
+    }
+
+    /// Takes the maps of what asyncio runs, and answers the kernel side's questions about it; can be done once.
+    pub fn tasks(&mut self) -> Result<Tasks, ProbeError> {
+        let mut take = |name| self.ebpf.take_map(name).ok_or(ProbeError::Map(name, "absent".into()));
+        let (pythons, loops) = (take("PYTHONS")?, take("LOOPS")?);
+        let wrong = |name| move |e: aya::maps::MapError| ProbeError::Map(name, e.to_string());
+        let pythons = HashMap::try_from(pythons).map_err(wrong("PYTHONS"))?;
+        Ok(Tasks::start(pythons, HashMap::try_from(loops).map_err(wrong("LOOPS"))?))
     }
 
     /// Takes the filters' maps; can be done once.

@@ -88,11 +88,13 @@ pub enum Method {
     TcpOption,
     /// The thread that made the call published which trace and span it was at.
     ThreadContext,
+    /// The asynchronous task that answered the request made the call, or one that it made.
+    Task,
 }
 
 impl Method {
     /// All methods. What is stored refers to them by their place here: new ones go to the end.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Header,
         Self::Socket,
         Self::Thread,
@@ -103,6 +105,7 @@ impl Method {
         Self::Goroutine,
         Self::TcpOption,
         Self::ThreadContext,
+        Self::Task,
     ];
 
     /// The value of `netspan.link.method`.
@@ -118,6 +121,7 @@ impl Method {
             Self::Goroutine => "goroutine",
             Self::TcpOption => "tcp-option",
             Self::ThreadContext => "thread-context",
+            Self::Task => "task",
         }
     }
 }

@@ -15,6 +15,8 @@ pub enum Library {
     Go,
     /// rustls.
     Rustls,
+    /// The part of Python's asyncio that is in C: no library of TLS, but hooked in the same way.
+    Asyncio,
 }
 
 impl Library {
@@ -26,6 +28,7 @@ impl Library {
             Self::GnuTls => "GnuTLS",
             Self::Go => "Go crypto/tls",
             Self::Rustls => "rustls",
+            Self::Asyncio => "Python asyncio",
         }
     }
 }
@@ -64,6 +67,8 @@ pub enum How {
     Call,
     /// In the table that Go's runtime needs for stack traces (`.gopclntab`).
     GoLineTable,
+    /// In the definitions of a Python module and its types.
+    Definitions,
 }
 
 impl How {
@@ -74,6 +79,7 @@ impl How {
             Self::SymbolTable => "symbol table",
             Self::Call => "calls",
             Self::GoLineTable => "Go line table",
+            Self::Definitions => "module definitions",
         }
     }
 }

@@ -79,6 +79,8 @@ functions! {
     GoTlsConnServerHandshake "crypto/tls.(*Conn).serverHandshake" ENTRY "(c, context) -> error: a server's session begins.",
     GoHttpServe "net/http.(*conn).readRequest" ENTRY "(c, context): a goroutine reads a request, and will serve it.",
     GoHttpAsk "net/http.(*persistConn).roundTrip" ENTRY "(pc, request): a goroutine sends a request.",
+    AsyncioRuns "_asyncio._set_running_loop" ENTRY "(module, loop): the thread runs the loop, or none any more.",
+    AsyncioMakes "_asyncio.Task.__init__" ENTRY "(self, ...): a task is made.",
     RustlsEncrypt "rustls MessageEncrypter::encrypt" BOTH "(result, encrypter, message, number): plaintext out, one record.",
     RustlsEncrypter "rustls Tls13AeadAlgorithm::encrypter" RETURN "(algorithm, key, iv) -> encrypter: keys to send with.",
     RustlsDecrypter "rustls Tls13AeadAlgorithm::decrypter" RETURN "(algorithm, key, iv) -> decrypter: keys to receive with.",

@@ -182,7 +182,8 @@ fn unescape(path: &[u8]) -> PathBuf {
 /// What a file's name tells. Wheels for Python bundle libraries as `libssl-0a1b2c3d.so.3`.
 pub fn reason(name: &[u8]) -> Reason {
     const LIBRARIES: [&[u8]; 5] = [b"libssl", b"libcrypto", b"libgnutls", b"libboringssl", b"libawslc"];
-    const EXTENSIONS: [&[u8]; 6] = [b"_ssl", b"_rust", b"cygrpc", b"libnode", b"libconscrypt", b"libnetty_tcnative"];
+    const EXTENSIONS: [&[u8]; 7] =
+        [b"_ssl", b"_asyncio.", b"_rust", b"cygrpc", b"libnode", b"libconscrypt", b"libnetty_tcnative"];
     if memchr::memmem::find(name, b".so").is_none() {
         return Reason::Other;
     }
@@ -258,6 +259,7 @@ mod tests {
             ("libboringssl.so", Reason::Library),
             ("_ssl.cpython-311-x86_64-linux-gnu.so", Reason::Extension),
             ("_rust.abi3.so", Reason::Extension),
+            ("_asyncio.cpython-311-x86_64-linux-gnu.so", Reason::Extension),
             ("cygrpc.cpython-312-x86_64-linux-gnu.so", Reason::Extension),
             ("libnode.so.108", Reason::Extension),
             ("libconscrypt_openjdk_jni-linux-x86_64.so", Reason::Extension),

@@ -14,6 +14,7 @@ pub mod cache;
 pub mod maps;
 
 mod analysis;
+pub mod asyncio;
 mod evidence;
 mod function;
 mod golang;
@@ -24,6 +25,7 @@ mod refusal;
 mod rustls;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use analysis::{Analysis, Hook, How, Library, Moment};
 pub use function::Function;
@@ -32,6 +34,14 @@ pub use refusal::Refusal;
 
 use evidence::Evidence;
 use image::Image;
+
+/// Where Python's `_asyncio` has what, if the file is that.
+///
+/// # Errors
+/// The [`Refusal`] that says why it is not known.
+pub fn asyncio_places(file: &std::fs::File) -> Result<Option<asyncio::Places>, Refusal> {
+    asyncio::places(&Image::open(file)?)
+}
 
 /// Every TLS library in a file, each with its hooks; never an empty list.
 ///
@@ -56,7 +66,9 @@ pub fn analyse_source(source: &dyn Source) -> Result<Vec<Analysis>, Refusal> {
     let image = Image::open(source)?;
     let symbols = native::Symbols::collect(&image)?;
     let go = golang::analyse(&image, &symbols);
+    let asyncio = asyncio::analyse(&image);
     let mut found = Vec::new();
+    found.extend(asyncio.as_ref().ok().cloned().flatten());
     if let Ok(Some(analysis)) = &go {
         found.push(analysis.clone());
     }
@@ -69,6 +81,6 @@ pub fn analyse_source(source: &dyn Source) -> Result<Vec<Analysis>, Refusal> {
     match (found.is_empty(), go) {
         (false, _) => Ok(found),
         (true, Err(refusal)) => Err(refusal),
-        (true, Ok(_)) => Err(evidence.refusal()),
+        (true, Ok(_)) => Err(asyncio.err().unwrap_or_else(|| evidence.refusal())),
     }
 }

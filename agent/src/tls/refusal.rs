@@ -50,6 +50,9 @@ pub enum Refusal {
     /// The machine code of a Go function is not what a compiler makes.
     #[error("it is a Go program whose crypto/tls code is not understood: {0}")]
     GoCode(&'static str),
+    /// Python's `_asyncio` in a form that is not known.
+    #[error("it is Python's _asyncio, but {0} is not found in it: which task sends what is not known")]
+    Asyncio(&'static str),
 }
 
 impl Refusal {
@@ -61,6 +64,7 @@ impl Refusal {
             Self::GnuTlsStripped => Some(Library::GnuTls),
             Self::RustlsStripped(_) | Self::RustlsVersion(_) => Some(Library::Rustls),
             Self::GoTooOld(_) | Self::GoVersionUnknown | Self::GoLineTable(_) | Self::GoCode(_) => Some(Library::Go),
+            Self::Asyncio(_) => Some(Library::Asyncio),
             Self::Unreadable(_)
             | Self::NotElf
             | Self::Architecture(_)

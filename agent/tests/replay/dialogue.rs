@@ -10,8 +10,8 @@ use netspan::{
     span::{Resource, Span},
 };
 use netspan_ebpf::{
-    CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, ProcessEvent, close, data_flag,
-    direction, family, kind, known, origin, role,
+    CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, ProcessEvent, TaskEvent, TaskId, close,
+    data_flag, direction, family, kind, known, origin, role,
 };
 use std::{
     collections::HashMap,
@@ -233,6 +233,20 @@ impl Play {
         let role = u64::from(self.states[&end].event.role);
         self.now += STEP_NS;
         self.push(&Event::Goroutine(GoroutineEvent { head, goroutine, parent, site: 77, role }));
+    }
+
+    /// A task of asyncio, made by another one and so on, sends next on the connection.
+    pub fn task(&mut self, end: End, tasks: &[TaskId]) {
+        let head = self.head(end, 0, kind::TASK, self.now + CALL_NS);
+        let mut event = TaskEvent { head, start_ns: self.now, ..TaskEvent::default() };
+        event.tasks.iter_mut().zip(tasks).for_each(|(into, task)| *into = *task);
+        self.push(&Event::Task(event));
+    }
+
+    /// A moment later: the time of what is made then.
+    pub fn tick(&mut self) -> u64 {
+        self.now += STEP_NS;
+        self.now
     }
 
     /// The request of the connection with that ordinal came with a TCP option: a trace of this byte, a span of that.

@@ -18,6 +18,7 @@ mod served;
 mod sessions;
 mod styles;
 mod table;
+mod tasks;
 mod tokens;
 mod told;
 mod tracers;

@@ -13,6 +13,7 @@ use crate::{
     emit::{SHARED, count, send},
     filter::seen,
     maps::{PROCESSES, Process, THREAD_SLOTS, THREADS},
+    task,
 };
 
 /// Tells of the current process. A new program's path is in the tail of the tracepoint's record, which can't be read
@@ -81,6 +82,7 @@ pub fn sched_process_exec(_ctx: TracePointContext) -> u32 {
     let (pid_tgid, tgid) = current();
     let _ = THREADS.remove(pid_tgid);
     let _ = THREAD_SLOTS.remove(tgid);
+    task::forget(tgid);
     if let Some(process) = PROCESSES.get_ptr_mut(tgid) {
         // SAFETY: a map value.
         unsafe { (*process).verdict = verdict::NONE };
@@ -113,6 +115,7 @@ pub fn sched_process_exit(_ctx: TracePointContext) -> u32 {
         }
         let _ = PROCESSES.remove(tgid);
         let _ = THREAD_SLOTS.remove(tgid);
+        task::forget(tgid);
     }
     0
 }

@@ -81,7 +81,7 @@ pub struct TlsCall {
 /// another one, by a tail call, keeps the thread's stack (`check_max_stack_depth`). This one never does, and the verifier
 /// removes it.
 #[inline(always)]
-fn keep_stack(ctx: &impl EbpfContext) {
+pub fn keep_stack(ctx: &impl EbpfContext) {
     if constant(&NEVER) != 0 {
         // SAFETY: the context is the program's own.
         unsafe { NO_PROGRAMS.tail_call(ctx, 0) };

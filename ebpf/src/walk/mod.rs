@@ -17,12 +17,13 @@ mod source;
 mod step;
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use netspan_ebpf::{COPY_MAX, DataEvent, counter};
+use netspan_ebpf::{COPY_MAX, DataEvent, counter, direction};
 
 use crate::{
     conn::{Conn, Way, class, ordinal},
     emit::count,
     scratch::Cell,
+    task::{task_running, task_sends},
     tls::{carried, wants_carrier},
 };
 
@@ -186,6 +187,13 @@ fn pass_over(moved: &Moved, conn: &mut Conn) -> u64 {
 #[inline(always)]
 fn walk_known(moved: &Moved, conn: &mut Conn, source: &Source) {
     let index = usize::from(moved.direction & 1);
+    if moved.direction == direction::OUT && moved.start_ns != 0 && begins(conn.ways[index].mode) {
+        // Called one after the other, not in each other: the frames of both would not fit the stack of old kernels.
+        let task = task_running(moved.pid_tgid);
+        if task != 0 {
+            task_sends(moved.pid_tgid, moved.key, moved.start_ns, task);
+        }
+    }
     let Some(mut cell) = Cell::take() else {
         lose(conn, moved.len, index);
         return;
@@ -217,6 +225,12 @@ fn walk_known(moved: &Moved, conn: &mut Conn, source: &Source) {
     work.way.set(&conn.ways[index]);
     place(work, moved.len, source);
     walk_on(slot);
+}
+
+/// Whether a message may begin where the next byte is this.
+#[inline(always)]
+fn begins(mode: u8) -> bool {
+    mode == mode::START || mode == mode::FRAME
 }
 
 /// Enters a call, and what its events have in common. `pos` is how many bytes its direction had moved before.

@@ -49,6 +49,8 @@ pub enum Style {
     AsyncioToken,
     /// The same without timers, on uvloop.
     Uvloop,
+    /// uvicorn on asyncio, with httpx.
+    Uvicorn,
     /// Go's `net/http`.
     Go,
     /// Go with pauses.
@@ -166,6 +168,7 @@ impl Style {
                 started(&python::program("python")?, &[&text("aio.py"), "asyncio"])?
             }
             Self::Uvloop => started(&python::program("python")?, &[&text("aio.py"), "uvloop"])?,
+            Self::Uvicorn => started(&python::program("python")?, &[&text("asgi.py")])?,
             Self::Go | Self::GoTimers | Self::GoLeft => {
                 started(&apps::built_by_go(&paths::tool("go", "golang-go")?, "links")?, &[])?
             }

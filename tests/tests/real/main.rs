@@ -25,6 +25,7 @@ mod seen;
 mod servers;
 mod shop;
 mod sockets;
+mod tasks;
 mod tls;
 mod web;
 

@@ -71,6 +71,7 @@ impl Scrub {
                     | Event::Goroutine(_)
                     | Event::Context(_)
                     | Event::ThreadContext(_)
+                    | Event::Task(_)
                     | Event::Data(..) => {}
                 }
                 event.encode(out);

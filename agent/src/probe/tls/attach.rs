@@ -89,6 +89,8 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
         F::GoTlsConnClientHandshake | F::GoTlsConnServerHandshake => ("go_handshake", ""),
         F::GoHttpServe => ("go_serves", ""),
         F::GoHttpAsk => ("go_asks", ""),
+        F::AsyncioRuns => ("task_loop", ""),
+        F::AsyncioMakes => ("task_made", ""),
         F::RustlsEncrypt => ("rustls_encrypt", "rustls_encrypted"),
         F::RustlsEncrypter => ("", "rustls_encrypter"),
         F::RustlsDecrypter => ("", "rustls_decrypter"),

@@ -8,7 +8,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Code, words::Words};
+use super::Code;
+use crate::tls::words::Words;
 use crate::tls::{Refusal, image::Image};
 
 /// Bytes of the table's parts that are read at most.

@@ -9,7 +9,6 @@ mod buildinfo;
 mod line_table;
 mod prologue;
 mod returns;
-mod words;
 
 use super::{
     Analysis, Function, Hook, How, Library, Moment, Refusal,
