@@ -123,8 +123,8 @@ fn ask(pid_tgid: u64, object: u64) {
         return;
     }
     let _ = ASKED.insert(pid_tgid, time_ns, 0);
-    let (tgid, tid) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
-    let head = EventHead { time_ns, conn: 0, seq: 0, tgid, tid, kind: kind::LOOP, _pad: 0 };
+    let (tgid, thread) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
+    let head = EventHead { time_ns, conn: 0, seq: 0, tgid, tid: thread, kind: kind::LOOP, _pad: 0 };
     let event = LoopEvent { head, object };
     // SAFETY: a local of that size.
     unsafe { send(SHARED, pid_tgid >> 32, core::ptr::from_ref(&event).cast(), size_of::<LoopEvent>(), true) };
@@ -198,10 +198,10 @@ pub extern "C" fn task_running(pid_tgid: u64) -> u64 {
 pub extern "C" fn task_sends(pid_tgid: u64, key: u64, start_ns: u64, address: u64) -> u32 {
     let Some(conn) = conn::get(key) else { return 0 };
     let id = conn.id;
-    let (tgid, tid) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
+    let (tgid, thread) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
     // SAFETY: a helper without pointers.
     let time_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let head = EventHead { time_ns, conn: id, seq: 0, tgid, tid, kind: kind::TASK, _pad: 0 };
+    let head = EventHead { time_ns, conn: id, seq: 0, tgid, tid: thread, kind: kind::TASK, _pad: 0 };
     let first = TaskId { address, made_ns: made_ns(tgid, address) };
     let second = maker(tgid, first);
     let third = maker(tgid, second);

@@ -22,7 +22,7 @@ use netspan_ebpf::{COPY_MAX, DataEvent, counter, direction};
 use crate::{
     conn::{Conn, Way, class, ordinal},
     emit::count,
-    scratch::Cell,
+    scratch::{Cell, Scratch, cell_at},
     task::{task_running, task_sends},
     tls::{carried, wants_carrier},
 };
@@ -187,13 +187,6 @@ fn pass_over(moved: &Moved, conn: &mut Conn) -> u64 {
 #[inline(always)]
 fn walk_known(moved: &Moved, conn: &mut Conn, source: &Source) {
     let index = usize::from(moved.direction & 1);
-    if moved.direction == direction::OUT && moved.start_ns != 0 && begins(conn.ways[index].mode) {
-        // Called one after the other, not in each other: the frames of both would not fit the stack of old kernels.
-        let task = task_running(moved.pid_tgid);
-        if task != 0 {
-            task_sends(moved.pid_tgid, moved.key, moved.start_ns, task);
-        }
-    }
     let Some(mut cell) = Cell::take() else {
         lose(conn, moved.len, index);
         return;
@@ -224,7 +217,23 @@ fn walk_known(moved: &Moved, conn: &mut Conn, source: &Source) {
     work.prefixes = 0;
     work.way.set(&conn.ways[index]);
     place(work, moved.len, source);
+    walk_tell(slot);
     walk_on(slot);
+}
+
+/// Tells which task of asyncio sends what may be the first of a message. By the cell alone: what else the caller had to keep over
+/// the call would not fit the stack of old kernels, nor would the frames of what it calls, in each other.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_tell(slot: u32) -> u32 {
+    let Some(Scratch { work, .. }) = cell_at(slot) else { return 0 };
+    if work.direction == u32::from(direction::OUT) && begins(work.way.mode) {
+        let task = task_running(work.pid_tgid);
+        if task != 0 {
+            task_sends(work.pid_tgid, work.key, work.event.start_ns, task);
+        }
+    }
+    0
 }
 
 /// Whether a message may begin where the next byte is this.
