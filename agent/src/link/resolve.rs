@@ -282,7 +282,7 @@ impl Linker {
         });
         if let Some(context) = &node.context
             && context.trace_id != trace.id
-            && !matches!(decision.parent, Parent::Remote | Parent::Told | Parent::Published)
+            && !matches!(decision.parent, Parent::Remote | Parent::Told)
         {
             asides.push((context.trace_id, context.span_id, None));
         }
