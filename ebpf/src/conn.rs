@@ -332,29 +332,29 @@ pub fn announce(conn: &mut Conn, pid_tgid: u64) {
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let head = head(conn, kind::CONN, 0, now, pid_tgid);
     let Some(mut cell) = Cell::take() else { return };
-    cell.told = ConnEvent {
-        head,
-        cookie: conn.cookie,
-        sock: conn.sock,
-        syn_ns: conn.syn_ns,
-        established_ns: conn.established_ns,
-        accepted_ns: conn.accepted_ns,
-        local: conn.local,
-        peer: conn.peer,
-        local_port: conn.local_port,
-        peer_port: conn.peer_port,
-        fd: conn.fd,
-        listen_fd: conn.listen_fd,
-        role: conn.role,
-        family: conn.family,
-        origin: conn.origin,
-        known: conn.known,
-        netns: conn.netns,
-        over: conn.over,
-        tls: u8::from(conn.tls == layer::SESSION),
-        _pad: [0; 3],
-        sequences: conn.sequences,
-    };
+    // Field by field: old kernels have no stack for a copy.
+    let told = &mut cell.told;
+    told.head = head;
+    told.cookie = conn.cookie;
+    told.sock = conn.sock;
+    told.syn_ns = conn.syn_ns;
+    told.established_ns = conn.established_ns;
+    told.accepted_ns = conn.accepted_ns;
+    told.local = conn.local;
+    told.peer = conn.peer;
+    told.local_port = conn.local_port;
+    told.peer_port = conn.peer_port;
+    told.fd = conn.fd;
+    told.listen_fd = conn.listen_fd;
+    told.role = conn.role;
+    told.family = conn.family;
+    told.origin = conn.origin;
+    told.known = conn.known;
+    told.netns = conn.netns;
+    told.over = conn.over;
+    told.tls = u8::from(conn.tls == layer::SESSION);
+    told._pad = [0; 3];
+    told.sequences = conn.sequences;
     // The agent has to look at a descriptor before it is closed; that of a session is looked at as its socket's.
     let unaddressed = conn.known & known::PEER == 0;
     let is_inet = conn.family == family::INET || conn.family == family::INET6;

@@ -4,7 +4,7 @@
 //! interrupted by one that runs in an interrupt. So a CPU has several cells, and one that is in use is passed over.
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use netspan_ebpf::{CloseEvent, ConnEvent, SCRATCH_CELLS, counter};
+use netspan_ebpf::{CloseEvent, ConnEvent, SCRATCH_CELLS, TaskEvent, counter};
 
 use crate::{
     conn::Conn,
@@ -24,6 +24,8 @@ pub struct Scratch {
     pub told: ConnEvent,
     /// An event on its way.
     pub ended: CloseEvent,
+    /// An event on its way.
+    pub task: TaskEvent,
     /// A connection before it enters the table.
     pub blank: Conn,
     /// The walk over a call's bytes.

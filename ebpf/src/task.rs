@@ -18,6 +18,7 @@ use crate::{
     emit::{SHARED, send},
     filter::seen,
     maps::{ASKED, LOOPS, PYTHONS, TASKS, TaskKey},
+    scratch::{Scratch, cell_at},
     tls::keep_stack,
     user,
 };
@@ -192,22 +193,25 @@ pub extern "C" fn task_running(pid_tgid: u64) -> u64 {
 }
 
 /// Tells that this task sends the first of a message on a connection, who made it, and so on. `start_ns`: when the call was
-/// entered, by which the agent knows the message. Global: it has a stack of its own.
+/// entered, by which the agent knows the message. `slot`: the cell that the caller has taken, where the event is made. Global: it has a
+/// stack of its own.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn task_sends(pid_tgid: u64, key: u64, start_ns: u64, address: u64) -> u32 {
+pub extern "C" fn task_sends(slot: u32, pid_tgid: u64, key: u64, start_ns: u64, address: u64) -> u32 {
+    let Some(Scratch { task: event, .. }) = cell_at(slot) else { return 0 };
     let Some(conn) = conn::get(key) else { return 0 };
     let id = conn.id;
     let (tgid, thread) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
     // SAFETY: a helper without pointers.
     let time_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let head = EventHead { time_ns, conn: id, seq: 0, tgid, tid: thread, kind: kind::TASK, _pad: 0 };
-    let first = TaskId { address, made_ns: made_ns(tgid, address) };
-    let second = maker(tgid, first);
-    let third = maker(tgid, second);
-    let event = TaskEvent { head, start_ns, tasks: [first, second, third, maker(tgid, third)] };
-    // SAFETY: a local of that size.
-    unsafe { send(SHARED, shard(id), core::ptr::from_ref(&event).cast(), size_of::<TaskEvent>(), false) };
+    event.head = EventHead { time_ns, conn: id, seq: 0, tgid, tid: thread, kind: kind::TASK, _pad: 0 };
+    event.start_ns = start_ns;
+    event.tasks[0] = TaskId { address, made_ns: made_ns(tgid, address) };
+    event.tasks[1] = maker(tgid, event.tasks[0]);
+    event.tasks[2] = maker(tgid, event.tasks[1]);
+    event.tasks[3] = maker(tgid, event.tasks[2]);
+    // SAFETY: a part of a map value, of that size.
+    unsafe { send(SHARED, shard(id), core::ptr::from_ref(event).cast(), size_of::<TaskEvent>(), false) };
     0
 }
 

@@ -230,7 +230,7 @@ pub extern "C" fn walk_tell(slot: u32) -> u32 {
     if work.direction == u32::from(direction::OUT) && begins(work.way.mode) {
         let task = task_running(work.pid_tgid);
         if task != 0 {
-            task_sends(work.pid_tgid, work.key, work.event.start_ns, task);
+            task_sends(slot, work.pid_tgid, work.key, work.event.start_ns, task);
         }
     }
     0
