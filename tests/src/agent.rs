@@ -26,7 +26,7 @@ use crate::{
 /// What the agent prints on standard error once it sees everything.
 pub const READY: &str = "netspan: ready in ";
 /// Time for the agent to be ready, on a busy machine or an emulated one, where verifying programs takes seconds.
-const READY_BOUND: Duration = Duration::from_mins(2);
+const READY_BOUND: Duration = Duration::from_mins(4);
 /// Time for the agent to flush and end.
 const STOP_BOUND: Duration = Duration::from_secs(30);
 

@@ -1,5 +1,5 @@
 //! Where a finished exchange hangs, by the evidence in order of authority: `thread-context`, `header`, `socket`, `tcp-option`,
-//! `goroutine`, `task`, `thread`, `token`, `exclusive`, `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is
+//! `goroutine`, `task`, `thread`, `token`, `exclusive`, `handoff`, `turn`, `inferred`. A link is made only if nothing contradicts it; no parent is
 //! better than a wrong one.
 
 use super::{

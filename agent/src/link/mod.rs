@@ -41,6 +41,7 @@ mod tls;
 mod token;
 mod told;
 mod turn;
+mod worker;
 
 use crate::{
     conn::{Role, Socket},
@@ -163,12 +164,24 @@ pub struct Counts {
 
 impl Counts {
     /// Each counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 25] {
+    pub fn named(&self) -> [(&'static str, u64); 26] {
         let Self { started, finished, spans, linked, roots, unsure, contradicted, given_up, crowded, refused, .. } =
             *self;
         let infer::Counts { windows, .. } = self.inference;
-        let [header, socket, thread, exclusive, turn, inferred, token, goroutine, tcp_option, thread_context, task] =
-            linked;
+        let [
+            header,
+            socket,
+            thread,
+            exclusive,
+            turn,
+            inferred,
+            token,
+            goroutine,
+            tcp_option,
+            thread_context,
+            task,
+            handoff,
+        ] = linked;
         [
             ("started", started),
             ("finished", finished),
@@ -184,6 +197,7 @@ impl Counts {
             ("tcp_option", tcp_option),
             ("thread_context", thread_context),
             ("task", task),
+            ("handoff", handoff),
             ("roots", roots),
             ("unsure", unsure),
             ("contradicted", contradicted),

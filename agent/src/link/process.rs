@@ -23,6 +23,7 @@ use super::{
     task::{Owner, Tasks},
     token::Claim,
     turn::{TURN_CONFIDENCE, Turns},
+    worker::{HANDOFF_CONFIDENCE, Workers},
 };
 use crate::{conn::SocketEnd, protocol::Exchange, span::Method};
 use rustc_hash::FxHashMap;
@@ -132,7 +133,9 @@ impl Process {
         if let Some(end_ns) = server.end_ns {
             self.gathered.answered(server.key, end_ns, || server.route(&()));
         }
-        self.tasks.answered(server, conn_ns)
+        let mut woken = self.tasks.answered(server, conn_ns);
+        woken.extend(self.turns.workers.woken(server.last_tid()));
+        woken
     }
 
     /// Everything before the end of a request has been seen, or is not waited for any more.
@@ -166,6 +169,7 @@ impl Process {
         self.habits = Habits::default();
         self.requests.forget_threads();
         self.turns.forget(at_ns);
+        self.turns.workers = Workers::default();
         self.gathered.forget();
         self.goroutines = Goroutines::default();
         self.tasks = Tasks::default();
@@ -187,7 +191,7 @@ impl Process {
             self.habits.moves = true;
             return;
         }
-        let open = self.requests.open_at(client.start_ns, client.tid, [None; 2]);
+        let open = self.requests.open_at(client.start_ns, client.tid, [None; 3]);
         if open.here_count == 1 && open.count > 1 {
             self.habits.steady = self.habits.steady.saturating_add(1);
         }
@@ -195,8 +199,9 @@ impl Process {
 
     /// When to ask for the cause of a call, if it may be known only later. Everything before `now_ns` has been seen.
     pub(super) fn wait(&mut self, client: &Node, now_ns: u64) -> Option<u64> {
-        let Self { tasks, requests, .. } = self;
-        tasks.wait(client, now_ns, |conn| requests.is_any_unanswered(conn, client.start_ns))
+        let Self { tasks, requests, turns, .. } = self;
+        let by_task = tasks.wait(client, now_ns, |conn| requests.is_any_unanswered(conn, client.start_ns));
+        by_task.or_else(|| turns.workers.wait(client, now_ns))
     }
 
     /// The request that a call of this process was made for. Everything before `seen_ns` has been seen; where that is not
@@ -211,8 +216,9 @@ impl Process {
             .requests
             .holders
             .claim(&client.tokens, seen_ns.min(client.end_ns.unwrap_or(seen_ns)), || client.route(&to));
-        let open = self.requests.open_at(from, client.tid, [turn.request, claim.request()]);
-        let [by_turn, by_token] = open.named;
+        let by_worker = self.turns.workers.told(&client.key);
+        let open = self.requests.open_at(from, client.tid, [turn.request, claim.request(), by_worker]);
+        let [by_turn, by_token, by_worker] = open.named;
         let is_explained = Self::explains(&mut self.destinations, to, open.count == 0);
         // A call that nobody answered ends when its connection does, and its request need not wait for that.
         let gave_up = client.exchange.as_ref().is_some_and(|exchange| exchange.incomplete.is_some());
@@ -253,6 +259,10 @@ impl Process {
         match claim {
             Claim::Of(..) if self.lost_before(from) => {}
             Claim::Of(_, _, confidence) if let Some(held) = by_token => {
+                if by_worker.is_some_and(|other| other.key != held.key) {
+                    self.turns.workers.denied();
+                    return Cause::Contradiction;
+                }
                 if turn.is_sure && by_turn.is_some_and(|other| other.key != held.key) {
                     return Cause::Contradiction;
                 }
@@ -278,6 +288,16 @@ impl Process {
             {
                 let confidence = if is_explained { EXCLUSIVE_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };
                 Cause::Request(only.key, Method::Exclusive, confidence)
+            }
+            _ if let Some(held) = by_worker.filter(contains)
+                && !self.lost_before(from) =>
+            {
+                if turn.is_sure && by_turn.is_some_and(|other| other.key != held.key) {
+                    self.turns.workers.denied();
+                    return Cause::Contradiction;
+                }
+                let confidence = if is_explained { HANDOFF_CONFIDENCE } else { UNEXPLAINED_CONFIDENCE };
+                Cause::Request(held.key, Method::Handoff, confidence)
             }
             _ if turn.is_sure && !self.lost_before(from) => {
                 let Some(held) = by_turn.filter(|held| contains(held) || gave_up) else {

@@ -95,7 +95,7 @@ pub(super) struct Open {
     pub(super) here_count: usize,
     pub(super) here: Option<Held>,
     /// Those that were asked for.
-    pub(super) named: [Option<Held>; 2],
+    pub(super) named: [Option<Held>; 3],
 }
 
 impl Requests {
@@ -156,7 +156,7 @@ impl Requests {
     }
 
     /// The requests that were open at a time, as seen by a thread, and some of them by their names.
-    pub(super) fn open_at(&self, ns: u64, tid: u32, names: [Option<Key>; 2]) -> Open {
+    pub(super) fn open_at(&self, ns: u64, tid: u32, names: [Option<Key>; 3]) -> Open {
         let is_open = |held: &&Held| held.is_open_at(ns);
         let over = || self.over.iter().rev().take_while(|held| held.end_ns.is_some_and(|end_ns| end_ns > ns));
         let held = self.held.values().take_while(|held| held.start_ns <= ns);
@@ -280,7 +280,7 @@ mod tests {
         }
         let counts = |requests: &Requests| {
             [5, 10, 25, 39, 40, 49, 50].map(|ns| {
-                let open = requests.open_at(ns, 8, [None, Some(nodes[0].key)]);
+                let open = requests.open_at(ns, 8, [None, Some(nodes[0].key), None]);
                 (open.count, open.here_count, open.named[1].is_some())
             })
         };

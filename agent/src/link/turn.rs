@@ -13,7 +13,7 @@
 //! Steps are gone through in the order of their stamps once everything before a time has been seen, so that it does not
 //! matter which ring told of them first.
 
-use super::Key;
+use super::{Key, worker::Workers};
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,6 +84,7 @@ struct Open {
 #[derive(Clone, Copy, Debug)]
 struct Call {
     owner: Option<Key>,
+    tid: u32,
     is_answering: bool,
 }
 
@@ -128,6 +129,8 @@ pub(super) struct Turns {
     threads: FxHashMap<u32, Thread>,
     last_tid: u32,
     told: FxHashMap<Key, Guess>,
+    /// What its threads are at, each by itself.
+    pub(super) workers: Workers,
     next_serial: u64,
     /// What requests with lower serials wait for is not known.
     clear_from: u64,
@@ -153,8 +156,9 @@ impl Turns {
     /// What is known is no more so: events were lost, or the program is another one.
     pub(super) fn forget(&mut self, at_ns: u64) {
         let told = std::mem::take(&mut self.told);
+        let workers = std::mem::take(&mut self.workers).forget();
         let watched_until_ns = at_ns.saturating_add(WATCHED_NS);
-        *self = Self { is_on: self.is_on, may_be_on: self.is_on, told, watched_until_ns, ..Self::default() };
+        *self = Self { is_on: self.is_on, may_be_on: self.is_on, told, workers, watched_until_ns, ..Self::default() };
     }
 
     /// Goes through the steps before a time; all of them are known. Says whether any are left.
@@ -187,6 +191,7 @@ impl Turns {
     /// Nobody will ask for this call again.
     pub(super) fn decided(&mut self, call: &Key) {
         self.told.remove(call);
+        self.workers.decided(call);
     }
 
     fn take(&mut self, Step { at_ns, tid, did }: Step) {
@@ -199,6 +204,7 @@ impl Turns {
         }
         match did {
             Did::Read(key) => {
+                self.workers.read(tid, key);
                 self.requests.insert(key, Open { serial: self.next_serial, waits: 0 });
                 self.serials.insert(self.next_serial, key);
                 self.next_serial += 1;
@@ -207,6 +213,9 @@ impl Turns {
                 self.note(tid, at_ns, Some(key));
             }
             Did::Received(conn) => {
+                if self.on.contains_key(&conn) {
+                    self.workers.does(tid, conn);
+                }
                 let at = self.received(conn);
                 self.note(tid, at_ns, at);
             }
@@ -219,12 +228,13 @@ impl Turns {
                 self.opening.insert(conn, Opening { guess, is_waited_for });
             }
             Did::Sent(key) => {
+                self.workers.sent(tid, key, self.next_serial, self.requests.len() > 1);
                 let guess = match self.opening.remove(&key.conn) {
                     Some(opening) => self.opened(opening, tid, at_ns),
                     None => self.guess(tid, at_ns),
                 };
                 self.wait(guess.request);
-                self.calls.insert(key, Call { owner: guess.request, is_answering: false });
+                self.calls.insert(key, Call { owner: guess.request, tid, is_answering: false });
                 self.on.entry(key.conn).or_default().push(key.ordinal);
                 let thread = self.threads.entry(tid).or_default();
                 thread.last_ns = at_ns;
@@ -235,6 +245,7 @@ impl Turns {
             Did::Learned(key) => {
                 self.off(key);
                 if let Some(call) = self.calls.remove(&key) {
+                    self.workers.learned(call.tid, key, tid);
                     if !call.is_answering {
                         self.resume(call.owner);
                     }
@@ -245,6 +256,9 @@ impl Turns {
             }
             Did::Answered(key) => {
                 self.off(key);
+                if tid != 0 {
+                    self.workers.answered(tid, key, self.requests.get(&key).map(|open| open.serial));
+                }
                 if let Some(open) = self.requests.remove(&key) {
                     self.serials.remove(&open.serial);
                     self.idle.remove(&key);

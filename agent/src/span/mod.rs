@@ -90,11 +90,13 @@ pub enum Method {
     ThreadContext,
     /// The asynchronous task that answered the request made the call, or one that it made.
     Task,
+    /// The thread that answered the request made the call, and works on one request at a time.
+    Handoff,
 }
 
 impl Method {
     /// All methods. What is stored refers to them by their place here: new ones go to the end.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Header,
         Self::Socket,
         Self::Thread,
@@ -106,6 +108,7 @@ impl Method {
         Self::TcpOption,
         Self::ThreadContext,
         Self::Task,
+        Self::Handoff,
     ];
 
     /// The value of `netspan.link.method`.
@@ -122,6 +125,7 @@ impl Method {
             Self::TcpOption => "tcp-option",
             Self::ThreadContext => "thread-context",
             Self::Task => "task",
+            Self::Handoff => "handoff",
         }
     }
 }

@@ -23,3 +23,4 @@ mod tokens;
 mod told;
 mod tracers;
 mod turns;
+mod workers;
