@@ -245,7 +245,7 @@ impl Turns {
             Did::Learned(key) => {
                 self.off(key);
                 if let Some(call) = self.calls.remove(&key) {
-                    self.workers.learned(call.tid, key, tid);
+                    self.workers.learned(call.tid, key, tid, at_ns);
                     if !call.is_answering {
                         self.resume(call.owner);
                     }
@@ -257,7 +257,7 @@ impl Turns {
             Did::Answered(key) => {
                 self.off(key);
                 if tid != 0 {
-                    self.workers.answered(tid, key, self.requests.get(&key).map(|open| open.serial));
+                    self.workers.answered(tid, key, self.requests.get(&key).map(|open| open.serial), at_ns);
                 }
                 if let Some(open) = self.requests.remove(&key) {
                     self.serials.remove(&open.serial);

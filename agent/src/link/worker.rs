@@ -9,7 +9,8 @@
 //! reads. Nothing is claimed in a process in which that happens to one call in [`SHARE`], among those made while several
 //! requests were open; nor where workers call for something else, which shows when the next request was read after the call.
 //!
-//! A call waits for its worker's next answer, at most [`super::task::TASK_WAIT_NS`].
+//! A call waits for its worker's next answer, at most [`super::task::TASK_WAIT_NS`]. Whether it does is decided when it ends, by
+//! what was known then, so that it does not matter how much more has been seen when it is asked for.
 
 use super::{Key, node::Node, task::TASK_WAIT_NS};
 use rustc_hash::FxHashMap;
@@ -38,6 +39,8 @@ struct Made {
     read: u64,
     /// Several requests were open.
     is_crowded: bool,
+    /// Until when its worker's answer is waited for, 0 if it is not.
+    until_ns: u64,
 }
 
 /// A thread.
@@ -96,20 +99,25 @@ impl Workers {
         if worker.calls.len() >= CALLS_MAX {
             worker.calls.remove(0);
         }
-        worker.calls.push(Made { call, read, is_crowded });
+        worker.calls.push(Made { call, read, is_crowded, until_ns: 0 });
         (worker.waits, worker.is_mixed) = (true, false);
     }
 
     /// A call of a thread is over: `reader` read the last of its answer, 0 if it has none.
-    pub(super) fn learned(&mut self, tid: u32, call: Key, reader: u32) {
+    pub(super) fn learned(&mut self, tid: u32, call: Key, reader: u32, at_ns: u64) {
+        let is_trusted = self.is_trusted();
         let Some(worker) = self.threads.get_mut(&tid).filter(|worker| worker.waits) else { return };
-        let Some(made) = worker.calls.last().copied().filter(|made| made.call == call) else { return };
+        let Some(made) = worker.calls.last_mut().filter(|made| made.call == call) else { return };
         worker.waits = false;
+        let is_crowded = made.is_crowded;
+        if worker.answers && is_crowded && is_trusted {
+            made.until_ns = at_ns.saturating_add(TASK_WAIT_NS);
+        }
         let is_blocking = !worker.is_mixed && (reader == tid || reader == 0);
         if !is_blocking {
             worker.calls.pop();
         }
-        if worker.answers && made.is_crowded && reader != 0 {
+        if worker.answers && is_crowded && reader != 0 {
             let count = if is_blocking { &mut self.blocking } else { &mut self.mixed };
             *count = count.saturating_add(1);
             if self.blocking > REMEMBERED {
@@ -119,7 +127,7 @@ impl Workers {
     }
 
     /// A thread answers a request of this serial, if that is known.
-    pub(super) fn answered(&mut self, tid: u32, request: Key, serial: Option<u64>) {
+    pub(super) fn answered(&mut self, tid: u32, request: Key, serial: Option<u64>, at_ns: u64) {
         self.does(tid, request.conn);
         if self.threads.len() >= THREADS_MAX && !self.threads.contains_key(&tid) {
             self.threads.clear();
@@ -138,7 +146,7 @@ impl Workers {
             let is_inside = serial < made.read && !is_late;
             let count = if is_inside { &mut self.inside } else { &mut self.outside };
             *count = count.saturating_add(1);
-            if is_inside {
+            if is_inside && at_ns <= made.until_ns {
                 self.told.insert(made.call, request);
             }
         }
@@ -150,7 +158,7 @@ impl Workers {
 
     /// The request that a call was made for, if that is believed.
     pub(super) fn told(&self, call: &Key) -> Option<Key> {
-        self.told.get(call).copied().filter(|_| self.is_trusted())
+        self.told.get(call).copied()
     }
 
     /// Another method tells of another request.
@@ -160,16 +168,15 @@ impl Workers {
 
     /// When to ask again whose a call is, if that may be known later.
     pub(super) fn wait(&mut self, client: &Node, now_ns: u64) -> Option<u64> {
-        let worker = self.threads.get(&client.tid).filter(|worker| worker.answers)?;
-        let until = client.end_ns?.saturating_add(TASK_WAIT_NS);
-        let may_be = worker.calls.iter().any(|made| made.call == client.key && made.is_crowded);
-        if !may_be || now_ns >= until || !self.is_trusted() {
+        let made = self.threads.get(&client.tid)?.calls.iter().find(|made| made.call == client.key)?;
+        let until_ns = made.until_ns;
+        if now_ns >= until_ns {
             return None;
         }
         if self.waiting.len() >= THREADS_MAX {
             self.waiting.clear();
         }
-        let again = now_ns.saturating_add(ASK_NS).min(until);
+        let again = now_ns.saturating_add(ASK_NS).min(until_ns);
         let waiting = self.waiting.entry(client.tid).or_default();
         waiting.retain(|(at_ns, key)| *key != client.key && *at_ns > now_ns);
         waiting.push((again, client.key));
