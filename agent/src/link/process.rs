@@ -231,26 +231,9 @@ impl Process {
         } else {
             None
         };
-        match self.by_goroutine(client, trusted_here.or(by_token).map(|held| held.key)) {
-            ByGoroutine::Nothing => {}
-            ByGoroutine::Contradiction => return Cause::Contradiction,
-            ByGoroutine::Late => return Cause::Unknown(Why::Outlived),
-            ByGoroutine::Of(held, confidence) if contains(&held) || gave_up => {
-                return Cause::Request(held.key, Method::Goroutine, confidence);
-            }
-            ByGoroutine::Of(held, confidence) | ByGoroutine::After(held, confidence) => {
-                return Cause::Follows(held.key, Method::Goroutine, confidence);
-            }
-        }
-        match self.by_task(client, seen_ns, trusted_here.or(by_token).map(|held| held.key)) {
-            None => return Cause::Contradiction,
-            Some(Owner::None | Owner::Unclear | Owner::Later(_)) => {}
-            Some(Owner::Of(served)) if client.end_ns.is_none_or(|end_ns| end_ns <= served.end_ns) || gave_up => {
-                return Cause::Request(served.key, Method::Task, 1.0);
-            }
-            Some(Owner::Of(served) | Owner::After(served)) => {
-                return Cause::Follows(served.key, Method::Task, 1.0);
-            }
+        let other = trusted_here.or(by_token).map(|held| held.key);
+        if let Some(cause) = self.by_runtime(client, seen_ns, other, gave_up) {
+            return cause;
         }
         if let Some(held) = trusted_here {
             let fits = (contains(&held) || gave_up) && by_token.is_none_or(|other| other.key == held.key);
@@ -312,6 +295,31 @@ impl Process {
             _ if !is_explained => Cause::Unknown(Why::Destination),
             _ if whole(client).is_none() => Cause::Unknown(Why::Incomplete),
             _ => Cause::Ask,
+        }
+    }
+
+    /// What the runtime's goroutines or tasks tell of a call; `other` is the request that another method names. One that `gave_up` may
+    /// have ended after its request.
+    fn by_runtime(&mut self, client: &Node, seen_ns: u64, other: Option<Key>, gave_up: bool) -> Option<Cause> {
+        let is_within = |end_ns: Option<u64>| gave_up || end_ns.is_none_or(|end_ns| client.end_ns <= Some(end_ns));
+        match self.by_goroutine(client, other) {
+            ByGoroutine::Nothing => {}
+            ByGoroutine::Contradiction => return Some(Cause::Contradiction),
+            ByGoroutine::Late => return Some(Cause::Unknown(Why::Outlived)),
+            ByGoroutine::Of(held, confidence) if is_within(held.end_ns) => {
+                return Some(Cause::Request(held.key, Method::Goroutine, confidence));
+            }
+            ByGoroutine::Of(held, confidence) | ByGoroutine::After(held, confidence) => {
+                return Some(Cause::Follows(held.key, Method::Goroutine, confidence));
+            }
+        }
+        match self.by_task(client, seen_ns, other) {
+            None => Some(Cause::Contradiction),
+            Some(Owner::None | Owner::Unclear | Owner::Later(_)) => None,
+            Some(Owner::Of(served)) if is_within(Some(served.end_ns)) => {
+                Some(Cause::Request(served.key, Method::Task, 1.0))
+            }
+            Some(Owner::Of(served) | Owner::After(served)) => Some(Cause::Follows(served.key, Method::Task, 1.0)),
         }
     }
 
