@@ -446,8 +446,10 @@ mod tests {
             size_of::<ProcessEvent>(),
             size_of::<GoroutineEvent>(),
             size_of::<ContextEvent>(),
+            size_of::<ContextEvent>(),
             size_of::<TaskEvent>(),
         ];
+        assert_eq!(samples().len(), sizes.len());
         for (event, size) in samples().into_iter().zip(sizes) {
             let mut bytes = Vec::new();
             event.encode(&mut bytes);
