@@ -125,6 +125,7 @@ impl<I: Identities> Pipeline<I> {
             Event::Process(event) => self.process(event),
             Event::Goroutine(event) => self.linker.goroutine(event),
             Event::Task(event) => self.linker.task(event),
+            Event::Thread(event) => self.linker.thread(event),
             Event::Context(event) => self.linker.told(event),
             Event::ThreadContext(event) => self.linker.published(event),
             Event::Conn(_) | Event::Data(..) | Event::Close(_) => {

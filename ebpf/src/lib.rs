@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 /// Raised with every change of a layout or of a meaning in this file; a recording carries it.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Ring buffers that events are spread over by connection; a power of two.
 pub const RING_SHARDS: u32 = 4;
@@ -56,6 +56,8 @@ pub mod kind {
     pub const TASK: u16 = 11;
     /// [`LoopEvent`](super::LoopEvent): the agent should look where a Python program keeps its tasks.
     pub const LOOP: u16 = 12;
+    /// [`ThreadEvent`](super::ThreadEvent): a thread made another one.
+    pub const THREAD: u16 = 13;
 }
 
 /// The head of every event.
@@ -424,6 +426,19 @@ pub struct TaskEvent {
     pub tasks: [TaskId; TASKS_MAX],
 }
 const _: () = assert!(size_of::<TaskEvent>() == 104);
+
+/// A thread made another one of its process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadEvent {
+    /// Head; `kind` is [`kind::THREAD`], `tid` the thread that made it.
+    pub head: EventHead,
+    /// The new thread's id, in the initial pid namespace.
+    pub made: u32,
+    /// Explicit padding.
+    pub _pad: u32,
+}
+const _: () = assert!(size_of::<ThreadEvent>() == 40);
 
 /// A Python program uses asyncio, and it is not known where it keeps which tasks are running, or whether the thread runs a loop.
 #[repr(C)]

@@ -4,7 +4,7 @@
 
 use netspan_ebpf::{
     COMM_LEN, CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, PATH_LEN, PIECE_ALIGN,
-    PieceHead, ProcessEvent, TASKS_MAX, TaskEvent, TaskId, data_flag, kind,
+    PieceHead, ProcessEvent, TASKS_MAX, TaskEvent, TaskId, ThreadEvent, data_flag, kind,
 };
 use thiserror::Error;
 
@@ -27,6 +27,8 @@ pub enum Event<'a> {
     ThreadContext(ContextEvent),
     /// A task of asyncio sends on a connection.
     Task(TaskEvent),
+    /// A thread made another one.
+    Thread(ThreadEvent),
 }
 
 /// Why bytes are no event.
@@ -68,6 +70,7 @@ impl<'a> Event<'a> {
             kind::CONTEXT => fields.context(head).map(Self::Context).ok_or(short),
             kind::THREAD_CONTEXT => fields.context(head).map(Self::ThreadContext).ok_or(short),
             kind::TASK => fields.task(head).map(Self::Task).ok_or(short),
+            kind::THREAD => fields.thread(head).map(Self::Thread).ok_or(short),
             other => Err(DecodeError::Kind(other)),
         }
     }
@@ -85,6 +88,7 @@ impl<'a> Event<'a> {
             Self::Goroutine(event) => put_goroutine(out, event),
             Self::Context(event) | Self::ThreadContext(event) => put_context(out, event),
             Self::Task(event) => put_task(out, event),
+            Self::Thread(event) => put_thread(out, event),
         }
     }
 
@@ -98,6 +102,7 @@ impl<'a> Event<'a> {
             Self::Goroutine(event) => &event.head,
             Self::Context(event) | Self::ThreadContext(event) => &event.head,
             Self::Task(event) => &event.head,
+            Self::Thread(event) => &event.head,
         }
     }
 }
@@ -284,6 +289,10 @@ impl Fields<'_> {
         Some(TaskEvent { head, start_ns, tasks })
     }
 
+    fn thread(&mut self, head: EventHead) -> Option<ThreadEvent> {
+        Some(ThreadEvent { head, made: self.u32()?, _pad: self.u32()? })
+    }
+
     fn process(&mut self, head: EventHead) -> Option<ProcessEvent> {
         Some(ProcessEvent {
             head,
@@ -392,6 +401,13 @@ fn put_task(out: &mut Vec<u8>, event: &TaskEvent) {
     }
 }
 
+fn put_thread(out: &mut Vec<u8>, event: &ThreadEvent) {
+    let ThreadEvent { head, made, _pad } = *event;
+    put_head(out, head);
+    out.extend(made.to_ne_bytes());
+    out.extend(_pad.to_ne_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,6 +450,7 @@ mod tests {
                 start_ns: 6,
                 tasks: [7, 8, 9, 10].map(|address| TaskId { address, made_ns: address + 1 }),
             }),
+            Event::Thread(ThreadEvent { head: head(kind::THREAD), made: 6, _pad: 0 }),
         ]
     }
 
@@ -448,6 +465,7 @@ mod tests {
             size_of::<ContextEvent>(),
             size_of::<ContextEvent>(),
             size_of::<TaskEvent>(),
+            size_of::<ThreadEvent>(),
         ];
         assert_eq!(samples().len(), sizes.len());
         for (event, size) in samples().into_iter().zip(sizes) {

@@ -243,7 +243,12 @@ impl Table {
                 }
                 self.close(event, out);
             }
-            Event::Process(_) | Event::Goroutine(_) | Event::Context(_) | Event::ThreadContext(_) | Event::Task(_) => {}
+            Event::Process(_)
+            | Event::Goroutine(_)
+            | Event::Context(_)
+            | Event::ThreadContext(_)
+            | Event::Task(_)
+            | Event::Thread(_) => {}
         }
     }
 

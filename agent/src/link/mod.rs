@@ -58,7 +58,7 @@ use live::Work;
 pub use live::{
     DOUBTS_TRUSTED, LEARN_AT, LEARNING_NS, REMEMBERED_MAX, RIPE_NS, ROUND_NS, WAIT_MAX_NS, WAITING_MAX, WORK_PER_S,
 };
-use netspan_ebpf::{EventHead, GoroutineEvent, TaskEvent, role};
+use netspan_ebpf::{EventHead, GoroutineEvent, TaskEvent, ThreadEvent, role};
 use node::Node;
 use process::Process;
 pub use process::{DESTINATIONS_MAX, EXCLUSIVE_CONFIDENCE, STEADY_MIN, UNEXPLAINED_CONFIDENCE, UNEXPLAINED_SHARE};
@@ -357,6 +357,12 @@ impl Linker {
     pub fn task(&mut self, event: &TaskEvent) {
         let EventHead { conn, tgid, .. } = event.head;
         self.processes.entry(tgid).or_default().tasks.sends(conn, event.start_ns, event.tasks);
+    }
+
+    /// A thread of a process made another one.
+    pub fn thread(&mut self, event: &ThreadEvent) {
+        let EventHead { tgid, tid, time_ns, .. } = event.head;
+        self.step(tgid, time_ns, tid, Did::Made(event.made));
     }
 
     /// Events of a connection of this process were lost.

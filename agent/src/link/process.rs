@@ -217,7 +217,10 @@ impl Process {
             .holders
             .claim(&client.tokens, seen_ns.min(client.end_ns.unwrap_or(seen_ns)), || client.route(&to));
         let by_worker = self.turns.workers.told(&client.key);
-        let open = self.requests.open_at(from, client.tid, [turn.request, claim.request(), by_worker]);
+        // What a helper does, its maker does: if the request was read before the helper was made.
+        let maker = self.turns.workers.maker(&client.key);
+        let tid = maker.map_or(client.tid, |maker| maker.tid);
+        let open = self.requests.open_at(from, tid, [turn.request, claim.request(), by_worker]);
         let [by_turn, by_token, by_worker] = open.named;
         let is_explained = Self::explains(&mut self.destinations, to, open.count == 0);
         // A call that nobody answered ends when its connection does, and its request need not wait for that.
@@ -227,7 +230,7 @@ impl Process {
             _ => true,
         };
         let trusted_here = if self.habits.trusts_threads(open.count == 1 && is_explained) && open.here_count == 1 {
-            open.here
+            open.here.filter(|held| maker.is_none_or(|maker| held.start_ns <= maker.at_ns))
         } else {
             None
         };
@@ -236,8 +239,9 @@ impl Process {
             return cause;
         }
         if let Some(held) = trusted_here {
+            let confidence = if maker.is_none() { 1.0 } else { CHILD_CONFIDENCE };
             let fits = (contains(&held) || gave_up) && by_token.is_none_or(|other| other.key == held.key);
-            return if fits { Cause::Request(held.key, Method::Thread, 1.0) } else { Cause::Contradiction };
+            return if fits { Cause::Request(held.key, Method::Thread, confidence) } else { Cause::Contradiction };
         }
         match claim {
             Claim::Of(..) if self.lost_before(from) => {}

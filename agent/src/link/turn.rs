@@ -56,6 +56,8 @@ pub(super) enum Did {
     Answered(Key),
     /// The connection is over.
     Closed(u64),
+    /// Made this thread.
+    Made(u32),
 }
 
 impl Did {
@@ -264,6 +266,7 @@ impl Turns {
                     self.idle.remove(&key);
                 }
             }
+            Did::Made(made) => self.workers.made(tid, made, at_ns),
             Did::Closed(conn) => {
                 if let Some(opening) = self.opening.remove(&conn) {
                     self.unused = self.unused.saturating_add(1);

@@ -9,16 +9,24 @@
 //! reads. Nothing is claimed in a process in which that happens to one call in [`SHARE`], among those made while several
 //! requests were open; nor where workers call for something else, which shows when the next request was read after the call.
 //!
+//! A thread that a worker makes while it is at a request, a *helper*, calls for that request as well: also where `thread` tells which
+//! one it is, for there the helper's maker is the thread that read it. A helper that is kept for later requests belongs to
+//! a pool, and may call for anybody: they are believed in a process once [`HELPED_MIN`] calls showed that they end with their
+//! request, and one in [`SHARE`] may not.
+//!
 //! A call waits for its worker's next answer, at most [`super::task::TASK_WAIT_NS`]. Whether it does is decided when it ends, by
 //! what was known then, so that it does not matter how much more has been seen when it is asked for.
 
 use super::{Key, node::Node, task::TASK_WAIT_NS};
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 
 /// Confidence of the method `handoff`. What is left is work that a busy worker did for nobody, between two requests.
 pub const HANDOFF_CONFIDENCE: f64 = 0.97;
 /// Calls that must have blocked their threads before it is believed that they do.
 const BLOCKING_MIN: u32 = 30;
+/// Calls of helpers that must have been made while their maker was at the same request, before helpers are believed.
+const HELPED_MIN: u32 = 20;
 /// One in so many may be an exception.
 const SHARE: u32 = 200;
 /// Calls after which earlier ones count half.
@@ -26,6 +34,9 @@ const REMEMBERED: u32 = 4096;
 /// Threads of one process, and calls whose request is known; past it, all are forgotten.
 const THREADS_MAX: usize = 4096;
 const TOLD_MAX: usize = 16_384;
+/// Threads whose making is remembered, and those of one maker and request.
+const MADE_MAX: usize = 2048;
+const HELPERS_MAX: usize = 256;
 /// Calls of one thread for one request that are remembered.
 const CALLS_MAX: usize = 256;
 /// How often a call is asked for meanwhile, in nanoseconds; it is when its worker answers, too.
@@ -43,11 +54,28 @@ struct Made {
     until_ns: u64,
 }
 
+/// Who made a thread, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Maker {
+    pub(super) tid: u32,
+    pub(super) at_ns: u64,
+}
+
 /// A thread.
 #[derive(Debug, Default)]
 struct Worker {
     /// It answered a request.
     answers: bool,
+    /// It read one.
+    reads: bool,
+    /// It was made since the process is watched.
+    is_made: bool,
+    /// Who made it, if that one is at the same request still.
+    maker: Option<Maker>,
+    /// Whom it made since its last answer.
+    helpers: Vec<u32>,
+    /// Calls that it made when its maker was at something else.
+    strays: u32,
     calls: Vec<Made>,
     /// The last of them has no answer yet.
     waits: bool,
@@ -60,6 +88,10 @@ struct Worker {
 pub(super) struct Workers {
     threads: FxHashMap<u32, Worker>,
     told: FxHashMap<Key, Key>,
+    /// Whose helper made a call.
+    helped: FxHashMap<Key, Maker>,
+    /// Threads in the order in which they were made.
+    made: VecDeque<u32>,
     /// Calls that wait for an answer of their thread, each with when it is asked for again.
     waiting: FxHashMap<u32, Vec<(u64, Key)>>,
     /// Calls that blocked their thread, and others.
@@ -68,9 +100,55 @@ pub(super) struct Workers {
     /// Calls before which the request was read that their thread answered next, and others.
     inside: u32,
     outside: u32,
+    /// Calls of helpers whose maker was at the same request, and of those whose maker was not.
+    inner: u32,
+    stray: u32,
 }
 
 impl Workers {
+    /// A thread makes another one.
+    pub(super) fn made(&mut self, tid: u32, made: u32, at_ns: u64) {
+        if self.made.len() >= MADE_MAX
+            && let Some(oldest) = self.made.pop_front()
+            && self.threads.get(&oldest).is_some_and(|worker| !worker.answers && !worker.reads)
+        {
+            self.threads.remove(&oldest);
+        }
+        self.made.push_back(made);
+        // What a helper makes helps the same worker.
+        let by = self.threads.get(&tid).and_then(|worker| worker.maker).map_or(tid, |maker| maker.tid);
+        let helpers = &mut self.thread(by).helpers;
+        let has_room = helpers.len() < HELPERS_MAX;
+        if has_room {
+            helpers.push(made);
+        }
+        let maker = Some(Maker { tid: by, at_ns }).filter(|_| has_room);
+        *self.thread(made) = Worker { is_made: true, maker, ..Worker::default() };
+    }
+
+    fn thread(&mut self, tid: u32) -> &mut Worker {
+        if self.threads.len() >= THREADS_MAX && !self.threads.contains_key(&tid) {
+            self.threads.clear();
+        }
+        self.threads.entry(tid).or_default()
+    }
+
+    /// A thread is at its request no more: takes the calls that its helpers made.
+    fn dismiss(&mut self, tid: u32) -> Vec<Made> {
+        let helpers = self.threads.get_mut(&tid).map(|worker| std::mem::take(&mut worker.helpers)).unwrap_or_default();
+        let mut calls = Vec::new();
+        for helper in helpers {
+            if let Some(worker) = self.threads.get_mut(&helper)
+                && worker.maker.is_some_and(|maker| maker.tid == tid)
+            {
+                worker.maker = None;
+                worker.waits = false;
+                calls.append(&mut worker.calls);
+            }
+        }
+        calls
+    }
+
     /// A thread does something on a connection.
     pub(super) fn does(&mut self, tid: u32, conn: u64) {
         if let Some(worker) = self.threads.get_mut(&tid).filter(|worker| worker.waits) {
@@ -81,36 +159,47 @@ impl Workers {
     /// A thread reads a request: what it called before was not for this one.
     pub(super) fn read(&mut self, tid: u32, request: Key) {
         self.does(tid, request.conn);
-        if let Some(worker) = self.threads.get_mut(&tid) {
-            self.outside = self.outside.saturating_add(worker.leave());
-        }
+        self.dismiss(tid);
+        let worker = self.thread(tid);
+        (worker.reads, worker.maker) = (true, None);
+        let (left, strays) = (worker.leave(), std::mem::take(&mut worker.strays));
+        self.stray = self.stray.saturating_sub(strays);
+        self.outside = self.outside.saturating_add(left);
     }
 
     /// A thread makes a call. Requests with serials below `read` have been read; `is_crowded` says whether several of them are open.
     pub(super) fn sent(&mut self, tid: u32, call: Key, read: u64, is_crowded: bool) {
-        if self.threads.len() >= THREADS_MAX && !self.threads.contains_key(&tid) {
-            self.threads.clear();
-        }
-        let worker = self.threads.entry(tid).or_default();
-        if worker.waits {
-            let left = worker.calls.pop();
-            self.mixed = self.mixed.saturating_add(u32::from(left.is_some_and(|left| left.is_crowded)));
-        }
+        let trusts_helpers = self.trusts_helpers();
+        let worker = self.thread(tid);
+        let maker = worker.maker;
+        let is_stray = worker.is_made && !worker.answers && !worker.reads && maker.is_none();
+        worker.strays += u32::from(is_stray);
+        let left = if worker.waits { worker.calls.pop() } else { None };
         if worker.calls.len() >= CALLS_MAX {
             worker.calls.remove(0);
         }
         worker.calls.push(Made { call, read, is_crowded, until_ns: 0 });
         (worker.waits, worker.is_mixed) = (true, false);
+        self.mixed = self.mixed.saturating_add(u32::from(left.is_some_and(|left| left.is_crowded)));
+        self.stray = self.stray.saturating_add(u32::from(is_stray));
+        if let Some(maker) = maker.filter(|_| trusts_helpers) {
+            if self.helped.len() >= TOLD_MAX {
+                self.helped.clear();
+            }
+            self.helped.insert(call, maker);
+        }
     }
 
     /// A call of a thread is over: `reader` read the last of its answer, 0 if it has none.
     pub(super) fn learned(&mut self, tid: u32, call: Key, reader: u32, at_ns: u64) {
         let is_trusted = self.is_trusted();
+        let of_helper = self.helped.get(&call).and_then(|maker| self.threads.get(&maker.tid));
+        let is_helping = of_helper.is_some_and(|worker| worker.answers);
         let Some(worker) = self.threads.get_mut(&tid).filter(|worker| worker.waits) else { return };
         let Some(made) = worker.calls.last_mut().filter(|made| made.call == call) else { return };
         worker.waits = false;
         let is_crowded = made.is_crowded;
-        if worker.answers && is_crowded && is_trusted {
+        if (worker.answers || is_helping) && is_crowded && is_trusted {
             made.until_ns = at_ns.saturating_add(TASK_WAIT_NS);
         }
         let is_blocking = !worker.is_mixed && (reader == tid || reader == 0);
@@ -129,20 +218,26 @@ impl Workers {
     /// A thread answers a request of this serial, if that is known.
     pub(super) fn answered(&mut self, tid: u32, request: Key, serial: Option<u64>, at_ns: u64) {
         self.does(tid, request.conn);
-        if self.threads.len() >= THREADS_MAX && !self.threads.contains_key(&tid) {
-            self.threads.clear();
-        }
-        let worker = self.threads.entry(tid).or_default();
-        worker.answers = true;
-        let Some(serial) = serial else {
-            worker.leave();
-            return;
-        };
+        let helped = self.dismiss(tid);
+        let worker = self.thread(tid);
+        (worker.answers, worker.maker) = (true, None);
+        let is_late = std::mem::take(&mut worker.waits);
+        let (calls, strays) = (std::mem::take(&mut worker.calls), std::mem::take(&mut worker.strays));
+        // A worker that was made lately, and no helper.
+        self.stray = self.stray.saturating_sub(strays);
+        let Some(serial) = serial else { return };
         if self.told.len() >= TOLD_MAX {
             self.told.clear();
         }
-        let is_late = worker.waits;
-        for made in worker.calls.drain(..) {
+        for made in helped {
+            let is_inner = serial < made.read;
+            let count = if is_inner { &mut self.inner } else { &mut self.stray };
+            *count = count.saturating_add(1);
+            if is_inner && at_ns <= made.until_ns {
+                self.told.insert(made.call, request);
+            }
+        }
+        for made in calls {
             let is_inside = serial < made.read && !is_late;
             let count = if is_inside { &mut self.inside } else { &mut self.outside };
             *count = count.saturating_add(1);
@@ -150,15 +245,22 @@ impl Workers {
                 self.told.insert(made.call, request);
             }
         }
-        worker.waits = false;
         if self.inside > REMEMBERED {
             (self.inside, self.outside) = (self.inside / 2, self.outside / 2);
+        }
+        if self.inner > REMEMBERED {
+            (self.inner, self.stray) = (self.inner / 2, self.stray / 2);
         }
     }
 
     /// The request that a call was made for, if that is believed.
     pub(super) fn told(&self, call: &Key) -> Option<Key> {
         self.told.get(call).copied()
+    }
+
+    /// Who made the thread that made a call, if that one is at what it was at then, and that is believed.
+    pub(super) fn maker(&self, call: &Key) -> Option<Maker> {
+        self.helped.get(call).copied()
     }
 
     /// Another method tells of another request.
@@ -168,8 +270,9 @@ impl Workers {
 
     /// When to ask again whose a call is, if that may be known later.
     pub(super) fn wait(&mut self, client: &Node, now_ns: u64) -> Option<u64> {
-        let made = self.threads.get(&client.tid)?.calls.iter().find(|made| made.call == client.key)?;
-        let until_ns = made.until_ns;
+        let worker = self.threads.get(&client.tid)?;
+        let until_ns = worker.calls.iter().find(|made| made.call == client.key)?.until_ns;
+        let tid = worker.maker.map_or(client.tid, |maker| maker.tid);
         if now_ns >= until_ns {
             return None;
         }
@@ -177,7 +280,7 @@ impl Workers {
             self.waiting.clear();
         }
         let again = now_ns.saturating_add(ASK_NS).min(until_ns);
-        let waiting = self.waiting.entry(client.tid).or_default();
+        let waiting = self.waiting.entry(tid).or_default();
         waiting.retain(|(at_ns, key)| *key != client.key && *at_ns > now_ns);
         waiting.push((again, client.key));
         Some(again)
@@ -191,13 +294,18 @@ impl Workers {
     /// Nobody will ask for this call again.
     pub(super) fn decided(&mut self, call: &Key) {
         self.told.remove(call);
+        self.helped.remove(call);
     }
 
     /// What the threads are at is not known any more: events were lost.
     pub(super) fn forget(self) -> Self {
         let threads = self.threads.into_iter().filter(|(_, worker)| worker.answers);
         let threads = threads.map(|(tid, _)| (tid, Worker { answers: true, ..Worker::default() })).collect();
-        Self { threads, ..self }
+        Self { threads, made: VecDeque::new(), ..self }
+    }
+
+    fn trusts_helpers(&self) -> bool {
+        self.inner >= HELPED_MIN && self.stray.saturating_mul(SHARE) <= self.inner
     }
 
     fn is_trusted(&self) -> bool {

@@ -10,7 +10,7 @@ use netspan::{
     span::{Resource, Span},
 };
 use netspan_ebpf::{
-    CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, ProcessEvent, TaskEvent, TaskId, close,
+    CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, ProcessEvent, TaskEvent, TaskId, ThreadEvent, close,
     data_flag, direction, family, kind, known, origin, role,
 };
 use std::{
@@ -241,6 +241,13 @@ impl Play {
         let mut event = TaskEvent { head, start_ns: self.now, ..TaskEvent::default() };
         event.tasks.iter_mut().zip(tasks).for_each(|(into, task)| *into = *task);
         self.push(&Event::Task(event));
+    }
+
+    /// A thread makes another one.
+    pub fn thread(&mut self, tgid: u32, tid: u32, made: u32) {
+        let time_ns = self.tick();
+        let head = EventHead { time_ns, conn: 0, seq: 0, tgid, tid, kind: kind::THREAD, _pad: 0 };
+        self.push(&Event::Thread(ThreadEvent { head, made, _pad: 0 }));
     }
 
     /// A moment later: the time of what is made then.

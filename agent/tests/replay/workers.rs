@@ -93,6 +93,56 @@ fn a_workers_calls_are_of_the_request_that_it_answers() {
     assert!(right >= 26 * WORKERS * 2, "{right}");
 }
 
+/// Each request is read, worked on and answered by one thread, which makes another one for a call; those are kept for later requests where
+/// `is_pool` says so.
+fn helped(is_pool: bool) -> [usize; 3] {
+    let mut program = Program::new();
+    let mut made = 1000;
+    for _ in 0..30 {
+        for n in 0..WORKERS {
+            program.play.hear(program.fronts[n], worker(n), &format!("/{n}-{}", program.rounds));
+        }
+        for n in 0..WORKERS {
+            let (helper, is_new) = if is_pool {
+                (1000 + worker((n + program.rounds) % WORKERS), program.rounds == 0)
+            } else {
+                made += 1;
+                (made, true)
+            };
+            if is_new {
+                program.play.thread(READER, worker(n), helper);
+            }
+            program.call(n, helper);
+            program.play.learn(program.backs[n], helper);
+            program.call(n, worker(n));
+        }
+        for n in 0..WORKERS {
+            program.play.learn(program.backs[n], worker(n));
+            program.play.answer(program.fronts[n], worker(n));
+        }
+        program.rounds += 1;
+    }
+    let spans = program.play.spans();
+    let by_thread = spans.iter().filter(|span| span.link.is_some_and(|link| link.method == Method::Thread));
+    let [_, wrong, other] = score(&spans);
+    [by_thread.filter(|span| span.kind == Kind::Client).count(), wrong, other]
+}
+
+#[test]
+fn threads_that_a_requests_thread_makes_call_for_it() {
+    let [by_thread, wrong, _] = helped(false);
+    assert_eq!(wrong, 0);
+    // All but those of the first rounds, which show what such threads do.
+    assert!(by_thread >= 2 * 30 * WORKERS - 4 * WORKERS, "{by_thread}");
+}
+
+#[test]
+fn threads_that_are_kept_for_others_tell_nothing() {
+    let [by_thread, wrong, _] = helped(true);
+    assert_eq!(wrong, 0);
+    assert!(by_thread <= 30 * WORKERS, "{by_thread}: only the requests' own threads");
+}
+
 #[test]
 fn where_tasks_wander_between_threads_no_worker_is_seen() {
     let mut program = Program::new();

@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::tracepoint,
     programs::TracePointContext,
 };
-use netspan_ebpf::{COMM_LEN, EventHead, PATH_LEN, ProcessEvent, counter, kind, verdict};
+use netspan_ebpf::{COMM_LEN, EventHead, PATH_LEN, ProcessEvent, ThreadEvent, counter, kind, verdict};
 
 use super::current;
 use crate::{
@@ -43,7 +43,8 @@ pub fn tell(kind: u16, pid_tgid: u64) {
     };
 }
 
-/// `task:task_newtask`, in the thread that forks: descriptors and rules are inherited by a new process.
+/// `task:task_newtask`, in the thread that forks: descriptors and rules are inherited by a new process. Of a new thread it is told who
+/// made it.
 #[tracepoint]
 pub fn task_newtask(ctx: TracePointContext) -> u32 {
     const CLONE_THREAD: u64 = 0x1_0000;
@@ -52,12 +53,22 @@ pub fn task_newtask(ctx: TracePointContext) -> u32 {
         let record = ctx.as_ptr().cast::<u8>();
         (record.add(8).cast::<u32>().read_volatile(), record.add(32).cast::<u64>().read_volatile())
     };
-    if flags & CLONE_THREAD != 0 {
-        return 0;
-    }
-    let (_, tgid) = current();
+    let (pid_tgid, tgid) = current();
     // SAFETY: a helper without pointers.
     let now = unsafe { bpf_ktime_get_boot_ns() };
+    if flags & CLONE_THREAD != 0 {
+        if seen(tgid) {
+            let thread = pid_tgid as u32;
+            let head = EventHead { time_ns: now, conn: 0, seq: 0, tgid, tid: thread, kind: kind::THREAD, _pad: 0 };
+            let event = ThreadEvent { head, made: child, _pad: 0 };
+            // SAFETY: a local of that size.
+            unsafe {
+                let data = core::ptr::from_ref(&event).cast();
+                send(SHARED, u64::from(tgid), data, size_of::<ThreadEvent>(), false);
+            }
+        }
+        return 0;
+    }
     let mut heir_of = 0;
     if let Some(process) = PROCESSES.get_ptr_mut(tgid) {
         // SAFETY: a map value.

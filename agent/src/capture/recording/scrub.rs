@@ -72,6 +72,7 @@ impl Scrub {
                     | Event::Context(_)
                     | Event::ThreadContext(_)
                     | Event::Task(_)
+                    | Event::Thread(_)
                     | Event::Data(..) => {}
                 }
                 event.encode(out);

@@ -63,6 +63,30 @@ impl Play {
         self.did(tid, Did::Answered(request));
     }
 
+    fn makes(&mut self, tid: u32, made: u32) {
+        self.did(tid, Did::Made(made));
+    }
+
+    /// Two requests at once, each with a call of the worker and one of a thread that it makes. Gives who answered which, by the
+    /// helpers' calls.
+    fn helped_round(&mut self, helpers: [u32; 2]) -> [(Key, Key); 2] {
+        let requests = [self.reads(), self.reads()];
+        for n in 0..2 {
+            let tid = 10 + n as u32;
+            self.makes(tid, helpers[n]);
+        }
+        let calls = helpers.map(|helper| self.sends(helper));
+        for n in 0..2 {
+            let tid = 10 + n as u32;
+            let own = self.sends(tid);
+            self.learns(helpers[n], calls[n]);
+            self.learns(tid, own);
+        }
+        self.answers(10, requests[0]);
+        self.answers(11, requests[1]);
+        [(calls[0], requests[0]), (calls[1], requests[1])]
+    }
+
     fn told(&mut self, call: Key) -> Option<Key> {
         self.turns.advance(self.now_ns + 1);
         self.turns.workers.told(&call)
@@ -195,4 +219,76 @@ fn what_was_lost_is_not_filled_in() {
     play.answers(10, second);
     assert_eq!(play.told(call), None);
     play.answers(11, first);
+}
+
+#[test]
+fn what_threads_call_that_a_worker_made_is_of_its_request() {
+    let mut play = Play::new();
+    for n in 0..HELPED_MIN {
+        play.helped_round([100 + n * 2, 101 + n * 2]);
+    }
+    // The ids are used again.
+    for (call, request) in play.helped_round([100, 101]) {
+        assert_eq!(play.told(call), Some(request));
+    }
+    let [first, second] = [play.reads(), play.reads()];
+    play.makes(10, 300);
+    // It helps the worker, too.
+    play.makes(300, 301);
+    let call = play.sends(301);
+    assert_eq!(play.told(call), None);
+    assert_eq!(play.turns.workers.maker(&call).map(|maker| maker.tid), Some(10));
+    play.learns(301, call);
+    play.answers(11, first);
+    play.answers(10, second);
+    assert_eq!(play.told(call), Some(second));
+}
+
+#[test]
+fn what_kept_threads_call_later_is_of_nobody_and_ends_the_trust_in_all() {
+    let mut play = Play::new();
+    for n in 0..HELPED_MIN {
+        play.helped_round([100 + n * 2, 101 + n * 2]);
+    }
+    let [first, second] = [play.reads(), play.reads()];
+    let call = play.sends(100);
+    play.learns(100, call);
+    assert_eq!(play.told(call), None);
+    play.answers(10, first);
+    play.answers(11, second);
+    assert_eq!(play.told(call), None);
+    for (call, _) in play.helped_round([300, 301]) {
+        assert_eq!(play.told(call), None);
+    }
+}
+
+#[test]
+fn a_worker_that_was_made_lately_is_no_helper() {
+    let mut play = Play::new();
+    for n in 0..HELPED_MIN {
+        play.helped_round([100 + n * 2, 101 + n * 2]);
+    }
+    play.makes(READER, 12);
+    let [first, second] = [play.reads(), play.reads()];
+    let call = play.sends(12);
+    play.learns(12, call);
+    play.answers(12, first);
+    play.answers(10, second);
+    for (call, request) in play.helped_round([300, 301]) {
+        assert_eq!(play.told(call), Some(request));
+    }
+}
+
+#[test]
+fn threads_that_come_and_go_are_remembered_to_a_bound() {
+    let mut play = Play::new();
+    for made in 0..3 * u32::try_from(MADE_MAX).unwrap() {
+        play.makes(READER, 1000 + made);
+        let call = play.sends(1000 + made);
+        play.learns(1000 + made, call);
+    }
+    play.turns.advance(play.now_ns + 1);
+    let workers = &play.turns.workers;
+    assert!(workers.threads.len() <= MADE_MAX + 3 && workers.made.len() <= MADE_MAX, "{}", workers.threads.len());
+    assert!(workers.threads[&READER].helpers.len() <= HELPERS_MAX);
 }
