@@ -436,7 +436,7 @@ pub struct ThreadEvent {
     /// The new thread's id, in the initial pid namespace.
     pub made: u32,
     /// Explicit padding.
-    pub _pad: u32,
+    pub pad: u32,
 }
 const _: () = assert!(size_of::<ThreadEvent>() == 40);
 

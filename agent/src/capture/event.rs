@@ -290,7 +290,7 @@ impl Fields<'_> {
     }
 
     fn thread(&mut self, head: EventHead) -> Option<ThreadEvent> {
-        Some(ThreadEvent { head, made: self.u32()?, _pad: self.u32()? })
+        Some(ThreadEvent { head, made: self.u32()?, pad: self.u32()? })
     }
 
     fn process(&mut self, head: EventHead) -> Option<ProcessEvent> {
@@ -402,10 +402,9 @@ fn put_task(out: &mut Vec<u8>, event: &TaskEvent) {
 }
 
 fn put_thread(out: &mut Vec<u8>, event: &ThreadEvent) {
-    let ThreadEvent { head, made, _pad } = *event;
-    put_head(out, head);
-    out.extend(made.to_ne_bytes());
-    out.extend(_pad.to_ne_bytes());
+    put_head(out, event.head);
+    out.extend(event.made.to_ne_bytes());
+    out.extend(event.pad.to_ne_bytes());
 }
 
 #[cfg(test)]
@@ -450,7 +449,7 @@ mod tests {
                 start_ns: 6,
                 tasks: [7, 8, 9, 10].map(|address| TaskId { address, made_ns: address + 1 }),
             }),
-            Event::Thread(ThreadEvent { head: head(kind::THREAD), made: 6, _pad: 0 }),
+            Event::Thread(ThreadEvent { head: head(kind::THREAD), made: 6, pad: 0 }),
         ]
     }
 

@@ -83,10 +83,11 @@ impl Linker {
         let by_header = node.by_header();
         let is_alone = node.context.is_none() && node.published.is_none();
         if let Some(process) = self.processes.get_mut(&node.tgid) {
+            let last = process.turns.told(&key).request;
             match cause {
                 Cause::Ask if is_alone && !now_or_never => {
                     let (tgid, end_ns) = (node.tgid, node.end_ns.unwrap_or(node.start_ns));
-                    let asked = process.gathered.ask(key, node.as_call(&to));
+                    let asked = process.gathered.ask(key, node.as_call(&to), last);
                     if asked.is_ok() {
                         if !process.gathered.is_scheduled {
                             process.gathered.is_scheduled = true;
@@ -99,7 +100,7 @@ impl Linker {
                 }
                 Cause::Request(request, _, confidence) if process.gathered.is_on() => {
                     let request = Some(request).filter(|_| confidence >= DEFAULT_MIN_CONFIDENCE);
-                    process.gathered.known(key, node.as_call(&to), request);
+                    process.gathered.known(key, node.as_call(&to), last, request);
                 }
                 _ => {}
             }

@@ -230,7 +230,7 @@ impl Process {
             _ => true,
         };
         let trusted_here = if self.habits.trusts_threads(open.count == 1 && is_explained) && open.here_count == 1 {
-            open.here.filter(|held| maker.is_none_or(|maker| held.start_ns <= maker.at_ns))
+            open.here.filter(|held| maker.is_none_or(|maker| held.was_read_by(maker.at_ns)))
         } else {
             None
         };

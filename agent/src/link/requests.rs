@@ -55,6 +55,12 @@ impl Held {
         (self.start_ns, self.key)
     }
 
+    /// Whether it had been read by then.
+    pub(super) const fn was_read_by(&self, ns: u64) -> bool {
+        self.start_ns <= ns
+    }
+
+    /// Whether it was being served at a time.
     pub(super) fn is_open_at(&self, ns: u64) -> bool {
         self.start_ns <= ns && self.end_ns.is_none_or(|end_ns| ns < end_ns)
     }

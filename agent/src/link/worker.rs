@@ -61,15 +61,23 @@ pub(super) struct Maker {
     pub(super) at_ns: u64,
 }
 
+/// What a thread was seen to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Role {
+    #[default]
+    Unknown,
+    /// Nothing, since it was made.
+    New,
+    /// It read requests.
+    Reads,
+    /// It answered requests.
+    Answers,
+}
+
 /// A thread.
 #[derive(Debug, Default)]
 struct Worker {
-    /// It answered a request.
-    answers: bool,
-    /// It read one.
-    reads: bool,
-    /// It was made since the process is watched.
-    is_made: bool,
+    role: Role,
     /// Who made it, if that one is at the same request still.
     maker: Option<Maker>,
     /// Whom it made since its last answer.
@@ -110,7 +118,7 @@ impl Workers {
     pub(super) fn made(&mut self, tid: u32, made: u32, at_ns: u64) {
         if self.made.len() >= MADE_MAX
             && let Some(oldest) = self.made.pop_front()
-            && self.threads.get(&oldest).is_some_and(|worker| !worker.answers && !worker.reads)
+            && self.threads.get(&oldest).is_some_and(|worker| worker.role == Role::New)
         {
             self.threads.remove(&oldest);
         }
@@ -123,7 +131,7 @@ impl Workers {
             helpers.push(made);
         }
         let maker = Some(Maker { tid: by, at_ns }).filter(|_| has_room);
-        *self.thread(made) = Worker { is_made: true, maker, ..Worker::default() };
+        *self.thread(made) = Worker { role: Role::New, maker, ..Worker::default() };
     }
 
     fn thread(&mut self, tid: u32) -> &mut Worker {
@@ -161,7 +169,10 @@ impl Workers {
         self.does(tid, request.conn);
         self.dismiss(tid);
         let worker = self.thread(tid);
-        (worker.reads, worker.maker) = (true, None);
+        worker.maker = None;
+        if worker.role != Role::Answers {
+            worker.role = Role::Reads;
+        }
         let (left, strays) = (worker.leave(), std::mem::take(&mut worker.strays));
         self.stray = self.stray.saturating_sub(strays);
         self.outside = self.outside.saturating_add(left);
@@ -172,7 +183,7 @@ impl Workers {
         let trusts_helpers = self.trusts_helpers();
         let worker = self.thread(tid);
         let maker = worker.maker;
-        let is_stray = worker.is_made && !worker.answers && !worker.reads && maker.is_none();
+        let is_stray = worker.role == Role::New && maker.is_none();
         worker.strays += u32::from(is_stray);
         let left = if worker.waits { worker.calls.pop() } else { None };
         if worker.calls.len() >= CALLS_MAX {
@@ -194,19 +205,20 @@ impl Workers {
     pub(super) fn learned(&mut self, tid: u32, call: Key, reader: u32, at_ns: u64) {
         let is_trusted = self.is_trusted();
         let of_helper = self.helped.get(&call).and_then(|maker| self.threads.get(&maker.tid));
-        let is_helping = of_helper.is_some_and(|worker| worker.answers);
+        let is_helping = of_helper.is_some_and(Worker::answers);
         let Some(worker) = self.threads.get_mut(&tid).filter(|worker| worker.waits) else { return };
+        let answers = worker.answers();
         let Some(made) = worker.calls.last_mut().filter(|made| made.call == call) else { return };
         worker.waits = false;
         let is_crowded = made.is_crowded;
-        if (worker.answers || is_helping) && is_crowded && is_trusted {
+        if (answers || is_helping) && is_crowded && is_trusted {
             made.until_ns = at_ns.saturating_add(TASK_WAIT_NS);
         }
         let is_blocking = !worker.is_mixed && (reader == tid || reader == 0);
         if !is_blocking {
             worker.calls.pop();
         }
-        if worker.answers && is_crowded && reader != 0 {
+        if answers && is_crowded && reader != 0 {
             let count = if is_blocking { &mut self.blocking } else { &mut self.mixed };
             *count = count.saturating_add(1);
             if self.blocking > REMEMBERED {
@@ -220,7 +232,7 @@ impl Workers {
         self.does(tid, request.conn);
         let helped = self.dismiss(tid);
         let worker = self.thread(tid);
-        (worker.answers, worker.maker) = (true, None);
+        (worker.role, worker.maker) = (Role::Answers, None);
         let is_late = std::mem::take(&mut worker.waits);
         let (calls, strays) = (std::mem::take(&mut worker.calls), std::mem::take(&mut worker.strays));
         // A worker that was made lately, and no helper.
@@ -299,8 +311,8 @@ impl Workers {
 
     /// What the threads are at is not known any more: events were lost.
     pub(super) fn forget(self) -> Self {
-        let threads = self.threads.into_iter().filter(|(_, worker)| worker.answers);
-        let threads = threads.map(|(tid, _)| (tid, Worker { answers: true, ..Worker::default() })).collect();
+        let threads = self.threads.into_iter().filter(|(_, worker)| worker.answers());
+        let threads = threads.map(|(tid, _)| (tid, Worker { role: Role::Answers, ..Worker::default() })).collect();
         Self { threads, made: VecDeque::new(), ..self }
     }
 
@@ -316,6 +328,10 @@ impl Workers {
 }
 
 impl Worker {
+    fn answers(&self) -> bool {
+        self.role == Role::Answers
+    }
+
     /// Says how many calls it made, and forgets them.
     fn leave(&mut self) -> u32 {
         self.waits = false;

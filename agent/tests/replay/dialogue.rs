@@ -10,8 +10,8 @@ use netspan::{
     span::{Resource, Span},
 };
 use netspan_ebpf::{
-    CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, ProcessEvent, TaskEvent, TaskId, ThreadEvent, close,
-    data_flag, direction, family, kind, known, origin, role,
+    CloseEvent, ConnEvent, ContextEvent, DataEvent, EventHead, GoroutineEvent, ProcessEvent, TaskEvent, TaskId,
+    ThreadEvent, close, data_flag, direction, family, kind, known, origin, role,
 };
 use std::{
     collections::HashMap,
@@ -244,10 +244,10 @@ impl Play {
     }
 
     /// A thread makes another one.
-    pub fn thread(&mut self, tgid: u32, tid: u32, made: u32) {
+    pub fn thread(&mut self, tgid: u32, maker: u32, made: u32) {
         let time_ns = self.tick();
-        let head = EventHead { time_ns, conn: 0, seq: 0, tgid, tid, kind: kind::THREAD, _pad: 0 };
-        self.push(&Event::Thread(ThreadEvent { head, made, _pad: 0 }));
+        let head = EventHead { time_ns, conn: 0, seq: 0, tgid, tid: maker, kind: kind::THREAD, _pad: 0 };
+        self.push(&Event::Thread(ThreadEvent { head, made, pad: 0 }));
     }
 
     /// A moment later: the time of what is made then.

@@ -60,7 +60,7 @@ pub fn task_newtask(ctx: TracePointContext) -> u32 {
         if seen(tgid) {
             let thread = pid_tgid as u32;
             let head = EventHead { time_ns: now, conn: 0, seq: 0, tgid, tid: thread, kind: kind::THREAD, _pad: 0 };
-            let event = ThreadEvent { head, made: child, _pad: 0 };
+            let event = ThreadEvent { head, made: child, pad: 0 };
             // SAFETY: a local of that size.
             unsafe {
                 let data = core::ptr::from_ref(&event).cast();

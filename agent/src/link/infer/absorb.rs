@@ -89,7 +89,8 @@ impl Model {
             *rate = (share * (*all + 1.0) / self.span_ns.max(1.0)).ln();
         }
         self.threads.merge(&tally.threads, factor);
-        self.ratios = self.threads.ratios();
+        self.last.merge(&tally.last, factor);
+        self.ratios = [self.threads.ratios(), self.last.ratios()];
     }
 
     fn absorb_numbers(&mut self, tally: &Tally, factor: f64) {

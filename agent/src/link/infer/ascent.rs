@@ -326,7 +326,7 @@ impl Ascent {
                 model.log_start(pair, req.start, earlier, first)
             };
             let end = if req.end == OPEN { 0.0 } else { model.log_tail(pair, req.end - first.end) };
-            let start = start + model.log_thread(problem.same_thread(*req_id, first.id));
+            let start = start + model.log_signals(problem, *req_id, first.id);
             // Where it is now is always among the choices.
             let is_own = self.before.get(first.id as usize) == Some(req_id);
             starts.push(Start { req: *req_id, worth: start + end, is_own });

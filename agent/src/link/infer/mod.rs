@@ -43,12 +43,12 @@ mod routes;
 mod sample;
 mod scale;
 mod score;
+mod signal;
 mod solve;
 mod state;
 mod tally;
 #[cfg(test)]
 mod tests;
-mod thread;
 mod verdict;
 
 pub use calibrate::{Calibration, OBSERVATIONS_MAX, OBSERVATIONS_MIN};
@@ -83,6 +83,8 @@ pub struct Call {
     pub route: u32,
     /// The thread that made it.
     pub thread: Option<u64>,
+    /// The request that the thread was at last, by its place in the window.
+    pub last: Option<u32>,
     /// What exact methods say of its owner.
     pub owner: Owner,
     /// A request that it can't belong to: the other end of the same exchange.

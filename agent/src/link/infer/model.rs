@@ -6,11 +6,11 @@ use super::{
     context::{Situations, situation},
     density::{Density, Histogram},
     pattern::{Numbers, Patterns},
-    problem::Kid,
+    problem::{Kid, Problem},
     routes::Routes,
     scale::{BINS, Scale},
+    signal::{Shares, Signal},
     tally::{GapKey, Tally},
-    thread::Threads,
 };
 
 /// Pairs of an inbound and an outbound route that a model has delays of; calls of further pairs have vague ones.
@@ -83,8 +83,10 @@ pub struct Model {
     pub(super) span_ns: f64,
     /// What claims of this program are worth; [`Model::solve`] applies it.
     pub calibration: Calibration,
-    pub(super) threads: Threads,
-    pub(super) ratios: (f64, f64),
+    pub(super) threads: Shares,
+    pub(super) last: Shares,
+    /// What each of the two tells.
+    pub(super) ratios: [(f64, f64); 2],
     /// What windows told that is not taken in yet.
     pub(super) pending: Tally,
 }
@@ -153,13 +155,16 @@ impl Model {
         std::iter::successors(Some(outbound), |route| waits_for(*route)).take(self.outbound.len() + 1).count()
     }
 
-    /// Log-likelihood ratio of what is known of the threads.
-    pub(super) fn log_thread(&self, same: Option<bool>) -> f64 {
-        match same {
-            Some(true) => self.ratios.0,
-            Some(false) => self.ratios.1,
-            None => 0.0,
-        }
+    /// Log-likelihood ratio of all that points from a call to a request, or to another.
+    pub(super) fn log_signals(&self, problem: &Problem, req: u32, call: u32) -> f64 {
+        let signals = [Signal::Thread, Signal::Last].into_iter().zip(self.ratios);
+        signals.fold(0.0, |sum, (signal, (points, does_not))| {
+            sum + match problem.points(signal, req, call) {
+                Some(true) => points,
+                Some(false) => does_not,
+                None => 0.0,
+            }
+        })
     }
 
     /// Whether the model has a use for this gap.

@@ -1,7 +1,7 @@
 //! A window as the solver sees it: stamps as signed numbers, routes as small ones, and which requests each call may
 //! belong to. A request may own a call that began while it was open; nothing else is ruled out before the solver.
 
-use super::{Call, Counts, Owner, Request, Window, model::Model};
+use super::{Call, Counts, Owner, Request, Window, model::Model, signal::Signal};
 
 /// Requests that a call may belong to are at most so many: those that began last. Past it, the call is `crowded`.
 pub const OPEN_MAX: usize = 256;
@@ -32,7 +32,8 @@ pub(super) struct Kid {
 pub(super) struct Problem {
     pub reqs: Vec<Req>,
     pub kids: Vec<Kid>,
-    pub threads: Vec<Option<u64>>,
+    threads: Vec<Option<u64>>,
+    last: Vec<Option<u32>>,
     /// The request that a call must not belong to, because it is the other end of it.
     pub barred: Vec<Option<u32>>,
     /// What is known of the owner.
@@ -65,10 +66,11 @@ impl Problem {
         let mut problem = Self::default();
         problem.reqs.extend(window.requests.iter().map(|r| request(r, model)));
         for (call, id) in window.calls.iter().zip(0..) {
-            let Call { start_ns, end_ns, route, thread, owner, barred } = *call;
+            let Call { start_ns, end_ns, route, thread, last, owner, barred } = *call;
             let route = model.outbound.id(route);
             problem.kids.push(Kid { start: signed(start_ns), end: signed(end_ns), id, route });
             problem.threads.push(thread);
+            problem.last.push(last);
             problem.barred.push(barred);
             problem.known.push(match owner {
                 Owner::Request(request) if request as usize >= problem.reqs.len() => Owner::Unknown,
@@ -169,9 +171,11 @@ impl Problem {
         self.is_free(call) || self.settled.get(call as usize) == Some(&true)
     }
 
-    /// Whether a call was made on the thread that read the request; `None` if that is not known.
-    pub(super) fn same_thread(&self, req: u32, call: u32) -> Option<bool> {
-        let thread = (*self.threads.get(call as usize)?)?;
-        Some(self.req(req)?.thread? == thread)
+    /// Whether a signal points from a call to a request; `None` if that is not known.
+    pub(super) fn points(&self, signal: Signal, req: u32, call: u32) -> Option<bool> {
+        match signal {
+            Signal::Thread => Some(self.req(req)?.thread? == (*self.threads.get(call as usize)?)?),
+            Signal::Last => Some(req == (*self.last.get(call as usize)?)?),
+        }
     }
 }

@@ -27,7 +27,7 @@ impl Scorer<'_> {
         for (at, kid) in kids.iter().enumerate() {
             let before = kids.get(..at).unwrap_or(&[]);
             sum += self.model.log_start(route.pair(kid.route), req.start, before, kid);
-            sum += self.model.log_thread(self.problem.same_thread(req_id, kid.id));
+            sum += self.model.log_signals(self.problem, req_id, kid.id);
             if last.is_none_or(|last| kid.end >= last.end) {
                 last = Some(kid);
             }

@@ -9,8 +9,8 @@ use super::{
     pattern::{Numbers, Patterns, signature},
     problem::{Kid, OPEN, Problem},
     scale::Scale,
+    signal::{Shares, Signal},
     state::State,
-    thread::Threads,
 };
 
 /// Calls of one request that are looked at as anchors of a later one.
@@ -32,7 +32,8 @@ pub(super) struct Tally {
     pub patterns: BTreeMap<u16, Patterns>,
     /// Calls by outbound route: all, and those without a request.
     pub calls: BTreeMap<u16, (f64, f64)>,
-    pub threads: Threads,
+    pub threads: Shares,
+    pub last: Shares,
     /// How long it was looked, in nanoseconds.
     pub span_ns: f64,
 }
@@ -53,7 +54,10 @@ impl Tally {
             *all += weight;
             match state.owner(id) {
                 None => *alone += weight,
-                Some(owner) => self.threads.observe(problem, id, owner, weight),
+                Some(owner) => {
+                    self.threads.observe(Signal::Thread, problem, id, owner, weight);
+                    self.last.observe(Signal::Last, problem, id, owner, weight);
+                }
             }
         }
         for (id, req) in (0..).zip(&problem.reqs) {

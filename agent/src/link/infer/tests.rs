@@ -114,6 +114,7 @@ fn garbage_does_no_harm() {
                 end_ns: stamp(&mut random),
                 route: random.below(100) as u32,
                 thread: (random.below(2) > 0).then(|| random.below(3) as u64),
+                last: (random.below(2) > 0).then(|| random.below(50) as u32),
                 owner: [Owner::Unknown, Owner::Unknown, Owner::Nobody, Owner::Request(random.below(50) as u32)]
                     [random.below(4)],
                 barred: (random.below(5) == 0).then(|| random.below(50) as u32),

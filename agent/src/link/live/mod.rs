@@ -125,23 +125,23 @@ impl Gathered {
         }
     }
 
-    /// A call is over whose request is known, or will not be.
-    pub(super) fn known(&mut self, key: Key, call: Call, request: Option<Key>) {
+    /// A call is over whose request is known, or will not be. `last` is the request that its thread was at last.
+    pub(super) fn known(&mut self, key: Key, call: Call, last: Option<Key>, request: Option<Key>) {
         let is_on = self.since_ns.is_some_and(|since_ns| call.start_ns >= since_ns);
         if is_on && self.calls.iter().rev().take(TWICE_MAX).all(|made| made.key != key) {
-            self.put(Made { key, call, whose: request.map_or(Whose::Unknown, Whose::Known) });
+            self.put(Made { key, call, last, whose: request.map_or(Whose::Unknown, Whose::Known) });
         }
     }
 
     /// A call asks for its request. Where it may not wait, says why; so for the first ones, of which no request is known.
-    pub(super) fn ask(&mut self, key: Key, call: Call) -> Result<(), Why> {
+    pub(super) fn ask(&mut self, key: Key, call: Call, last: Option<Key>) -> Result<(), Why> {
         let since_ns = *self.since_ns.get_or_insert(call.end_ns.saturating_add(SINCE_NS));
         if call.start_ns < since_ns {
             return Err(Why::Learning);
         }
         let may = self.waiting < WAITING_MAX;
         self.waiting += usize::from(may);
-        self.put(Made { key, call, whose: if may { Whose::Waiting } else { Whose::Unknown } });
+        self.put(Made { key, call, last, whose: if may { Whose::Waiting } else { Whose::Unknown } });
         if may { Ok(()) } else { Err(Why::Work) }
     }
 

@@ -12,7 +12,7 @@ fn play(gathered: &mut Gathered, requests: u64, mut each: impl FnMut(&mut Gather
         let call_ns = start_ns + 100_000 + n * 7919 % 10_000;
         gathered.received(key(n, 0), start_ns, 1);
         let call = Call { start_ns: call_ns, end_ns: call_ns + 2_000_000, route: 1, ..Call::default() };
-        let _ = gathered.ask(key(n, 1), call);
+        let _ = gathered.ask(key(n, 1), call, None);
         gathered.answered(key(n, 0), call_ns + 2_050_000, || 1);
         each(gathered, call_ns + 2_050_000);
     }

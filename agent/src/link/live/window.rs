@@ -34,6 +34,8 @@ pub(super) enum Whose {
 pub(super) struct Made {
     pub key: Key,
     pub call: Call,
+    /// The request that its thread was at last.
+    pub last: Option<Key>,
     pub whose: Whose,
 }
 
@@ -124,7 +126,8 @@ impl Gathered {
             if owner == Owner::Unknown {
                 work += open_at(made.call.start_ns);
             }
-            made_calls.push((made.key, Call { owner, ..made.call }, why));
+            let last = made.last.and_then(|key| places.get(&key).copied());
+            made_calls.push((made.key, Call { last, owner, ..made.call }, why));
         }
         ((requests, made_calls), work)
     }

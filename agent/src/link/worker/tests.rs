@@ -71,15 +71,13 @@ impl Play {
     /// helpers' calls.
     fn helped_round(&mut self, helpers: [u32; 2]) -> [(Key, Key); 2] {
         let requests = [self.reads(), self.reads()];
-        for n in 0..2 {
-            let tid = 10 + n as u32;
-            self.makes(tid, helpers[n]);
+        for (tid, helper) in (10..).zip(helpers) {
+            self.makes(tid, helper);
         }
         let calls = helpers.map(|helper| self.sends(helper));
-        for n in 0..2 {
-            let tid = 10 + n as u32;
+        for ((tid, helper), call) in (10..).zip(helpers).zip(calls) {
             let own = self.sends(tid);
-            self.learns(helpers[n], calls[n]);
+            self.learns(helper, call);
             self.learns(tid, own);
         }
         self.answers(10, requests[0]);

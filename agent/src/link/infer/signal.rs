@@ -1,26 +1,33 @@
-//! What it is worth that a call is made on the thread that read the request: learned per program.
+//! What it is worth that something points at a request: that it was read on the thread that makes the call, or that the thread was
+//! at it last. How often that is so of the request that the call is for, and how often of others, is learned per program.
 
 use super::problem::Problem;
 
 /// Observations of which nothing follows.
 const DOUBT: f64 = 4.0;
 
-/// How often calls are made on their request's thread, and on that of another that was open.
+/// What points at a request, as seen from a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Signal {
+    /// The thread that makes the call read the request.
+    Thread,
+    /// The thread was at the request last.
+    Last,
+}
+
+/// How often a signal points at the request of a call, and at another that was open.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Threads {
+pub(super) struct Shares {
     own: (f64, f64),
     other: (f64, f64),
 }
 
-impl Threads {
+impl Shares {
     /// Counts a call that belongs to `owner`.
-    pub(super) fn observe(&mut self, problem: &Problem, call: u32, owner: u32, weight: f64) {
-        if problem.threads.get(call as usize).is_none_or(Option::is_none) {
-            return;
-        }
+    pub(super) fn observe(&mut self, signal: Signal, problem: &Problem, call: u32, owner: u32, weight: f64) {
         let candidates = problem.candidates(call);
         for req in candidates {
-            let Some(same) = problem.same_thread(*req, call) else { continue };
+            let Some(same) = problem.points(signal, *req, call) else { continue };
             let (counts, weight) = if *req == owner {
                 (&mut self.own, weight)
             } else {
@@ -38,7 +45,7 @@ impl Threads {
         }
     }
 
-    /// Log-likelihood ratios of being the owner: if the thread is the same, and if it is not.
+    /// Log-likelihood ratios of being the owner: if it points there, and if it does not.
     pub(super) fn ratios(&self) -> (f64, f64) {
         let share = |(same, all): (f64, f64)| (same + DOUBT / 2.0) / (all + DOUBT);
         if self.own.1 < 1.0 || self.other.1 < 1.0 {
