@@ -47,7 +47,7 @@ fn expected(name: &str) -> (u64, u64) {
     match name {
         "export" | "export-metrics" | "store" | "metrics" | "kubernetes" => (0, 0),
         "api" => (READ, 0),
-        "api-question" | "process-context" => (READ, READ),
+        "api-question" | "conntrack" | "process-context" => (READ, READ),
         _ => (CAPTURE, CAPTURE),
     }
 }
