@@ -6,7 +6,7 @@
 //!
 //! | thread | keeps | for |
 //! |---|---|---|
-//! | capture, and what it begins (TLS) | [`CAPTURE`] | see there |
+//! | capture, and what it begins (TLS, tasks) | [`CAPTURE`] | see there |
 //! | `api` | [`READ`], but not in effect | its questions |
 //! | `api-question`, `conntrack` | [`READ`] | `/v1/doctor` looks at processes; namespaces of processes |
 //! | `process-context` | [`READ`] | `/proc/PID/{maps,mem}` |

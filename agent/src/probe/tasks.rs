@@ -16,14 +16,17 @@ use std::{
 use aya::maps::{HashMap, MapData};
 use netspan_ebpf::loops;
 
-use crate::tls::{
-    asyncio::{
-        Places,
-        memory::{self, Memory},
+use crate::{
+    privilege::{self, Role},
+    tls::{
+        asyncio::{
+            Places,
+            memory::{self, Memory},
+        },
+        asyncio_places,
+        cache::FileKey,
+        maps,
     },
-    asyncio_places,
-    cache::FileKey,
-    maps,
 };
 
 /// Questions that may wait; more are asked again by the kernel side.
@@ -97,6 +100,8 @@ struct Answerer {
 
 impl Answerer {
     fn run(mut self, questions: &Receiver<Question>) {
+        // It began before the thread that attaches gave up what is needed for that alone.
+        privilege::settle(Role::Capture);
         for Question { tgid, thread, object } in questions {
             if self.pythons.get(&tgid, 0).is_err() {
                 let tasks = self.tasks(tgid, object).unwrap_or_else(|why| {
