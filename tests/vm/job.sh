@@ -1,14 +1,9 @@
 #!/bin/bash
 # A job: the small scenario, under the guest's kernel, with each family and each kind of hook.
 set -euo pipefail
-lab=$NETSPAN_BINARIES/netspan-lab
+# shellcheck source=tests/vm/try.sh
+. "${0%/*}/try.sh"
 kernel=$(</proc/sys/kernel/osrelease)
-failed=0
-
-try() {
-    echo "== $*"
-    "$lab" "$@" || { echo "FAILED: $*"; failed=1; }
-}
 
 for hooks in "--family syscall" "--family socket --hook fentry" "--family socket --hook kprobe"; do
     # shellcheck disable=SC2086  # the flags are words
@@ -41,4 +36,4 @@ try web --server hyper,go --client reqwest,go --version h2 --tls -- --family soc
 # The whole host, as the agent is installed: the family that the kernel permits.
 try host-wide --concurrency 8
 try host-wide --concurrency 8 -- --family syscall
-exit $failed
+verdict

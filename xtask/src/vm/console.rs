@@ -23,6 +23,12 @@ pub fn is_stall(line: &str) -> bool {
     STALL.iter().any(|marker| line.contains(marker))
 }
 
+/// Whether the kernel said a line: those begin with the seconds since its start, in brackets.
+pub fn is_kernels(line: &str) -> bool {
+    let stamp = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    stamp.is_some_and(|(seconds, _)| seconds.contains('.') && seconds.trim_start().parse::<f64>().is_ok())
+}
+
 /// A line's meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
@@ -97,6 +103,16 @@ mod tests {
         assert_eq!(read("5 passed, 0 failed"), Meaning::Text);
         assert!(is_stall("rcu: INFO: rcu_sched self-detected stall on CPU"));
         assert!(!is_stall("[    3.1] Kernel panic - not syncing: VFS"), "that is the kernel's own");
+    }
+
+    #[test]
+    fn what_the_kernel_says_is_told_from_what_a_job_prints() {
+        assert!(is_kernels(
+            "[  600.928469] trace_kprobe: This probe might be able to register after target module is loaded."
+        ));
+        assert!(is_kernels("[1100.442951] x"));
+        assert!(!is_kernels("[1, 2]"));
+        assert!(!is_kernels("{\"requests\":300}"));
     }
 
     #[test]

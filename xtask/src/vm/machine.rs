@@ -130,13 +130,16 @@ impl Running {
         .with_context(|| tail(&console))
     }
 
-    /// Waits until the job ends, gives its lines to `show`, and returns its exit code.
+    /// Waits until the job ends, gives its lines to `show`, and returns its exit code. What the kernel says is for the console's file,
+    /// as long as it goes on.
     pub fn job(&mut self, limit: Duration, mut show: impl FnMut(&str)) -> Result<i32> {
         self.read_until("the job", limit, |line, meaning| {
             if let Meaning::Verdict(code) = meaning {
                 return Ok(Some(code));
             }
-            show(line);
+            if meaning == Meaning::Fatal || !console::is_kernels(line) {
+                show(line);
+            }
             Ok(None)
         })
     }
@@ -178,7 +181,7 @@ impl Running {
         let deadline = Instant::now() + LAST_WORDS;
         while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             // What it means is settled; this only shows it.
-            let _ = decide(&line, Meaning::Text);
+            let _ = decide(&line, Meaning::Fatal);
         }
         if console::is_stall(line) {
             return Stalled(line.to_owned()).into();
