@@ -198,8 +198,8 @@ impl Agent {
         output.lines.iter().map(|line| JsonSpan::parse(line)).collect()
     }
 
-    /// Waits until one of its spans satisfies `wanted`, at most `bound`.
-    pub fn await_span(&self, bound: Duration, wanted: impl Fn(&JsonSpan) -> bool) -> bool {
+    /// Waits until one of its spans satisfies `wanted`, at most `bound`. Each is looked at once, in the order in which it was printed.
+    pub fn await_span(&self, bound: Duration, mut wanted: impl FnMut(&JsonSpan) -> bool) -> bool {
         let mut looked = 0;
         self.shared.wait(bound, |output| {
             let fresh = &output.lines[looked..];

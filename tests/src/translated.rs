@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     agent::Agent, hosts::Hosts, paths, process::Process, scenario::nothing_lost, scope::Scope, span::JsonSpan, wait,
@@ -57,21 +57,26 @@ pub fn run(options: &[String]) -> Result<Translated> {
     let asker = |kind: &str, number: usize| {
         python(0, &format!("{kind}{number}"), "asker.py", &[SERVICE, PORTS[0], &format!("{kind}/{number}")])
     };
-    let _late = (0..CLIENTS).map(|number| asker("late", number)).collect::<Result<Vec<_>>>()?;
+    let late = (0..CLIENTS).map(|number| asker("late", number)).collect::<Result<Vec<_>>>()?;
     let agent = Agent::watch_with(&scope, options)?;
-    let _fresh = (0..CLIENTS).map(|number| asker("fresh", number)).collect::<Result<Vec<_>>>()?;
-    let enough = || {
-        let spans = agent.spans()?;
-        let all =
-            ["late", "fresh"].iter().flat_map(|kind| (0..CLIENTS).map(move |number| format!("/{kind}/{number}/")));
-        let count = |prefix: String| linked(&spans).filter(|span| span.path().starts_with(&prefix)).count();
-        Ok(all.map(count).all(|count| count >= EACH).then_some(()))
-    };
-    wait::until("linked requests of each client", BOUND, enough).with_context(|| {
-        let spans = agent.spans().unwrap_or_default();
-        let last: Vec<_> = spans.iter().rev().take(2).collect();
-        format!("{}\n{} spans, {} linked; the last: {last:#?}", agent.printed(), spans.len(), linked(&spans).count())
-    })?;
+    let fresh = (0..CLIENTS).map(|number| asker("fresh", number)).collect::<Result<Vec<_>>>()?;
+    let mut linked = BTreeMap::new();
+    let enough = agent.await_span(BOUND, |span| {
+        if span.is_server() && span.parent().is_some() {
+            *linked.entry(client(span.path())).or_insert(0) += 1;
+        }
+        linked.len() == 2 * CLIENTS && linked.values().all(|count| *count >= EACH)
+    });
+    if !enough {
+        let clients = late.into_iter().chain(fresh).map(|mut client| (client.runs(), client.printed()));
+        bail!(
+            "not enough is linked after {BOUND:?}, by client: {linked:?}; whether clients run, and what they printed: {:?}; the last spans: \
+             {:#?}; the agent printed: {}",
+            clients.collect::<Vec<_>>(),
+            agent.spans()?.iter().rev().take(2).collect::<Vec<_>>(),
+            agent.printed()
+        );
+    }
     let report = agent.stop()?;
     nothing_lost(&report)?;
     judge(&report.spans)
@@ -91,9 +96,9 @@ fn translate(hosts: &Hosts) -> Result<()> {
     hosts.run(0, paths::tool("nft", "nftables")?.to_str().unwrap_or("nft"), &[&rules])
 }
 
-/// Servers' spans that have a parent.
-fn linked(spans: &[JsonSpan]) -> impl Iterator<Item = &JsonSpan> {
-    spans.iter().filter(|span| span.is_server() && span.parent().is_some())
+/// Which client asks for a path: all of it but the number.
+fn client(path: &str) -> String {
+    path.rsplit_once('/').map_or(path, |(client, _)| client).to_owned()
 }
 
 fn judge(spans: &[JsonSpan]) -> Result<Translated> {

@@ -7,7 +7,7 @@
 //!
 //! Nothing is believed any more in a process in which other evidence contradicts it too often.
 
-use super::Key;
+use super::{Key, record::Record};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
@@ -17,8 +17,6 @@ pub const CHILD_CONFIDENCE: f64 = 0.98;
 const SITE_MIN: u32 = 20;
 /// One in so many of them may have been made after the request's answer.
 const SITE_SHARE: u32 = 200;
-/// Calls of a place after which earlier ones count half.
-const SITE_REMEMBERED: u32 = 4096;
 /// One in so many calls may be contradicted by another method.
 const DENIED_SHARE: u32 = 200;
 /// Places of one process that are watched; past it, all are forgotten.
@@ -47,14 +45,6 @@ enum Mark {
     Asked(Goroutine),
     /// The first of a request was sent.
     Sent,
-}
-
-/// Calls from goroutines that were made at one place by goroutines that serve.
-#[derive(Clone, Copy, Debug, Default)]
-struct Site {
-    all: u32,
-    /// Those that began while the request was not open.
-    late: u32,
 }
 
 /// Who asked for a call.
@@ -87,11 +77,12 @@ pub(super) struct Goroutines {
     /// The other way round.
     of: FxHashMap<u64, u64>,
     marks: FxHashMap<u64, VecDeque<(u64, Mark)>>,
-    sites: FxHashMap<u64, Site>,
+    /// By the place at which goroutines that serve made others, whether these call while the request is open.
+    sites: FxHashMap<u64, Record>,
     /// The request that a goroutine's first call was made for.
     children: FxHashMap<u64, Key>,
-    agreed: u32,
-    denied: u32,
+    /// Whether other methods tell of the same request.
+    agreed: Record,
 }
 
 impl Goroutines {
@@ -153,12 +144,9 @@ impl Goroutines {
         }
         let first = request.map(|request| *self.children.entry(child.id).or_insert(request));
         let site = self.sites.entry(child.site).or_default();
-        if site.all >= SITE_REMEMBERED {
-            (site.all, site.late) = (site.all / 2, site.late / 2);
-        }
         let is_late = first.is_none() || first != request;
-        (site.all, site.late) = (site.all + 1, site.late + u32::from(is_late));
-        match site.all >= SITE_MIN && site.late.saturating_mul(SITE_SHARE) <= site.all {
+        site.note(!is_late);
+        match site.holds(SITE_MIN, SITE_SHARE) {
             _ if is_late => Child::Late,
             true => Child::Believed,
             false => Child::Unproven,
@@ -167,13 +155,12 @@ impl Goroutines {
 
     /// Another method tells of a call, too.
     pub(super) fn compare(&mut self, agrees: bool) {
-        let count = if agrees { &mut self.agreed } else { &mut self.denied };
-        *count = count.saturating_add(1);
+        self.agreed.note(agrees);
     }
 
     /// Whether other methods contradict it rarely, if ever.
     pub(super) fn is_trusted(&self) -> bool {
-        self.denied.saturating_mul(DENIED_SHARE) <= self.agreed
+        self.agreed.holds(0, DENIED_SHARE)
     }
 
     fn mark(&mut self, conn: u64, at_ns: u64, mark: Mark) {
@@ -189,13 +176,7 @@ impl Goroutines {
 
     fn bound(&mut self) {
         if self.serving.len().max(self.marks.len()) >= GOROUTINES_MAX {
-            (self.agreed, self.denied) = (self.agreed / 2, self.denied.div_ceil(2));
-            *self = Self {
-                agreed: self.agreed,
-                denied: self.denied,
-                sites: std::mem::take(&mut self.sites),
-                ..Self::default()
-            };
+            *self = Self { agreed: self.agreed, sites: std::mem::take(&mut self.sites), ..Self::default() };
         }
     }
 }

@@ -28,6 +28,7 @@ mod live;
 mod node;
 pub mod offline;
 mod process;
+mod record;
 mod requests;
 mod resolve;
 mod rpc;
@@ -41,6 +42,7 @@ mod tls;
 mod token;
 mod told;
 mod turn;
+mod waiting;
 mod worker;
 
 use crate::{

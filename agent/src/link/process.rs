@@ -18,6 +18,7 @@ use super::{
     goroutine::{Child, Goroutines},
     live::Gathered,
     node::Node,
+    record::Record,
     requests::{Held, Requests},
     tally::{Tally, Why},
     task::{Owner, Tasks},
@@ -53,8 +54,8 @@ pub(super) struct Process {
     /// Calls that are not decided yet, by their start.
     calls: BTreeSet<(u64, Key)>,
     habits: Habits,
-    /// Calls by destination; the last resort has the key `None`.
-    destinations: FxHashMap<Option<SocketEnd>, Calls>,
+    /// By destination, whether a call begins while a request is open; the last resort has the key `None`.
+    destinations: FxHashMap<Option<SocketEnd>, Record>,
     lost_ns: Option<u64>,
     /// What it is at.
     pub(super) turns: Turns,
@@ -75,14 +76,6 @@ struct Habits {
     event_loop: bool,
     moves: bool,
     steady: u32,
-}
-
-/// Calls to one destination.
-#[derive(Debug, Default)]
-struct Calls {
-    all: u32,
-    /// Those that began while no request was open.
-    alone: u32,
 }
 
 impl Habits {
@@ -375,15 +368,14 @@ impl Process {
 
     /// Counts a call, and says whether calls to its destination are made for requests.
     fn explains(
-        destinations: &mut FxHashMap<Option<SocketEnd>, Calls>,
+        destinations: &mut FxHashMap<Option<SocketEnd>, Record>,
         to: Option<SocketEnd>,
         no_request_is_open: bool,
     ) -> bool {
         let known = destinations.len() < DESTINATIONS_MAX || destinations.contains_key(&to);
         let calls = destinations.entry(if known { to } else { None }).or_default();
-        calls.all = calls.all.saturating_add(1);
-        calls.alone = calls.alone.saturating_add(u32::from(no_request_is_open));
-        calls.alone.saturating_mul(UNEXPLAINED_SHARE) <= calls.all
+        calls.note(!no_request_is_open);
+        calls.holds(0, UNEXPLAINED_SHARE)
     }
 
     /// Whether events were lost so shortly before that an open request may have been missed.

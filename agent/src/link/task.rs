@@ -9,15 +9,13 @@
 //! Who serves a request is known once it is answered. A call waits for that, at most [`TASK_WAIT_NS`], if it is of a process whose
 //! answers are sent by tasks. Nothing is believed any more in a process in which other evidence contradicts it too often.
 
-use super::{Key, node::Node};
+use super::{Key, node::Node, record::Record, waiting::Waiting};
 use netspan_ebpf::{TASKS_MAX, TaskId};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
 /// How long after its end a call waits for the answer of a request that its task may be serving, in nanoseconds.
 pub const TASK_WAIT_NS: u64 = 4_500_000_000;
-/// How often it is asked meanwhile whether such requests are left.
-const ASK_NS: u64 = 100_000_000;
 /// One in so many calls may be contradicted by another method.
 const DENIED_SHARE: u32 = 200;
 /// Answers and calls without a use of tasks, before calls wait no more.
@@ -67,10 +65,10 @@ pub(super) struct Tasks {
     /// What tasks serve, in the order in which it was learned.
     served: FxHashMap<TaskId, VecDeque<Served>>,
     order: VecDeque<TaskId>,
-    /// Calls that wait for what a task serves, each with when it is asked again.
-    waiting: FxHashMap<TaskId, Vec<(u64, Key)>>,
-    agreed: u32,
-    denied: u32,
+    /// Calls that wait for what a task serves.
+    waiting: Waiting<TaskId, SENDERS_MAX>,
+    /// Whether other methods tell of the same request.
+    agreed: Record,
     /// Answers that a task sent, and others.
     by_task: u32,
     others: u32,
@@ -134,7 +132,7 @@ impl Tasks {
         let makers = chain.into_iter().skip(1).take_while(|task| task.made_ns >= request.start_ns);
         for task in own.chain(makers).filter(|task| task.address != 0) {
             self.serves(task, Served { is_own: conn_ns != 0 && task.made_ns >= conn_ns, ..request });
-            woken.extend(self.waiting.remove(&task).unwrap_or_default());
+            woken.extend(self.waiting.take(&task));
         }
         woken.sort_unstable();
         woken.dedup();
@@ -213,29 +211,14 @@ impl Tasks {
         if !is_open(conn) {
             return None;
         }
-        let again = now_ns.saturating_add(ASK_NS).min(until);
-        if self.waiting.len() >= SENDERS_MAX {
-            self.waiting.clear();
-        }
-        for task in chain.into_iter().take_while(|task| task.address != 0) {
-            let waiting = self.waiting.entry(task).or_default();
-            waiting.retain(|(at_ns, key)| *key != client.key && *at_ns > now_ns);
-            waiting.push((again, client.key));
-        }
-        Some(again)
+        let tasks = chain.into_iter().take_while(|task| task.address != 0);
+        Some(self.waiting.wait(client.key, tasks, now_ns, until))
     }
 
     /// A call is to be decided: counts whether tasks told of it.
     pub(super) fn note(&mut self, key: Key, is_found: bool) {
         let Some(chain) = self.calls.get(&key) else { return };
-        for task in chain {
-            if let Some(waiting) = self.waiting.get_mut(task) {
-                waiting.retain(|(_, other)| *other != key);
-                if waiting.is_empty() {
-                    self.waiting.remove(task);
-                }
-            }
-        }
+        self.waiting.forget(key, chain.iter().copied());
         let count = if is_found { &mut self.found } else { &mut self.missed };
         *count = count.saturating_add(1);
         if self.found.max(self.missed) >= 1 << 16 {
@@ -245,12 +228,11 @@ impl Tasks {
 
     /// Another method tells of a call, too.
     pub(super) fn compare(&mut self, agrees: bool) {
-        let count = if agrees { &mut self.agreed } else { &mut self.denied };
-        *count = count.saturating_add(1);
+        self.agreed.note(agrees);
     }
 
     /// Whether other methods contradict it rarely, if ever.
     pub(super) fn is_trusted(&self) -> bool {
-        self.denied.saturating_mul(DENIED_SHARE) <= self.agreed
+        self.agreed.holds(0, DENIED_SHARE)
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Memory is bounded by the requests that are remembered ([`super::SERVERS_MAX`] and those that are open).
 
-use super::Key;
+use super::{Key, record::Record};
 use crate::protocol::Tokens;
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
@@ -20,8 +20,6 @@ pub const PATH_CONFIDENCE: f64 = 0.96;
 const PATHS_MIN: u32 = 20;
 /// One in so many of them may have been in no request.
 const PATHS_SHARE: u32 = 50;
-/// Calls of a route after which earlier ones count half.
-const REMEMBERED: u32 = 4096;
 /// Routes of calls that are watched; past it, all are forgotten.
 const ROUTES_MAX: usize = 64;
 
@@ -76,25 +74,6 @@ impl Same {
     }
 }
 
-/// Calls of one route with ids in their paths.
-#[derive(Clone, Copy, Debug, Default)]
-struct Route {
-    all: u32,
-    /// Those whose id no request had.
-    unheard: u32,
-}
-
-impl Route {
-    /// Counts a call, and says whether ids are believed.
-    fn note(&mut self, is_heard: bool) -> bool {
-        if self.all >= REMEMBERED {
-            (self.all, self.unheard) = (self.all / 2, self.unheard / 2);
-        }
-        (self.all, self.unheard) = (self.all + 1, self.unheard + u32::from(!is_heard));
-        self.all >= PATHS_MIN && self.unheard.saturating_mul(PATHS_SHARE) <= self.all
-    }
-}
-
 /// Whose a call is, by its values.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Claim {
@@ -119,7 +98,8 @@ impl Claim {
 pub(super) struct Holders {
     by_value: FxHashMap<u64, Same>,
     of: FxHashMap<Key, Tokens>,
-    routes: FxHashMap<u32, Route>,
+    /// By route, whether a call with an id in its path has one that a request has.
+    routes: FxHashMap<u32, Record>,
 }
 
 impl Holders {
@@ -174,14 +154,18 @@ impl Holders {
                 _ => Claim::Of(holder.key, holder.start_ns, confidence),
             };
         }
-        let is_believed = has_path && self.route(route()).note(is_heard);
+        let is_believed = has_path && {
+            let heard = self.route(route());
+            heard.note(is_heard);
+            heard.holds(PATHS_MIN, PATHS_SHARE)
+        };
         match strong {
             Claim::Nothing if is_believed => weak,
             strong => strong,
         }
     }
 
-    fn route(&mut self, route: u32) -> &mut Route {
+    fn route(&mut self, route: u32) -> &mut Record {
         if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(&route) {
             self.routes.clear();
         }

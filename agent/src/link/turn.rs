@@ -13,7 +13,7 @@
 //! Steps are gone through in the order of their stamps once everything before a time has been seen, so that it does not
 //! matter which ring told of them first.
 
-use super::{Key, worker::Workers};
+use super::{Key, record::Record, worker::Workers};
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,8 +23,6 @@ pub const TURN_CONFIDENCE: f64 = 0.97;
 pub const DOUBTS_SHARE: u32 = 200;
 /// Calls that a program must have made for that.
 pub const TRUST_MIN: u32 = 200;
-/// Calls after which earlier ones count half.
-const REMEMBERED: u32 = 4096;
 /// Connections that must have been used by the request that opened them, before that is relied on; and one in so many may be
 /// an exception.
 const CONNECTS_MIN: u32 = 20;
@@ -137,11 +135,10 @@ pub(super) struct Turns {
     /// What requests with lower serials wait for is not known.
     clear_from: u64,
     watched_until_ns: u64,
-    sent: u32,
-    doubts: u32,
-    /// Connections used by the request that opened them, and others.
-    used: u32,
-    unused: u32,
+    /// Whether a call's request is plain.
+    plain: Record,
+    /// Whether a connection is used by the request that opened it.
+    used: Record,
 }
 
 impl Turns {
@@ -269,7 +266,7 @@ impl Turns {
             Did::Made(made) => self.workers.made(tid, made, at_ns),
             Did::Closed(conn) => {
                 if let Some(opening) = self.opening.remove(&conn) {
-                    self.unused = self.unused.saturating_add(1);
+                    self.used.note(false);
                     if opening.is_waited_for {
                         self.resume(opening.guess.request);
                     }
@@ -305,19 +302,21 @@ impl Turns {
         }
         let is_open = opening.guess.request.is_some_and(|key| self.requests.contains_key(&key));
         if self.opens_for_itself() && is_open {
-            self.used = self.used.saturating_add(1);
+            self.used.note(true);
             return opening.guess;
         }
         // Whoever opened it is idle still, unless it sent elsewhere meanwhile.
         let is_used = opening.guess.request.is_some_and(|key| self.idle.contains(&key));
         if !is_used {
-            self.unused = self.unused.saturating_add(u32::from(is_open));
+            if is_open {
+                self.used.note(false);
+            }
             return Guess { is_sure: false, ..self.guess(tid, at_ns) };
         }
-        self.used += 1;
+        self.used.note(true);
         if self.opens_for_itself() {
             // Earlier doubts came from not knowing that.
-            (self.sent, self.doubts) = (0, 0);
+            self.plain = Record::default();
         }
         let is_sure = opening.guess.is_sure && self.idle.len() == 1;
         if !is_sure {
@@ -327,7 +326,7 @@ impl Turns {
     }
 
     fn opens_for_itself(&self) -> bool {
-        self.used >= CONNECTS_MIN && self.unused.saturating_mul(CONNECTS_SHARE) <= self.used
+        self.used.holds(CONNECTS_MIN, CONNECTS_SHARE)
     }
 
     /// Whose a call is that a thread makes now.
@@ -354,18 +353,13 @@ impl Turns {
     }
 
     fn is_trusted(&self) -> bool {
-        self.sent >= TRUST_MIN && self.doubts.saturating_mul(DOUBTS_SHARE) <= self.sent
+        self.plain.holds(TRUST_MIN, DOUBTS_SHARE)
     }
 
     /// Counts a call, where more than one request is open.
     fn count(&mut self, is_doubtful: bool) {
-        if self.requests.len() < 2 {
-            return;
-        }
-        self.sent += 1;
-        self.doubts += u32::from(is_doubtful);
-        if self.sent > REMEMBERED {
-            (self.sent, self.doubts) = (self.sent / 2, self.doubts / 2);
+        if self.requests.len() > 1 {
+            self.plain.note(!is_doubtful);
         }
     }
 

@@ -17,7 +17,7 @@
 //! A call waits for its worker's next answer, at most [`super::task::TASK_WAIT_NS`]. Whether it does is decided when it ends, by
 //! what was known then, so that it does not matter how much more has been seen when it is asked for.
 
-use super::{Key, node::Node, task::TASK_WAIT_NS};
+use super::{Key, node::Node, record::Record, task::TASK_WAIT_NS, waiting::Waiting};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
@@ -29,8 +29,6 @@ const BLOCKING_MIN: u32 = 30;
 const HELPED_MIN: u32 = 20;
 /// One in so many may be an exception.
 const SHARE: u32 = 200;
-/// Calls after which earlier ones count half.
-const REMEMBERED: u32 = 4096;
 /// Threads of one process, and calls whose request is known; past it, all are forgotten.
 const THREADS_MAX: usize = 4096;
 const TOLD_MAX: usize = 16_384;
@@ -39,8 +37,6 @@ const MADE_MAX: usize = 2048;
 const HELPERS_MAX: usize = 256;
 /// Calls of one thread for one request that are remembered.
 const CALLS_MAX: usize = 256;
-/// How often a call is asked for meanwhile, in nanoseconds; it is when its worker answers, too.
-const ASK_NS: u64 = 100_000_000;
 
 /// A call that a worker made since its last answer.
 #[derive(Clone, Copy, Debug)]
@@ -100,17 +96,14 @@ pub(super) struct Workers {
     helped: FxHashMap<Key, Maker>,
     /// Threads in the order in which they were made.
     made: VecDeque<u32>,
-    /// Calls that wait for an answer of their thread, each with when it is asked for again.
-    waiting: FxHashMap<u32, Vec<(u64, Key)>>,
-    /// Calls that blocked their thread, and others.
-    blocking: u32,
-    mixed: u32,
-    /// Calls before which the request was read that their thread answered next, and others.
-    inside: u32,
-    outside: u32,
-    /// Calls of helpers whose maker was at the same request, and of those whose maker was not.
-    inner: u32,
-    stray: u32,
+    /// Calls that wait for an answer of their thread.
+    waiting: Waiting<u32, THREADS_MAX>,
+    /// Whether a call blocks its thread.
+    blocking: Record,
+    /// Whether the request that a thread answers next was read before its call.
+    inside: Record,
+    /// Whether the maker of a helper is at the same request when that one's call is over.
+    inner: Record,
 }
 
 impl Workers {
@@ -173,9 +166,11 @@ impl Workers {
         if worker.role != Role::Answers {
             worker.role = Role::Reads;
         }
-        let (left, strays) = (worker.leave(), std::mem::take(&mut worker.strays));
-        self.stray = self.stray.saturating_sub(strays);
-        self.outside = self.outside.saturating_add(left);
+        worker.waits = false;
+        let (left, strays) = (worker.calls.len(), std::mem::take(&mut worker.strays));
+        worker.calls.clear();
+        self.inner.forgive(strays);
+        (0..left).for_each(|_| self.inside.note(false));
     }
 
     /// A thread makes a call. Requests with serials below `read` have been read; `is_crowded` says whether several of them are open.
@@ -191,8 +186,12 @@ impl Workers {
         }
         worker.calls.push(Made { call, read, is_crowded, until_ns: 0 });
         (worker.waits, worker.is_mixed) = (true, false);
-        self.mixed = self.mixed.saturating_add(u32::from(left.is_some_and(|left| left.is_crowded)));
-        self.stray = self.stray.saturating_add(u32::from(is_stray));
+        if left.is_some_and(|left| left.is_crowded) {
+            self.blocking.note(false);
+        }
+        if is_stray {
+            self.inner.note(false);
+        }
         if let Some(maker) = maker.filter(|_| trusts_helpers) {
             if self.helped.len() >= TOLD_MAX {
                 self.helped.clear();
@@ -219,11 +218,7 @@ impl Workers {
             worker.calls.pop();
         }
         if answers && is_crowded && reader != 0 {
-            let count = if is_blocking { &mut self.blocking } else { &mut self.mixed };
-            *count = count.saturating_add(1);
-            if self.blocking > REMEMBERED {
-                (self.blocking, self.mixed) = (self.blocking / 2, self.mixed / 2);
-            }
+            self.blocking.note(is_blocking);
         }
     }
 
@@ -236,32 +231,19 @@ impl Workers {
         let is_late = std::mem::take(&mut worker.waits);
         let (calls, strays) = (std::mem::take(&mut worker.calls), std::mem::take(&mut worker.strays));
         // A worker that was made lately, and no helper.
-        self.stray = self.stray.saturating_sub(strays);
+        self.inner.forgive(strays);
         let Some(serial) = serial else { return };
         if self.told.len() >= TOLD_MAX {
             self.told.clear();
         }
-        for made in helped {
-            let is_inner = serial < made.read;
-            let count = if is_inner { &mut self.inner } else { &mut self.stray };
-            *count = count.saturating_add(1);
-            if is_inner && at_ns <= made.until_ns {
-                self.told.insert(made.call, request);
+        for (calls, record, is_late) in [(helped, &mut self.inner, false), (calls, &mut self.inside, is_late)] {
+            for made in calls {
+                let is_its_own = serial < made.read && !is_late;
+                record.note(is_its_own);
+                if is_its_own && at_ns <= made.until_ns {
+                    self.told.insert(made.call, request);
+                }
             }
-        }
-        for made in calls {
-            let is_inside = serial < made.read && !is_late;
-            let count = if is_inside { &mut self.inside } else { &mut self.outside };
-            *count = count.saturating_add(1);
-            if is_inside && at_ns <= made.until_ns {
-                self.told.insert(made.call, request);
-            }
-        }
-        if self.inside > REMEMBERED {
-            (self.inside, self.outside) = (self.inside / 2, self.outside / 2);
-        }
-        if self.inner > REMEMBERED {
-            (self.inner, self.stray) = (self.inner / 2, self.stray / 2);
         }
     }
 
@@ -277,7 +259,7 @@ impl Workers {
 
     /// Another method tells of another request.
     pub(super) fn denied(&mut self) {
-        self.mixed = self.mixed.saturating_add(1);
+        self.blocking.note(false);
     }
 
     /// When to ask again whose a call is, if that may be known later.
@@ -285,22 +267,12 @@ impl Workers {
         let worker = self.threads.get(&client.tid)?;
         let until_ns = worker.calls.iter().find(|made| made.call == client.key)?.until_ns;
         let tid = worker.maker.map_or(client.tid, |maker| maker.tid);
-        if now_ns >= until_ns {
-            return None;
-        }
-        if self.waiting.len() >= THREADS_MAX {
-            self.waiting.clear();
-        }
-        let again = now_ns.saturating_add(ASK_NS).min(until_ns);
-        let waiting = self.waiting.entry(tid).or_default();
-        waiting.retain(|(at_ns, key)| *key != client.key && *at_ns > now_ns);
-        waiting.push((again, client.key));
-        Some(again)
+        (now_ns < until_ns).then(|| self.waiting.wait(client.key, [tid], now_ns, until_ns))
     }
 
     /// The calls that waited for an answer of a thread, each with when it was to be asked for again.
     pub(super) fn woken(&mut self, tid: u32) -> Vec<(u64, Key)> {
-        self.waiting.remove(&tid).unwrap_or_default()
+        self.waiting.take(&tid)
     }
 
     /// Nobody will ask for this call again.
@@ -317,27 +289,17 @@ impl Workers {
     }
 
     fn trusts_helpers(&self) -> bool {
-        self.inner >= HELPED_MIN && self.stray.saturating_mul(SHARE) <= self.inner
+        self.inner.holds(HELPED_MIN, SHARE)
     }
 
     fn is_trusted(&self) -> bool {
-        self.blocking >= BLOCKING_MIN
-            && self.mixed.saturating_mul(SHARE) <= self.blocking
-            && self.outside.saturating_mul(SHARE) <= self.inside
+        self.blocking.holds(BLOCKING_MIN, SHARE) && self.inside.holds(0, SHARE)
     }
 }
 
 impl Worker {
     fn answers(&self) -> bool {
         self.role == Role::Answers
-    }
-
-    /// Says how many calls it made, and forgets them.
-    fn leave(&mut self) -> u32 {
-        self.waits = false;
-        let count = self.calls.len();
-        self.calls.clear();
-        u32::try_from(count).unwrap_or(u32::MAX)
     }
 }
 

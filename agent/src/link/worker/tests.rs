@@ -22,6 +22,15 @@ impl Play {
         play
     }
 
+    /// And their helpers have shown that they end with their request.
+    fn helped() -> Self {
+        let mut play = Self::new();
+        for n in 0..HELPED_MIN {
+            play.helped_round([100 + n * 2, 101 + n * 2]);
+        }
+        play
+    }
+
     fn rounds(&mut self, count: u64) {
         for _ in 0..count {
             let requests = [self.reads(), self.reads()];
@@ -57,6 +66,13 @@ impl Play {
 
     fn learns(&mut self, tid: u32, call: Key) {
         self.did(tid, Did::Learned(call));
+    }
+
+    /// A call that blocks its thread.
+    fn calls(&mut self, tid: u32) -> Key {
+        let call = self.sends(tid);
+        self.learns(tid, call);
+        call
     }
 
     fn answers(&mut self, tid: u32, request: Key) {
@@ -110,8 +126,7 @@ fn calls_are_of_the_request_that_their_thread_answers_next() {
 fn nothing_is_told_of_a_call_before_its_request_was_read() {
     let mut play = Play::new();
     let other = play.reads();
-    let call = play.sends(10);
-    play.learns(10, call);
+    let call = play.calls(10);
     let request = play.reads();
     play.answers(10, request);
     assert_eq!(play.told(call), None);
@@ -125,15 +140,13 @@ fn nothing_is_told_until_calls_have_shown_to_block() {
     // The first answer of a worker only shows that it is one.
     play.rounds(u64::from(BLOCKING_MIN / 2));
     let [first, second] = [play.reads(), play.reads()];
-    let call = play.sends(10);
-    play.learns(10, call);
+    let call = play.calls(10);
     play.answers(10, second);
     play.answers(11, first);
     assert_eq!(play.told(call), None);
     play.rounds(1);
     let [first, second] = [play.reads(), play.reads()];
-    let call = play.sends(10);
-    play.learns(10, call);
+    let call = play.calls(10);
     play.answers(10, second);
     assert_eq!(play.told(call), Some(second));
     play.answers(11, first);
@@ -169,8 +182,7 @@ fn nothing_is_told_any_more_once_threads_do_other_things_meanwhile() {
         play.answers(11, first);
         assert_eq!(play.told(call), None);
         let [first, second] = [play.reads(), play.reads()];
-        let call = play.sends(10);
-        play.learns(10, call);
+        let call = play.calls(10);
         play.answers(10, second);
         assert_eq!(play.told(call), None, "one in {SHARE} is too many");
         play.answers(11, first);
@@ -183,8 +195,7 @@ fn a_call_that_is_broken_off_counts_for_nothing_and_is_told_of() {
     let [first, second] = [play.reads(), play.reads()];
     let call = play.sends(10);
     play.learns(0, call);
-    let again = play.sends(10);
-    play.learns(10, again);
+    let again = play.calls(10);
     play.answers(10, second);
     assert_eq!([call, again].map(|call| play.told(call)), [Some(second); 2]);
     play.answers(11, first);
@@ -194,13 +205,11 @@ fn a_call_that_is_broken_off_counts_for_nothing_and_is_told_of() {
 fn nothing_is_told_where_workers_call_for_nobody() {
     let mut play = Play::new();
     for _ in 0..2 {
-        let call = play.sends(10);
-        play.learns(10, call);
+        play.calls(10);
         play.rounds(1);
     }
     let [first, second] = [play.reads(), play.reads()];
-    let call = play.sends(10);
-    play.learns(10, call);
+    let call = play.calls(10);
     play.answers(10, second);
     assert_eq!(play.told(call), None);
     play.answers(11, first);
@@ -210,8 +219,7 @@ fn nothing_is_told_where_workers_call_for_nobody() {
 fn what_was_lost_is_not_filled_in() {
     let mut play = Play::new();
     let [first, second] = [play.reads(), play.reads()];
-    let call = play.sends(10);
-    play.learns(10, call);
+    let call = play.calls(10);
     assert_eq!(play.told(call), None);
     play.turns.forget(play.now_ns);
     play.answers(10, second);
@@ -221,10 +229,7 @@ fn what_was_lost_is_not_filled_in() {
 
 #[test]
 fn what_threads_call_that_a_worker_made_is_of_its_request() {
-    let mut play = Play::new();
-    for n in 0..HELPED_MIN {
-        play.helped_round([100 + n * 2, 101 + n * 2]);
-    }
+    let mut play = Play::helped();
     // The ids are used again.
     for (call, request) in play.helped_round([100, 101]) {
         assert_eq!(play.told(call), Some(request));
@@ -244,13 +249,9 @@ fn what_threads_call_that_a_worker_made_is_of_its_request() {
 
 #[test]
 fn what_kept_threads_call_later_is_of_nobody_and_ends_the_trust_in_all() {
-    let mut play = Play::new();
-    for n in 0..HELPED_MIN {
-        play.helped_round([100 + n * 2, 101 + n * 2]);
-    }
+    let mut play = Play::helped();
     let [first, second] = [play.reads(), play.reads()];
-    let call = play.sends(100);
-    play.learns(100, call);
+    let call = play.calls(100);
     assert_eq!(play.told(call), None);
     play.answers(10, first);
     play.answers(11, second);
@@ -262,14 +263,10 @@ fn what_kept_threads_call_later_is_of_nobody_and_ends_the_trust_in_all() {
 
 #[test]
 fn a_worker_that_was_made_lately_is_no_helper() {
-    let mut play = Play::new();
-    for n in 0..HELPED_MIN {
-        play.helped_round([100 + n * 2, 101 + n * 2]);
-    }
+    let mut play = Play::helped();
     play.makes(READER, 12);
     let [first, second] = [play.reads(), play.reads()];
-    let call = play.sends(12);
-    play.learns(12, call);
+    play.calls(12);
     play.answers(12, first);
     play.answers(10, second);
     for (call, request) in play.helped_round([300, 301]) {
