@@ -133,13 +133,15 @@ pub fn place(sock: u64, conn: &mut Conn) {
 }
 
 /// Fills in the initial sequence numbers of an established TCP socket, by what it counts from: an end that connected has its
-/// `SYN` among the acknowledged bytes. Nothing where the numbers change while they are read: without the socket's lock they may.
+/// `SYN` among the acknowledged bytes. Nothing where the numbers change while they are read: without the socket's lock they may; nor
+/// before the peer's number is known, when data may be on their way already (`TCP_FASTOPEN`).
 #[inline(always)]
 pub fn sequences(sock: u64, conn: &mut Conn) {
     let counted = || {
         let sent =
             member::<u32>(sock, &LAYOUT.tcp_unacknowledged)?.wrapping_sub(member(sock, &LAYOUT.tcp_acknowledged)?);
-        let received = member::<u32>(sock, &LAYOUT.tcp_expected)?.wrapping_sub(member(sock, &LAYOUT.tcp_received)?);
+        let expected = member::<u32>(sock, &LAYOUT.tcp_expected).filter(|expected| *expected != 0)?;
+        let received = expected.wrapping_sub(member(sock, &LAYOUT.tcp_received)?);
         Some((sent, received))
     };
     let (Some(first), Some(second)) = (counted(), counted()) else { return };

@@ -1,9 +1,9 @@
 //! Bytes that were moved on a socket.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use netspan_ebpf::{close, direction, family};
+use netspan_ebpf::{close, direction, family, known};
 
-use super::{Kind, SENDS, SocketCall, connection, connection_or_found, current, follow};
+use super::{Kind, SENDS, SocketCall, connection, connection_or_found, current, follow, socket_identify};
 use crate::{
     conn::{self, Conn, class, flag},
     context,
@@ -104,6 +104,10 @@ fn moved(
     start_ns: u64,
     pid_tgid: u64,
 ) {
+    if conn.known & known::LOCAL == 0 && conn.family != family::UNIX {
+        // The kernel skipped the run that was to tell that it is established.
+        socket_identify(sock);
+    }
     if !ports_pass(conn) {
         return;
     }

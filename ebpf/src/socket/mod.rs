@@ -144,10 +144,10 @@ fn identify(sock: u64, conn: &mut Conn, kind: Kind) {
         }
     } else {
         kernel::place(sock, conn);
-        // An end that connects has its numbers when it is established.
-        if conn.role != role::CLIENT || conn.established_ns != 0 {
+        // An end that connects has its numbers when it is established; how much it moved since is not known where that was not told.
+        if conn.role != role::CLIENT || conn.syn_ns != 0 {
             kernel::sequences(sock, conn);
-            if conn.origin != origin::FOUND {
+            if conn.origin != origin::FOUND && (conn.role != role::CLIENT || conn.established_ns != 0) {
                 base(sock, conn, 0);
                 base(sock, conn, 1);
             }
