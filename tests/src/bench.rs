@@ -11,6 +11,7 @@
 
 pub mod programs;
 mod sink;
+pub mod soak;
 mod usage;
 mod workload;
 

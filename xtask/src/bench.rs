@@ -38,6 +38,12 @@ enum Measurement {
         #[arg(last = true, value_name = "FLAGS")]
         flags: Vec<OsString>,
     },
+    /// The agent's memory, minute by minute, over an hour at 5,000 requests per second; prints JSON
+    Soak {
+        /// Flags for `netspan-lab soak`; after another `--`, for the agent
+        #[arg(last = true, value_name = "FLAGS")]
+        flags: Vec<OsString>,
+    },
     /// How right links are while the agent looks, by style of concurrency; prints a table and JSON
     Links {
         /// Flags for `netspan-lab links-live`; after another `--`, for the agent
@@ -51,6 +57,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     let (vm, kernel, workload, flags) = match &options.measurement {
         Measurement::Overhead { vm, kernel, workload, flags } => (vm, kernel, workload, flags),
         Measurement::Links { flags } => return measure(root, "links-live", flags),
+        Measurement::Soak { flags } => return measure(root, "soak", flags),
     };
     // The lab knows the names.
     let workload = workload.iter().flat_map(|name| [OsString::from("--workload"), name.clone()]);

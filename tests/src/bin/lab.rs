@@ -280,6 +280,18 @@ enum Task {
         #[arg(last = true)]
         agent: Vec<String>,
     },
+    /// Measure the agent's memory over a long time at a steady rate, and print it as JSON
+    Soak {
+        /// How long
+        #[arg(long, default_value_t = 60)]
+        minutes: u32,
+        /// Requests per second to an nginx that passes each on to another one
+        #[arg(long, default_value_t = 5000)]
+        rate: u32,
+        /// More options for the agent, after `--`
+        #[arg(last = true)]
+        agent: Vec<String>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -368,15 +380,13 @@ fn main() -> Result<()> {
             stress.apply(links::Corpus::read(&spans, &truth)?).write(&spans_out, &truth_out)
         }
         Task::LinksScore { truth, linked } => line(&links::Score::of(&truth, &linked)?),
-        Task::LinksLive(options) => {
-            println!("{}", serde_json::to_string_pretty(&options.run()?)?);
-            Ok(())
-        }
+        Task::LinksLive(options) => pretty(&options.run()?),
         Task::Overhead { workload, pairs, seconds, connections, agent } => {
             let length = Duration::from_secs(seconds);
-            let outcome = bench::overhead(bench::Options { workload, pairs, length, connections, agent })?;
-            println!("{}", serde_json::to_string_pretty(&outcome)?);
-            Ok(())
+            pretty(&bench::overhead(bench::Options { workload, pairs, length, connections, agent })?)
+        }
+        Task::Soak { minutes, rate, agent } => {
+            pretty(&bench::soak::soak(&bench::soak::Options { minutes, rate, agent })?)
         }
     }
 }
@@ -388,6 +398,12 @@ fn plan<T: serde::de::DeserializeOwned>() -> Result<T> {
 
 fn print(outcome: &impl serde::Serialize) -> Result<()> {
     serde_json::to_writer(io::stdout(), outcome).context("cannot print")
+}
+
+/// The same for people to read.
+fn pretty(outcome: &impl serde::Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(outcome)?);
+    Ok(())
 }
 
 /// The same as a line of its own.
