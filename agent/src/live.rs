@@ -62,6 +62,10 @@ struct Intake {
     tasks: Option<Tasks>,
     /// A record that was completed.
     completed: Vec<u8>,
+    /// When the session was told to stop: calls that begin later are left out.
+    stop_ns: Option<u64>,
+    /// Records that were left out for that.
+    after_stop: u64,
 }
 
 impl<I: Identities> Live<I> {
@@ -75,6 +79,8 @@ impl<I: Identities> Live<I> {
             conntrack: if probes.family == Family::Syscall { Conntrack::start() } else { None },
             tasks: None,
             completed: Vec::new(),
+            stop_ns: None,
+            after_stop: 0,
         };
         let threads = probes.thread_slots()?;
         let pipeline = Pipeline::new(options, identities);
@@ -117,7 +123,7 @@ impl<I: Identities> Live<I> {
     fn take(&mut self, tap: &mut impl Tap) -> Vec<Arc<Span>> {
         // All events from before this moment are in the rings already, but for those that a program is about to submit:
         // such a program runs for microseconds.
-        let now_ns = boot_ns().saturating_sub(SUBMIT_NS);
+        let now_ns = boot_ns().saturating_sub(SUBMIT_NS).min(self.intake.stop_ns.unwrap_or(u64::MAX));
         let (pipeline, intake, answered) = (&mut self.pipeline, &mut self.intake, &mut self.answered);
         let tls = self.probes.tls();
         let turn = self.drain.turn(now_ns, |record| match intake.complete(record, tls) {
@@ -138,13 +144,30 @@ impl<I: Identities> Live<I> {
         pipeline.take()
     }
 
-    /// Sees nothing more, takes what is still in the rings, and ends what is open. Returns the last spans and the account
-    /// of the whole run.
+    /// Sees nothing that begins later, takes what is still in the rings, and ends what is open. Returns the last spans and
+    /// the account of the whole run.
+    ///
+    /// What was sent is told when the call returns, and by then the other end may have received it: were both told to stop
+    /// at one moment, a request would be seen received and never sent. So calls that are under way have [`RETURN_NS`] to
+    /// return, and what was sent or received since is left out.
     pub fn finish(mut self, tap: &mut impl Tap) -> (Vec<Arc<Span>>, Account) {
+        let stop_ns = boot_ns();
+        self.intake.stop_ns = Some(stop_ns);
+        let mut spans = Vec::new();
+        while boot_ns() < stop_ns + RETURN_NS {
+            match self.turn(tap) {
+                Ok(done) => spans.extend(done),
+                Err(error) => {
+                    log::warn!("the rings can't be waited for: {error}");
+                    break;
+                }
+            }
+        }
         if let Err(error) = self.filters.close() {
             log::warn!("the probes can't be told to stop: {error}");
         }
-        let (mut spans, kernel) = self.take_all(tap);
+        let (rest, kernel) = self.take_all(tap);
+        spans.extend(rest);
         self.pipeline.finish();
         spans.extend(self.pipeline.take());
         (spans, self.account_with(&kernel))
@@ -189,6 +212,7 @@ impl<I: Identities> Live<I> {
     fn account_with(&mut self, kernel: &KernelCounts) -> Account {
         let (records, undecodable) = self.pipeline.records();
         let mut account = Account::new(kernel, records + self.answered, undecodable);
+        account.add("capture", [("after_stop", self.intake.after_stop)]);
         self.pipeline.account(&mut account);
         if let Some(tls) = self.probes.tls() {
             account.add("tls", tls.counts().named());
@@ -202,6 +226,9 @@ impl<I: Identities> Live<I> {
     }
 }
 
+/// At the end, how long calls that are under way may take to return, for which a processor of an emulated machine may have to be
+/// given back to it first.
+const RETURN_NS: u64 = 200_000_000;
 /// At the end, how long to wait for events that were submitted and do not come.
 const SETTLE_NS: u64 = 200_000_000;
 /// At the end, the pause between two looks at the rings.
@@ -229,6 +256,10 @@ pub fn clock_offset_ns() -> u64 {
 impl Intake {
     /// The record as the pipeline should get it; nothing where the agent answers it itself.
     fn complete<'a>(&'a mut self, record: &'a [u8], tls: Option<&Watch>) -> Option<&'a [u8]> {
+        if self.stop_ns.is_some_and(|stop_ns| is_later(record, stop_ns)) {
+            self.after_stop += 1;
+            return None;
+        }
         match record_kind(record) {
             Some(kind::LOOK) => {
                 self.look(record);
@@ -352,6 +383,16 @@ impl Intake {
     }
 }
 
+/// Whether a record tells of a message or of a connection's end that came after a session was told to stop. What is sent
+/// counts from the call's entry: it is never later than what the other end receives of it.
+fn is_later(record: &[u8], stop_ns: u64) -> bool {
+    match Event::decode(record) {
+        Ok(Event::Data(event, _)) => event.start_ns >= stop_ns,
+        Ok(Event::Close(event)) => event.head.time_ns >= stop_ns,
+        _ => false,
+    }
+}
+
 /// Whether a look at the descriptor can tell more than the kernel side could.
 fn is_unclear(event: &ConnEvent) -> bool {
     let addressed = known::LOCAL | known::PEER;
@@ -371,4 +412,44 @@ fn address(address: std::net::SocketAddr) -> ([u8; 16], u16) {
         std::net::IpAddr::V6(ip) => ip,
     };
     (ip.octets(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use netspan_ebpf::{CloseEvent, DataEvent, EventHead, ThreadEvent};
+
+    use super::*;
+
+    fn bytes(event: &Event<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        event.encode(&mut bytes);
+        bytes
+    }
+
+    fn head(kind: u16, time_ns: u64) -> EventHead {
+        EventHead { time_ns, kind, ..EventHead::default() }
+    }
+
+    fn moved(start_ns: u64, time_ns: u64) -> Vec<u8> {
+        bytes(&Event::Data(DataEvent { head: head(kind::DATA, time_ns), start_ns, ..DataEvent::default() }, &[]))
+    }
+
+    #[test]
+    fn of_one_message_the_receipt_is_left_out_before_the_sending_is() {
+        // The call that sends is entered at 10 and returns at 30; the other end has the bytes at 20.
+        let (sent, received) = (moved(10, 30), moved(20, 20));
+        let left_out = |stop_ns| [is_later(&sent, stop_ns), is_later(&received, stop_ns)];
+        assert_eq!(left_out(10), [true, true]);
+        assert_eq!([left_out(11), left_out(20)], [[false, true]; 2]);
+        assert_eq!([left_out(21), left_out(40)], [[false, false]; 2]);
+    }
+
+    #[test]
+    fn ends_count_from_when_they_are_told_and_all_else_is_taken() {
+        let closed = bytes(&Event::Close(CloseEvent { head: head(kind::CLOSE, 20), ..CloseEvent::default() }));
+        assert_eq!([is_later(&closed, 20), is_later(&closed, 21)], [true, false]);
+        let made = bytes(&Event::Thread(ThreadEvent { head: head(kind::THREAD, 20), ..ThreadEvent::default() }));
+        assert!(!is_later(&made, 1));
+        assert!(!is_later(&[0; 4], 1));
+    }
 }

@@ -79,7 +79,7 @@ pub fn run(options: &[String]) -> Result<Translated> {
     }
     let report = agent.stop()?;
     nothing_lost(&report)?;
-    judge(&report.spans)
+    judge(&report.spans).with_context(|| format!("the agent printed: {}", report.errors))
 }
 
 /// Has what the first host sends to the service go to the second host's server, from another port than the client's.
@@ -107,7 +107,16 @@ fn judge(spans: &[JsonSpan]) -> Result<Translated> {
     let mut seen = Translated { fresh: 0, late: 0, alone: 0 };
     for server in spans.iter().filter(|span| span.is_server()) {
         let Some(parent) = server.parent() else {
-            ensure!(server.path().starts_with("/late/"), "no parent, and nothing of it was missed: {server:?}");
+            ensure!(
+                server.path().starts_with("/late/"),
+                "no parent, and nothing of it was missed: {server:?}; of its client: {:#?}",
+                spans
+                    .iter()
+                    .filter(|span| client(span.path()) == client(server.path()))
+                    .rev()
+                    .take(4)
+                    .collect::<Vec<_>>()
+            );
             seen.alone += 1;
             continue;
         };
