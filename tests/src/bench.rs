@@ -211,10 +211,9 @@ impl Bench {
         let certificate = options.workload.certificate()?;
         let pin = if cores > 1 { "worker_cpu_affinity 01;\n" } else { "" };
         let configuration = format!(
-            "{pin}{}http {{\n{}access_log off;\nkeepalive_requests 1000000000;\n\
-             sendfile on;\nopen_file_cache max=10;\nserver {{ {} root .; }}\n}}\n",
+            "{pin}{}http {{\n{}sendfile on;\nopen_file_cache max=10;\nserver {{ {} root .; }}\n}}\n",
             nginx::preamble(1),
-            nginx::http_preamble().replace("access_log access.log truth;", ""),
+            http_preamble(),
             options.workload.listening(&address, certificate.as_ref()),
         );
         std::fs::write(directory.path().join("index.html"), vec![b'p'; PAGE])?;
@@ -261,10 +260,7 @@ impl Bench {
 
     /// The load with the agent; `look` is done before the agent ends.
     fn watched(&self, look: impl FnOnce() -> Result<()>) -> Result<(Run, Used, Report)> {
-        let mut command = Agent::command()?;
-        command.args(["run", "--cgroup"]).arg(self.scope.name()?);
-        command.args(["--otlp", &self.sink.url(), "--otlp-protocol", "http/protobuf"]).args(&self.options.agent);
-        let agent = Agent::start(command)?;
+        let agent = watching(&self.scope, &self.sink, &self.options.agent)?;
         let cpu = usage::at_rest(agent.pid())?;
         let run = self.load(self.options.length)?;
         let used = Used {
@@ -277,6 +273,20 @@ impl Bench {
         look()?;
         Ok((run, used, agent.stop()?))
     }
+}
+
+/// The part of the `http` block that every nginx needs which is measured: nothing is logged, and connections last.
+fn http_preamble() -> String {
+    nginx::http_preamble().replace("access_log access.log truth;", "access_log off;")
+        + "keepalive_requests 1000000000;\n"
+}
+
+/// The agent as it is measured: it sees the scope, and exports to the sink. `more` are more of its options.
+fn watching(scope: &Scope, sink: &sink::Sink, more: &[String]) -> Result<Agent> {
+    let mut command = Agent::command()?;
+    command.args(["run", "--cgroup"]).arg(scope.name()?);
+    command.args(["--otlp", &sink.url(), "--otlp-protocol", "http/protobuf"]).args(more);
+    Agent::start(command)
 }
 
 fn spread(figures: &[f64]) -> Spread {

@@ -38,7 +38,7 @@ enum Measurement {
         #[arg(last = true, value_name = "FLAGS")]
         flags: Vec<OsString>,
     },
-    /// The agent's memory, minute by minute, over an hour at 5,000 requests per second; prints JSON
+    /// The agent's memory, twice a minute, over an hour at 5,000 requests per second; prints JSON
     Soak {
         /// Flags for `netspan-lab soak`; after another `--`, for the agent
         #[arg(last = true, value_name = "FLAGS")]

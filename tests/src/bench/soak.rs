@@ -1,4 +1,4 @@
-//! The agent over a long time: an nginx that passes all requests on to another one, at a steady rate, and the agent's memory minute by
+//! The agent over a long time: an nginx that passes all requests on to another one, at a steady rate, and the agent's memory twice a
 //! minute. It measures and prints; it judges nothing.
 #![forbid(unsafe_code)]
 
@@ -7,9 +7,8 @@ use std::{sync::atomic::AtomicBool, time::Instant};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::{sink::Sink, spread, usage};
+use super::{http_preamble, sink::Sink, spread, usage, watching};
 use crate::{
-    agent::Agent,
     drive::Ask,
     load::{self, Dice, Plan},
     nginx, ports,
@@ -86,18 +85,15 @@ pub fn soak(options: &Options) -> Result<Outcome> {
     let directory = tempfile::tempdir()?;
     let (front, back) = (Address::local(ports::free()?), Address::local(ports::free()?));
     let configuration = format!(
-        "{}http {{\n{}access_log off;\nkeepalive_requests 1000000000;\nupstream back {{ server {back}; keepalive 64; }}\n\
+        "{}http {{\n{}upstream back {{ server {back}; keepalive 64; }}\n\
          server {{ listen {back}; location / {{ return 200 'soaked'; }} }}\n\
          server {{ listen {front}; location / {{\n proxy_http_version 1.1; proxy_set_header Connection ''; proxy_pass http://back;\n }} }}\n}}\n",
         nginx::preamble(1),
-        nginx::http_preamble().replace("access_log access.log truth;", ""),
+        http_preamble(),
     );
     let _nginx = nginx::start(&scope, directory.path(), &configuration, &front)?;
     let sink = Sink::open()?;
-    let mut command = Agent::command()?;
-    command.args(["run", "--cgroup"]).arg(scope.name()?);
-    command.args(["--otlp", &sink.url(), "--otlp-protocol", "http/protobuf"]).args(&options.agent);
-    let agent = Agent::start(command)?;
+    let agent = watching(&scope, &sink, &options.agent)?;
     let mut used = usage::at_rest(agent.pid())?;
     let (mut requests, mut looks) = (0, Vec::new());
     for turn in 0..turns {
