@@ -16,6 +16,7 @@ pub mod linking;
 pub mod links;
 pub mod load;
 pub mod nginx;
+pub mod node;
 pub mod paths;
 pub mod ports;
 pub mod process;

@@ -11,7 +11,6 @@
 //! | `Slow` | unary | answers after so many milliseconds |
 #![forbid(unsafe_code)]
 
-mod node;
 mod peer;
 mod plan;
 mod scenario;
@@ -26,5 +25,5 @@ pub const SERVICE: &str = "lab.Lab";
 
 /// Makes what servers and clients need from the network, where it is not there yet.
 pub fn prepare() -> anyhow::Result<()> {
-    node::modules().and(crate::python::programs()).map(|_| ())
+    crate::node::modules().and(crate::python::programs()).map(|_| ())
 }

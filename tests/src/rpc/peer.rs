@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use tempfile::TempDir;
 
-use super::{Call, Outcome, Plan, node};
+use super::{Call, Outcome, Plan};
 use crate::{
     certificate::Certificate,
     paths, ports,
@@ -96,7 +96,7 @@ impl Peer {
             Self::Tonic => (paths::binary("netspan-lab")?, vec![]),
             Self::Grpcio => (python::program("python")?, vec![script("python/rpc.py")]),
             Self::GrpcJs => {
-                let modules = node::modules()?.into_os_string();
+                let modules = crate::node::modules()?.into_os_string();
                 (paths::tool("node", "nodejs")?, vec![script("node/rpc.js"), modules])
             }
         };

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::atomic::AtomicBool,
     time::Duration,
 };
@@ -12,7 +13,7 @@ use netspan_tests::{
     agent::{Agent, Report},
     drive::Ask,
     load::{self, Plan},
-    paths, ports,
+    node, paths, ports,
     process::{Address, Process},
     python,
     rotel::{Logged, Rotel, spans},
@@ -24,6 +25,8 @@ use netspan_tests::{
 const REQUESTS: u32 = 60;
 /// Requests that may be left out where several are made at once.
 const LEARNED: usize = 20;
+/// The same where an event loop connects anew for each call: how many are found there is not asserted, only that none is wrong.
+const ANY: usize = REQUESTS as usize;
 /// Time for the last spans and exports.
 const SETTLE: Duration = Duration::from_millis(1500);
 
@@ -35,16 +38,41 @@ struct Chain {
     middle_port: u64,
 }
 
+/// What the service in the middle runs on; the others are Python's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runtime {
+    Python,
+    Node,
+}
+
+impl Runtime {
+    /// The program that runs the service's script.
+    fn program(self) -> Result<PathBuf> {
+        match self {
+            Self::Python => python::sdk_program("python"),
+            Self::Node => paths::tool("node", "nodejs"),
+        }
+    }
+
+    fn script(self) -> PathBuf {
+        paths::apps().join(match self {
+            Self::Python => "sdk/chain.py",
+            Self::Node => "sdk/chain.js",
+        })
+    }
+}
+
 /// Runs the chain under a load; `headers` come with each request.
-fn run(processor: &str, concurrency: u32, headers: impl Fn(u64) -> String + Sync) -> Result<Chain> {
+fn run(middle: Runtime, processor: &str, concurrency: u32, headers: impl Fn(u64) -> String + Sync) -> Result<Chain> {
     let scope = Scope::new()?;
     let (directory, receiver_scope) = (tempfile::tempdir()?, Scope::new()?);
     let rotel = Rotel::start(&receiver_scope, directory.path())?;
-    let script = paths::apps().join("sdk/chain.py");
-    let start = |name: &str, next: Option<u16>, endpoint: Option<&str>| -> Result<(Process, u16)> {
+    let modules = node::modules()?;
+    let start = |runtime: Runtime, name: &str, next: Option<u16>, endpoint: Option<&str>| -> Result<(Process, u16)> {
         let port = ports::free()?;
-        let process = Process::start(&scope, directory.path(), name, python::sdk_program("python")?, |command| {
-            command.arg(&script).arg(name).arg(port.to_string()).args(next.map(|next| next.to_string()));
+        let process = Process::start(&scope, directory.path(), name, runtime.program()?, |command| {
+            command.env("NODE_PATH", &modules);
+            command.arg(runtime.script()).arg(name).arg(port.to_string()).args(next.map(|next| next.to_string()));
             command.env("PROCESSOR", processor);
             match endpoint {
                 Some(endpoint) => command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
@@ -53,9 +81,9 @@ fn run(processor: &str, concurrency: u32, headers: impl Fn(u64) -> String + Sync
         })?;
         Ok((process.listening(&Address::local(port))?, port))
     };
-    let (last, last_port) = start("last", None, None)?;
-    let (middle, middle_port) = start("middle", Some(last_port), Some(&rotel.http))?;
-    let (first, first_port) = start("first", Some(middle_port), None)?;
+    let (last, last_port) = start(Runtime::Python, "last", None, None)?;
+    let (middle, middle_port) = start(middle, "middle", Some(last_port), Some(&rotel.http))?;
+    let (first, first_port) = start(Runtime::Python, "first", Some(middle_port), None)?;
     let agent = Agent::watch(&scope)?;
     let plan = Plan { seed: 3, concurrency, requests: REQUESTS, rate: None };
     let seen = load::run(&Address::local(first_port), plan, &AtomicBool::new(false), |dice| {
@@ -140,10 +168,9 @@ impl Chain {
 }
 
 /// A context that the first service does not hand on begins no trace of the SDK's: each of its requests has one of its own.
-#[test]
-fn the_agents_spans_join_the_trace_that_an_sdk_begins() -> Result<()> {
+fn join_the_trace(middle: Runtime) -> Result<()> {
     let _machine = crate::together();
-    let chain = run("batch", 1, |_| String::new())?;
+    let chain = run(middle, "batch", 1, |_| String::new())?;
     ensure!(chain.of(1, true).count() == REQUESTS as usize, "{}", chain.report.errors);
     chain.check(0)?;
     // The roots are the first service's requests, one to a trace, in the SDK's trace.
@@ -155,13 +182,35 @@ fn the_agents_spans_join_the_trace_that_an_sdk_begins() -> Result<()> {
 }
 
 #[test]
+fn the_agents_spans_join_the_trace_that_an_sdk_begins() -> Result<()> {
+    join_the_trace(Runtime::Python)
+}
+
+#[test]
+fn the_agents_spans_join_the_trace_that_nodes_sdk_begins() -> Result<()> {
+    join_the_trace(Runtime::Node)
+}
+
+#[test]
 fn several_requests_at_once_are_not_mixed_up_by_an_sdk_in_the_chain() -> Result<()> {
     let _machine = crate::together();
-    run("batch", 4, |_| String::new())?.check(LEARNED)
+    run(Runtime::Python, "batch", 4, |_| String::new())?.check(LEARNED)
+}
+
+#[test]
+fn several_requests_at_once_are_not_mixed_up_by_nodes_sdk_in_the_chain() -> Result<()> {
+    let _machine = crate::together();
+    run(Runtime::Node, "batch", 4, |_| String::new())?.check(ANY)
 }
 
 #[test]
 fn an_sdk_that_exports_each_span_at_once_has_its_exports_below_no_request() -> Result<()> {
     let _machine = crate::together();
-    run("simple", 2, |_| String::new())?.check(LEARNED)
+    run(Runtime::Python, "simple", 2, |_| String::new())?.check(LEARNED)
+}
+
+#[test]
+fn nodes_sdk_that_exports_each_span_at_once_has_its_exports_below_no_request() -> Result<()> {
+    let _machine = crate::together();
+    run(Runtime::Node, "simple", 2, |_| String::new())?.check(ANY)
 }

@@ -19,7 +19,7 @@ const FILES: [&str; 2] = ["package.json", "package-lock.json"];
 ///
 /// # Errors
 /// When `npm` is missing or the packages cannot be installed.
-pub(super) fn modules() -> Result<PathBuf> {
+pub fn modules() -> Result<PathBuf> {
     let directory = paths::kept("node")?;
     // Several tests may come at once, in several processes.
     let lock = File::create(directory.join("lock"))?;
