@@ -136,6 +136,8 @@ struct Conn {
     closed_ns: Option<u64>,
     /// Its exchanges that are still known, oldest first.
     exchanges: VecDeque<u64>,
+    /// A program exports telemetry on it: what it sends there is for none of its requests.
+    exports: bool,
 }
 
 /// Makes spans of exchanges. See the [module](self).
@@ -230,6 +232,7 @@ impl Linker {
             texts: Texts::default(),
             closed_ns: None,
             exchanges: VecDeque::new(),
+            exports: false,
         });
         let is_new_client = socket.role == Role::Client
             && socket.syn_ns != 0
@@ -355,6 +358,9 @@ impl Linker {
         node.finish(exchange, at_ns);
         let end_ns = node.end_ns.unwrap_or(at_ns);
         let (tgid, thread) = (node.tgid, node.last_tid());
+        if let Some(conn) = self.conns.get_mut(&conn).filter(|_| kind == Kind::Client) {
+            conn.exports = node.is_export;
+        }
         if kind == Kind::Server {
             let socket = self.conns.get(&conn).map(|conn| &conn.socket);
             let conn_ns = socket.map_or(0, |socket| socket.accepted_ns.max(socket.established_ns));
@@ -447,7 +453,9 @@ impl Linker {
 
     fn begin(&mut self, key: Key, mut node: Box<Node>) {
         let did = if node.kind == Kind::Server { Did::Read(key) } else { Did::Sent(key) };
-        self.step(node.tgid, node.start_ns, node.tid, did);
+        if self.conns.get(&key.conn).is_none_or(|conn| !conn.exports) {
+            self.step(node.tgid, node.start_ns, node.tid, did);
+        }
         let process = self.processes.entry(node.tgid).or_default();
         match node.kind {
             Kind::Server => process.received(&node),

@@ -2,7 +2,8 @@
 //!
 //! A request is *idle* while it is open and waits for nothing that is seen: it was just read, or the answer to the last of its
 //! calls was. An event loop serves one ready socket at a time, and goes on until what it serves waits again. So where no
-//! other request is idle, a call belongs to the request whose message the thread read last, or to the only idle one.
+//! other request is idle, a call belongs to the request whose message the thread read last, or to the only idle one. An answer may
+//! come in parts: its request may act on the first one, and once the thread reads something else, it waits for the rest.
 //!
 //! What is not seen (timers, other threads, a queue, other protocols) keeps a request idle for as long as it lasts, and
 //! nothing is claimed meanwhile: then the call could be that request's. Each such call is a *doubt*: what the requests of that
@@ -92,6 +93,8 @@ struct Call {
 #[derive(Clone, Copy, Debug)]
 struct Opening {
     guess: Guess,
+    /// Its request was idle: it may have opened it. Another one is only what the thread was at before it came to a timer.
+    is_founded: bool,
     /// Its request counts as waiting.
     is_waited_for: bool,
 }
@@ -100,6 +103,8 @@ struct Opening {
 #[derive(Clone, Copy, Debug, Default)]
 struct Thread {
     at: Option<Key>,
+    /// The call of which that was a part of the answer.
+    answering: Option<Key>,
     last_ns: u64,
 }
 
@@ -209,22 +214,25 @@ impl Turns {
                 self.next_serial += 1;
                 self.idle.insert(key);
                 self.on.entry(key.conn).or_default().push(key.ordinal);
-                self.note(tid, at_ns, Some(key));
+                self.leave(tid);
+                self.note(tid, at_ns, Some(key), None);
             }
             Did::Received(conn) => {
                 if self.on.contains_key(&conn) {
                     self.workers.does(tid, conn);
                 }
-                let at = self.received(conn);
-                self.note(tid, at_ns, at);
+                self.leave(tid);
+                let (at, answering) = self.received(conn);
+                self.note(tid, at_ns, at, answering);
             }
             Did::Connected(conn) => {
                 let guess = self.guess(self.last_tid, at_ns);
+                let is_founded = guess.request.is_some_and(|key| self.idle.contains(&key));
                 let is_waited_for = self.opens_for_itself();
                 if is_waited_for {
                     self.wait(guess.request);
                 }
-                self.opening.insert(conn, Opening { guess, is_waited_for });
+                self.opening.insert(conn, Opening { guess, is_founded, is_waited_for });
             }
             Did::Sent(key) => {
                 self.workers.sent(tid, key, self.next_serial, self.requests.len() > 1);
@@ -249,7 +257,7 @@ impl Turns {
                         self.resume(call.owner);
                     }
                     if tid != 0 {
-                        self.note(tid, at_ns, call.owner);
+                        self.note(tid, at_ns, call.owner, None);
                     }
                 }
             }
@@ -266,7 +274,7 @@ impl Turns {
             Did::Made(made) => self.workers.made(tid, made, at_ns),
             Did::Closed(conn) => {
                 if let Some(opening) = self.opening.remove(&conn) {
-                    self.used.note(false);
+                    self.note_used(opening, false);
                     if opening.is_waited_for {
                         self.resume(opening.guess.request);
                     }
@@ -275,24 +283,35 @@ impl Turns {
         }
     }
 
-    /// Bytes came on a connection: says which request is served now.
-    fn received(&mut self, conn: u64) -> Option<Key> {
+    /// A thread reads something: the request that it was at waits for the rest of an answer of which it read a part.
+    fn leave(&mut self, tid: u32) {
+        let answering = self.threads.get_mut(&tid).and_then(|thread| thread.answering.take());
+        let call = answering.and_then(|key| self.calls.get_mut(&key)).filter(|call| call.is_answering);
+        if let Some(call) = call {
+            call.is_answering = false;
+            let owner = call.owner;
+            self.wait(owner);
+        }
+    }
+
+    /// Bytes came on a connection: says which request is served now, and which call is answered.
+    fn received(&mut self, conn: u64) -> (Option<Key>, Option<Key>) {
         if let Some(opening) = self.opening.remove(&conn) {
             // Another protocol, in which the other end speaks.
             if opening.is_waited_for {
                 self.resume(opening.guess.request);
             }
-            return None;
+            return (None, None);
         }
-        let [ordinal] = self.on.get(&conn)?[..] else { return None };
-        let key = Key { conn, ordinal };
-        let Some(call) = self.calls.get_mut(&key) else { return Some(key) };
+        let Some([ordinal]) = self.on.get(&conn).map(Vec::as_slice) else { return (None, None) };
+        let key = Key { conn, ordinal: *ordinal };
+        let Some(call) = self.calls.get_mut(&key) else { return (Some(key), None) };
         let (owner, is_first) = (call.owner, !call.is_answering);
         call.is_answering = true;
         if is_first {
             self.resume(owner);
         }
-        owner
+        (owner, Some(key))
     }
 
     /// The first message is sent on a new connection.
@@ -302,18 +321,18 @@ impl Turns {
         }
         let is_open = opening.guess.request.is_some_and(|key| self.requests.contains_key(&key));
         if self.opens_for_itself() && is_open {
-            self.used.note(true);
+            self.note_used(opening, true);
             return opening.guess;
         }
         // Whoever opened it is idle still, unless it sent elsewhere meanwhile.
         let is_used = opening.guess.request.is_some_and(|key| self.idle.contains(&key));
         if !is_used {
             if is_open {
-                self.used.note(false);
+                self.note_used(opening, false);
             }
             return Guess { is_sure: false, ..self.guess(tid, at_ns) };
         }
-        self.used.note(true);
+        self.note_used(opening, true);
         if self.opens_for_itself() {
             // Earlier doubts came from not knowing that.
             self.plain = Record::default();
@@ -323,6 +342,13 @@ impl Turns {
             self.clear_from = self.next_serial;
         }
         Guess { is_sure, ..opening.guess }
+    }
+
+    /// Whether the request that opened a connection used it, if that is known.
+    fn note_used(&mut self, opening: Opening, is_used: bool) {
+        if opening.is_founded {
+            self.used.note(is_used);
+        }
     }
 
     fn opens_for_itself(&self) -> bool {
@@ -363,11 +389,11 @@ impl Turns {
         }
     }
 
-    fn note(&mut self, tid: u32, at_ns: u64, at: Option<Key>) {
+    fn note(&mut self, tid: u32, at_ns: u64, at: Option<Key>, answering: Option<Key>) {
         if self.threads.len() >= THREADS_MAX {
             self.threads.clear();
         }
-        self.threads.insert(tid, Thread { at, last_ns: at_ns });
+        self.threads.insert(tid, Thread { at, answering, last_ns: at_ns });
         self.last_tid = tid;
     }
 

@@ -66,6 +66,28 @@ fn a_request_goes_on_when_its_answer_is_read_and_others_wait() {
 }
 
 #[test]
+fn a_request_of_whose_answer_more_is_to_come_waits_for_it_once_another_is_served() {
+    let mut play = Play::new();
+    play.did(1, Did::Read(key(0, 0)));
+    play.did(1, Did::Sent(key(10, 0)));
+    play.did(1, Did::Received(10));
+    play.did(1, Did::Read(key(1, 0)));
+    play.did(1, Did::Sent(key(11, 0)));
+    assert_eq!(play.told(key(11, 0)), sure(key(1, 0)));
+    // The rest comes: its request goes on.
+    play.did(1, Did::Received(10));
+    play.did(1, Did::Learned(key(10, 0)));
+    play.did(1, Did::Sent(key(12, 0)));
+    assert_eq!(play.told(key(12, 0)), sure(key(0, 0)));
+    // The whole answer, and then nothing that is seen: the other one may call, too.
+    play.did(1, Did::Received(12));
+    play.did(1, Did::Learned(key(12, 0)));
+    play.did(1, Did::Read(key(2, 0)));
+    play.did(1, Did::Sent(key(13, 0)));
+    assert!(!play.told(key(13, 0)).is_sure);
+}
+
+#[test]
 fn nothing_is_claimed_while_another_request_waits_for_what_is_not_seen() {
     let mut play = Play::new();
     play.did(1, Did::Read(key(0, 0)));
@@ -105,6 +127,25 @@ fn the_only_idle_request_calls_whichever_thread_it_is_on() {
     play.did(3, Did::Sent(key(11, 0)));
     assert_eq!(play.told(key(10, 0)), sure(key(0, 0)));
     assert_eq!(play.told(key(11, 0)), sure(key(1, 0)));
+}
+
+#[test]
+fn a_connection_that_a_timer_opens_says_nothing_of_who_uses_those_that_it_opens() {
+    let mut play = Play::new();
+    for n in 0..5 {
+        play.did(1, Did::Read(key(n, 0)));
+        play.did(1, Did::Sent(key(100 + n, 0)));
+        play.now_ns += 2 * TOGETHER_NS;
+        play.did(0, Did::Connected(200 + n));
+        play.did(1, Did::Sent(key(200 + n, 0)));
+    }
+    for n in 0..u64::from(CONNECTS_MIN) {
+        play.did(1, Did::Read(key(300 + n, 0)));
+        play.did(0, Did::Connected(400 + n));
+        play.did(1, Did::Sent(key(400 + n, 0)));
+    }
+    play.told(key(0, 0));
+    assert!(play.turns.opens_for_itself());
 }
 
 #[test]
