@@ -36,6 +36,26 @@ const SPANS: u64 = 1_000_000;
 /// Different spans: enough that none is in the processor's caches when its turn comes again.
 const DIFFERENT: u64 = 50_000;
 const SERVICES: u64 = 20;
+const CONNECTIONS: u64 = 800;
+
+/// What the spans of a connection share.
+struct Connection {
+    host: Arc<str>,
+    peer: Arc<str>,
+    local: Arc<str>,
+    agent: Arc<str>,
+}
+
+impl Connection {
+    fn new(n: u64) -> Self {
+        Self {
+            host: "shop.internal".into(),
+            peer: format!("10.0.{}.{}", n % 4, n / 4).into(),
+            local: "10.0.0.1".into(),
+            agent: "Mozilla/5.0 (X11; Linux x86_64)".into(),
+        }
+    }
+}
 
 /// A number that looks random.
 fn mixed(n: u64) -> u64 {
@@ -44,9 +64,12 @@ fn mixed(n: u64) -> u64 {
     n ^ (n >> 31)
 }
 
-fn span(n: u64, services: &[Arc<Resource>]) -> Span {
+/// A span as the linker makes it: what is the same in many spans is the program's own text, or shared by those of a connection.
+fn span(n: u64, services: &[Arc<Resource>], connections: &[Connection]) -> Span {
     let dice = mixed(n);
-    let text = |text: &str| Value::Text(text.to_owned().into());
+    let text = |text: &'static str| Value::Text(text.into());
+    let shared = |text: &Arc<str>| Value::Text(Arc::clone(text).into());
+    let connection = &connections[(dice >> 3) as usize % connections.len()];
     let start_ns = 1_790_000_000_000_000_000 + n * 50_000;
     let number = |at: u32, below: u64| Value::Int((dice.rotate_right(at) % below).cast_signed());
     Span {
@@ -68,19 +91,19 @@ fn span(n: u64, services: &[Arc<Resource>]) -> Span {
         links: Vec::new(),
         attributes: vec![
             ("http.request.method".into(), text("GET")),
-            ("url.path".into(), text(&format!("/api/orders/{}", dice % 5000))),
+            ("url.path".into(), Value::Text(format!("/api/orders/{}", dice % 5000).into())),
             ("url.scheme".into(), text("http")),
-            ("server.address".into(), text("shop.internal")),
+            ("server.address".into(), shared(&connection.host)),
             ("server.port".into(), Value::Int(8080)),
             ("http.response.status_code".into(), Value::Int(200)),
-            ("network.peer.address".into(), text(&format!("10.0.{}.{}", dice % 4, (dice >> 3) % 200))),
+            ("network.peer.address".into(), shared(&connection.peer)),
             ("network.peer.port".into(), number(33, 28_000)),
-            ("network.local.address".into(), text("10.0.0.1")),
+            ("network.local.address".into(), shared(&connection.local)),
             ("network.local.port".into(), Value::Int(8080)),
             ("network.transport".into(), text("tcp")),
             ("network.protocol.name".into(), text("http")),
             ("network.protocol.version".into(), text("1.1")),
-            ("user_agent.original".into(), text("Mozilla/5.0 (X11; Linux x86_64)")),
+            ("user_agent.original".into(), shared(&connection.agent)),
             ("http.response.body.size".into(), number(20, 10_000)),
             ("netspan.time.queue_wait".into(), number(11, 100_000)),
             ("netspan.time.app".into(), number(17, 5_000_000)),
@@ -100,7 +123,8 @@ fn spans() -> Vec<Arc<Span>> {
         Arc::new(Resource { service: format!("service-{n}"), attributes })
     };
     let services: Vec<_> = (0..SERVICES).map(resource).collect();
-    (0..DIFFERENT).map(|n| Arc::new(span(n, &services))).collect()
+    let connections: Vec<_> = (0..CONNECTIONS).map(Connection::new).collect();
+    (0..DIFFERENT).map(|n| Arc::new(span(n, &services, &connections))).collect()
 }
 
 /// CPU time of the other threads: of the exporter's.

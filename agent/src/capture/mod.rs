@@ -4,4 +4,5 @@
 pub mod count;
 pub mod drain;
 pub mod event;
+pub mod memory;
 pub mod recording;

@@ -20,7 +20,7 @@ use super::{
     kubernetes::{Kubernetes, Told},
 };
 use crate::{
-    capture::count::Account,
+    capture::{count::Account, memory::Spare},
     conn::Closed,
     control::{FilterPlan, FilterRules},
     host::{CgroupTree, Identities as _, ProcRoot, Processes},
@@ -216,7 +216,7 @@ impl Session {
         consumer: &mut impl Consumer,
         reload: impl Fn() -> anyhow::Result<Options>,
     ) -> anyhow::Result<Account> {
-        let mut told: Option<Instant> = None;
+        let (mut told, mut spare): (Option<Instant>, _) = (None, Spare::default());
         if consumer.wants_closed() {
             self.live.pipeline().keep_closed();
         }
@@ -238,6 +238,7 @@ impl Session {
             self.hand_closed(consumer);
             consumer.turned(self.live.pipeline().identities())?;
             self.keep_filters(consumer, &reload)?;
+            spare.turned();
         }
         let (spans, mut account) = self.live.finish(consumer);
         self.kubernetes.told().count(&mut account);

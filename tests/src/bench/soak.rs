@@ -2,9 +2,14 @@
 //! minute. It measures and prints; it judges nothing.
 #![forbid(unsafe_code)]
 
-use std::{sync::atomic::AtomicBool, time::Instant};
+use std::{
+    sync::atomic::AtomicBool,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
 use super::{http_preamble, sink::Sink, spread, usage, watching};
@@ -24,6 +29,8 @@ const CLOSE_SHARE: u64 = 100;
 const IDS: u64 = 1_000_000;
 /// Seconds between two looks at the agent.
 const TURN_S: u32 = 30;
+/// The turn in which the agent stands still, if it does, from 0.
+const STANDSTILL_AT: u32 = 4;
 
 /// How it runs.
 #[derive(Clone, Debug)]
@@ -32,6 +39,8 @@ pub struct Options {
     pub minutes: u32,
     /// Requests per second that the client makes; nginx makes as many, and each request is three spans.
     pub rate: u32,
+    /// For how long the agent stands still in the third minute, as on a host that is busy with something else.
+    pub standstill: Duration,
     /// More options for the agent.
     pub agent: Vec<String>,
 }
@@ -104,7 +113,13 @@ pub fn soak(options: &Options) -> Result<Outcome> {
             rate: Some(options.rate.into()),
         };
         let began = Instant::now();
-        requests += load::run(&front, plan, &AtomicBool::new(false), ask)?.len() as u64;
+        let still = if turn == STANDSTILL_AT { options.standstill } else { Duration::ZERO };
+        requests += thread::scope(|scope| {
+            let standing = scope.spawn(|| stand_still(agent.pid(), still));
+            let answers = load::run(&front, plan, &AtomicBool::new(false), ask)?;
+            standing.join().expect("it does not panic")?;
+            Ok::<_, anyhow::Error>(answers.len() as u64)
+        })?;
         let cpu = usage::cpu(agent.pid())?;
         let took = began.elapsed();
         let look = Look {
@@ -125,6 +140,7 @@ pub fn soak(options: &Options) -> Result<Outcome> {
         looks.push(look);
     }
     let report = agent.stop()?;
+    eprintln!("What the agent said:\n{}", report.errors);
     Ok(Outcome {
         rate: options.rate,
         requests,
@@ -137,6 +153,17 @@ pub fn soak(options: &Options) -> Result<Outcome> {
         cpu: spread(&looks.iter().map(|look| look.cpu).collect::<Vec<_>>()).median,
         looks,
     })
+}
+
+/// Stops a process, and lets it go on later.
+fn stand_still(pid: u32, time: Duration) -> Result<()> {
+    if time.is_zero() {
+        return Ok(());
+    }
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process")?;
+    kill_process(pid, Signal::STOP)?;
+    thread::sleep(time);
+    Ok(kill_process(pid, Signal::CONT)?)
 }
 
 fn mib(bytes: u64) -> f64 {

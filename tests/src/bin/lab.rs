@@ -288,6 +288,9 @@ enum Task {
         /// Requests per second to an nginx that passes each on to another one
         #[arg(long, default_value_t = 5000)]
         rate: u32,
+        /// Seconds for which the agent is stopped in the third minute
+        #[arg(long, default_value_t = 0)]
+        standstill: u64,
         /// More options for the agent, after `--`
         #[arg(last = true)]
         agent: Vec<String>,
@@ -385,8 +388,9 @@ fn main() -> Result<()> {
             let length = Duration::from_secs(seconds);
             pretty(&bench::overhead(bench::Options { workload, pairs, length, connections, agent })?)
         }
-        Task::Soak { minutes, rate, agent } => {
-            pretty(&bench::soak::soak(&bench::soak::Options { minutes, rate, agent })?)
+        Task::Soak { minutes, rate, standstill, agent } => {
+            let standstill = Duration::from_secs(standstill);
+            pretty(&bench::soak::soak(&bench::soak::Options { minutes, rate, standstill, agent })?)
         }
     }
 }
