@@ -21,11 +21,13 @@ use netspan_tests::{
     span::JsonSpan,
 };
 
-/// Requests of each test.
+/// Requests of most tests.
 const REQUESTS: u32 = 60;
+/// Requests where the agent has to learn how the programs work. It leaves some eighty out; three quarters on a machine that is very busy.
+const MANY: u32 = 1000;
 /// Requests that may be left out where several are made at once.
 const LEARNED: usize = 20;
-/// The same where an event loop connects anew for each call: how many are found there is not asserted, only that none is wrong.
+/// The same where an event loop connects anew for each call: so few are fewer than are learned from. None is wrong.
 const ANY: usize = REQUESTS as usize;
 /// Time for the last spans and exports.
 const SETTLE: Duration = Duration::from_millis(1500);
@@ -62,8 +64,8 @@ impl Runtime {
     }
 }
 
-/// Runs the chain under a load; `headers` come with each request.
-fn run(middle: Runtime, processor: &str, concurrency: u32, headers: impl Fn(u64) -> String + Sync) -> Result<Chain> {
+/// Runs the chain under a load.
+fn run(middle: Runtime, processor: &str, concurrency: u32, requests: u32) -> Result<Chain> {
     let scope = Scope::new()?;
     let (directory, receiver_scope) = (tempfile::tempdir()?, Scope::new()?);
     let rotel = Rotel::start(&receiver_scope, directory.path())?;
@@ -85,14 +87,13 @@ fn run(middle: Runtime, processor: &str, concurrency: u32, headers: impl Fn(u64)
     let (middle, middle_port) = start(middle, "middle", Some(last_port), Some(&rotel.http))?;
     let (first, first_port) = start(Runtime::Python, "first", Some(middle_port), None)?;
     let agent = Agent::watch(&scope)?;
-    let plan = Plan { seed: 3, concurrency, requests: REQUESTS, rate: None };
+    let plan = Plan { seed: 3, concurrency, requests, rate: None };
     let seen = load::run(&Address::local(first_port), plan, &AtomicBool::new(false), |dice| {
-        let number = dice.below(1 << 40);
-        Ask { headers: headers(number), ..Ask::get(&format!("/buy/{number}")) }
+        Ask::get(&format!("/buy/{}", dice.below(1 << 40)))
     })?;
     ensure!(seen.iter().all(|seen| seen.status == Some(200)), "{seen:?}; {}", middle.printed());
     // A server's and a client's of each.
-    let log = rotel.received(|log| spans(log).len() >= 2 * REQUESTS as usize)?;
+    let log = rotel.received(|log| spans(log).len() >= 2 * requests as usize)?;
     std::thread::sleep(SETTLE);
     let report = agent.stop()?;
     let pids = [first.pid(), middle.pid(), last.pid()];
@@ -170,7 +171,7 @@ impl Chain {
 /// A context that the first service does not hand on begins no trace of the SDK's: each of its requests has one of its own.
 fn join_the_trace(middle: Runtime) -> Result<()> {
     let _machine = crate::together();
-    let chain = run(middle, "batch", 1, |_| String::new())?;
+    let chain = run(middle, "batch", 1, REQUESTS)?;
     ensure!(chain.of(1, true).count() == REQUESTS as usize, "{}", chain.report.errors);
     chain.check(0)?;
     // The roots are the first service's requests, one to a trace, in the SDK's trace.
@@ -194,23 +195,23 @@ fn the_agents_spans_join_the_trace_that_nodes_sdk_begins() -> Result<()> {
 #[test]
 fn several_requests_at_once_are_not_mixed_up_by_an_sdk_in_the_chain() -> Result<()> {
     let _machine = crate::together();
-    run(Runtime::Python, "batch", 4, |_| String::new())?.check(LEARNED)
+    run(Runtime::Python, "batch", 4, REQUESTS)?.check(LEARNED)
 }
 
 #[test]
 fn several_requests_at_once_are_not_mixed_up_by_nodes_sdk_in_the_chain() -> Result<()> {
     let _machine = crate::together();
-    run(Runtime::Node, "batch", 4, |_| String::new())?.check(ANY)
+    run(Runtime::Node, "batch", 4, MANY)?.check(MANY as usize / 4 * 3)
 }
 
 #[test]
 fn an_sdk_that_exports_each_span_at_once_has_its_exports_below_no_request() -> Result<()> {
     let _machine = crate::together();
-    run(Runtime::Python, "simple", 2, |_| String::new())?.check(LEARNED)
+    run(Runtime::Python, "simple", 2, REQUESTS)?.check(LEARNED)
 }
 
 #[test]
 fn nodes_sdk_that_exports_each_span_at_once_has_its_exports_below_no_request() -> Result<()> {
     let _machine = crate::together();
-    run(Runtime::Node, "simple", 2, |_| String::new())?.check(ANY)
+    run(Runtime::Node, "simple", 2, REQUESTS)?.check(ANY)
 }
