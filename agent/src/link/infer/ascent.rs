@@ -1,13 +1,11 @@
 //! Block-coordinate ascent: one outbound route after the other, all its calls are taken away and assigned anew, given where
 //! the calls by the other routes are.
 
-use std::cmp::Ordering;
-
 use super::{
     Counts,
     assign::{Auction, Edges},
     blocks::{Block, blocks},
-    problem::{Kid, OPEN, Problem},
+    problem::{Kid, Problem},
     random::Random,
     score::Scorer,
     state::{State, insert},
@@ -94,17 +92,30 @@ fn narrow(starts: &mut Vec<Start>) {
     if starts.len() <= SCORED_MIN {
         return;
     }
-    let order = |a: &Start, b: &Start| (b.is_own, b.worth).partial_cmp(&(a.is_own, a.worth)).unwrap_or(Ordering::Equal);
+    let rank = |start: &Start| if start.is_own { f64::INFINITY } else { start.worth };
     let best = starts.iter().map(|start| start.worth).fold(f64::NEG_INFINITY, f64::max);
-    let is_near = |start: &Start| start.is_own || start.worth > best - START_REACH;
+    let is_near = |start: &Start| rank(start) > best - START_REACH;
     let near = starts.iter().filter(|start| is_near(start)).count();
     let kept = near.clamp(SCORED_MIN, SCORED_MAX);
-    if near == kept {
+    if near >= kept {
         starts.retain(is_near);
-    } else if starts.len() > kept {
-        starts.select_nth_unstable_by(kept, order);
+    }
+    if starts.len() > kept {
+        starts.select_nth_unstable_by(kept, |a, b| rank(b).total_cmp(&rank(a)));
         starts.truncate(kept);
     }
+}
+
+/// What a round assigns anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Again {
+    /// All that is free.
+    Everything,
+    /// Each call by itself, so that it is seen where else it may belong; together, only calls of contested requests.
+    Calls,
+    /// Calls of contested requests: those that some call may belong to which may as well belong to another.
+    #[default]
+    Contested,
 }
 
 /// Memory that rounds share.
@@ -118,11 +129,15 @@ pub(super) struct Ascent {
     units: Units,
     spare: Units,
     before: Vec<u32>,
+    /// By request, whether some call may belong to it that may as well belong to another.
+    contested: Vec<bool>,
     /// Scores of requests without the calls that were taken away, and when they were computed.
     without: Vec<(u64, f64)>,
     time: u64,
     /// Calls that came to another request than they had been with.
     pub moved: usize,
+    /// What rounds assign anew.
+    pub again: Again,
     /// Disturbs scores, so that another of several good assignments is found.
     pub noise: Option<Random>,
 }
@@ -138,8 +153,8 @@ impl Ascent {
         counts: &mut Counts,
     ) {
         let problem = scorer.problem;
-        let mut calls: Vec<Kid> = problem.kids.iter().filter(|kid| problem.is_free(kid.id)).copied().collect();
-        calls.sort_by_key(|kid| (kid.start, kid.id));
+        let free = problem.order.iter().filter(|call| problem.is_free(**call));
+        let calls: Vec<Kid> = free.filter_map(|call| problem.kid(*call)).copied().collect();
         for kid in &calls {
             state.take(kid);
         }
@@ -170,9 +185,27 @@ impl Ascent {
         choices: &mut Choices,
         counts: &mut Counts,
     ) {
+        self.contest(scorer.problem, state, choices);
         self.futures(scorer, state, choices, counts);
         for block in blocks(routes, scorer.problem, state) {
             self.reassign(scorer, block, state, choices, counts);
+        }
+    }
+
+    /// Finds out which requests there is something to decide about.
+    fn contest(&mut self, problem: &Problem, state: &State, choices: &Choices) {
+        self.contested.clear();
+        self.contested.resize(problem.reqs.len(), self.again == Again::Everything);
+        for kid in problem.kids.iter().filter(|kid| problem.is_free(kid.id)) {
+            let (own, owner) = (choices.of(kid.id), state.owner(kid.id));
+            if owner.is_some() && own.iter().all(|(req, _)| Some(*req) == owner) {
+                continue;
+            }
+            for req in own.iter().map(|(req, _)| *req).chain(owner) {
+                if let Some(contested) = self.contested.get_mut(req as usize) {
+                    *contested = true;
+                }
+            }
         }
     }
 
@@ -248,11 +281,13 @@ impl Ascent {
             }
         };
         let of_route = |route: u16| problem.kids.iter().filter(move |kid| kid.route == route);
-        let requests = 0..problem.reqs.len() as u32;
+        let all = self.again != Again::Contested;
+        let requests = (0..).zip(&self.contested);
+        let contested = requests.clone().filter_map(|(req, contested)| contested.then_some(req));
         match block {
             Block::Route(route) => of_route(route).for_each(|kid| push(&[*kid])),
             Block::Slot(route, ordinal) => {
-                for req in requests {
+                for req in requests.filter_map(|(req, contested)| (all || *contested).then_some(req)) {
                     let kid = state.kids(req).iter().filter(|kid| kid.route == route).nth(ordinal);
                     if let Some(kid) = kid {
                         push(&[*kid]);
@@ -260,8 +295,8 @@ impl Ascent {
                 }
                 of_route(route).filter(|kid| state.owner(kid.id).is_none()).for_each(|kid| push(&[*kid]));
             }
-            Block::From(place) => requests.for_each(|req| push(state.kids(req).get(place..).unwrap_or(&[]))),
-            Block::Upto(place) => requests.for_each(|req| {
+            Block::From(place) => contested.for_each(|req| push(state.kids(req).get(place..).unwrap_or(&[]))),
+            Block::Upto(place) => contested.for_each(|req| {
                 let kids = state.kids(req);
                 push(kids.get(..place).unwrap_or(kids));
             }),
@@ -282,17 +317,15 @@ impl Ascent {
     /// Goes through the window in time, and at each step exchanges what open requests do from then on.
     fn futures(&mut self, scorer: &Scorer<'_>, state: &mut State, choices: &mut Choices, counts: &mut Counts) {
         let problem = scorer.problem;
-        let mut order: Vec<&Kid> = problem.kids.iter().collect();
-        order.sort_by_key(|kid| (kid.start, kid.id));
         let mut at = 0;
-        while let Some(pivot) = order.get(at) {
+        while let Some(pivot) = problem.order.get(at).and_then(|call| problem.kid(*call)) {
             let open = problem.candidates(pivot.id);
             at += (open.len() / 2).max(1);
             if open.len() < 2 {
                 continue;
             }
             self.units.clear();
-            for req in open {
+            for req in open.iter().filter(|req| self.contested.get(**req as usize) == Some(&true)) {
                 let kids = state.kids(*req);
                 let future = kids.get(kids.partition_point(|kid| kid.start < pivot.start)..).unwrap_or(&[]);
                 if !future.is_empty() && future.iter().all(|kid| problem.is_free(kid.id)) {
@@ -311,7 +344,7 @@ impl Ascent {
         starts.clear();
         scored.clear();
         let Some((first, rest)) = unit.split_first() else { return };
-        for req_id in problem.candidates(first.id) {
+        for (req_id, steady) in problem.likely(first.id) {
             let Some(req) = problem.req(*req_id) else { continue };
             if !rest.iter().all(|kid| problem.may_own(*req_id, kid)) {
                 continue;
@@ -325,11 +358,9 @@ impl Ascent {
             } else {
                 model.log_start(pair, req.start, earlier, first)
             };
-            let end = if req.end == OPEN { 0.0 } else { model.log_tail(pair, req.end - first.end) };
-            let start = start + model.log_signals(problem, *req_id, first.id);
             // Where it is now is always among the choices.
             let is_own = self.before.get(first.id as usize) == Some(req_id);
-            starts.push(Start { req: *req_id, worth: start + end, is_own });
+            starts.push(Start { req: *req_id, worth: start + steady, is_own });
         }
         narrow(starts);
         for Start { req: req_id, worth, .. } in starts.iter() {

@@ -77,58 +77,86 @@ impl Histogram {
         let radius = ((width - 1.0) / 2.0).floor().max(0.0);
         let (narrow, wide) = (2.0 * radius + 1.0, 2.0 * radius + 3.0);
         let share = ((width * width - narrow * narrow) / (wide * wide - narrow * narrow)).clamp(0.0, 1.0);
+        let mut sums = Vec::new();
         for _ in 0..3 {
-            values = averaged(&values, radius as usize, share);
+            average(&mut values, radius as usize, share, &mut sums);
         }
         values
     }
 
-    /// The density that these counts are a sample of, per nanosecond.
-    pub(super) fn density(&self, scale: Scale) -> Density {
-        let [low, quarter, half, three_quarters, high] = self.quantiles([0.16, 0.25, 0.5, 0.75, 0.84]);
-        let _ = half;
+    /// The share of each bin of what these counts are a sample of.
+    fn masses(&self) -> Vec<f64> {
+        let [low, quarter, three_quarters, high] = self.quantiles([0.16, 0.25, 0.75, 0.84]);
         let spread = ((high - low) / 2.0).min((three_quarters - quarter) / 1.35).max(0.3);
         // Silverman's rule.
         let deviation = (1.06 * spread * self.total.max(1.0).powf(-0.2)).clamp(KERNEL_BINS.0, KERNEL_BINS.1);
-        let near = self.smoothed(deviation);
-        let far = self.smoothed(4.0 * deviation + 6.0);
+        let (mut masses, far) = (self.smoothed(deviation), self.smoothed(4.0 * deviation + 6.0));
         let doubt = DOUBT / (self.total + DOUBT);
         let (wide_share, uniform_share) = (WIDE_SHARE + 0.5 * doubt, UNIFORM_SHARE + 0.3 * doubt);
-        let near_share = 1.0 - wide_share - uniform_share;
         let total = self.total.max(f64::MIN_POSITIVE);
-        let mass = |bin: usize| {
-            let at = |values: &[f64]| values.get(bin).copied().unwrap_or(0.0) / total;
-            near_share * at(&near) + wide_share * at(&far) + uniform_share / BINS as f64
-        };
-        let log = (0..BINS).map(|bin| (mass(bin) / scale.width_ns(bin)).ln() as f32).collect();
-        let mut beyond = 0.0;
-        let mut rate: Box<[f32]> = (0..BINS)
-            .rev()
-            .map(|bin| {
-                let own = mass(bin);
-                beyond += own;
-                (own / scale.width_ns(bin) / (beyond - own / 2.0).max(BEYOND_MIN)).ln() as f32
-            })
-            .collect();
-        rate.reverse();
+        let (near, wide) = ((1.0 - wide_share - uniform_share) / total, wide_share / total);
+        for (mass, far) in masses.iter_mut().zip(far) {
+            *mass = near * *mass + wide * far + uniform_share / BINS as f64;
+        }
+        masses
+    }
+
+    /// The density that these counts are a sample of, per nanosecond.
+    pub(super) fn density(&self, scale: Scale) -> Density {
+        let masses = self.masses();
+        let mut ln = Logarithm::default();
+        let log: Box<[f32]> =
+            (0..).zip(&masses).map(|(bin, mass)| (ln.of(*mass) - scale.log_width_ns(bin)) as f32).collect();
+        let (mut rate, mut beyond) = (log.clone(), 0.0);
+        for (rate, own) in rate.iter_mut().zip(&masses).rev() {
+            beyond += own;
+            *rate -= ln.of((beyond - own / 2.0).max(BEYOND_MIN)) as f32;
+        }
         Density { log, rate }
+    }
+
+    /// What the mean logarithm of the density over these counts would be: minus their entropy.
+    pub(super) fn mean_log(&self, scale: Scale) -> f64 {
+        let counted = self.masses().into_iter().zip(&self.bins).enumerate().filter(|(_, (_, count))| **count > 0.0);
+        let sum: f64 =
+            counted.map(|(bin, (mass, count))| f64::from(*count) * (mass.ln() - scale.log_width_ns(bin))).sum();
+        sum / self.total.max(f64::MIN_POSITIVE)
     }
 }
 
-/// The moving average over `radius` bins on either side, mixed with that over one more, which has this share.
-fn averaged(values: &[f64], radius: usize, share: f64) -> Vec<f64> {
-    let sums: Vec<f64> = std::iter::once(0.0)
-        .chain(values.iter().scan(0.0, |sum, value| {
-            *sum += value;
-            Some(*sum)
-        }))
-        .collect();
-    let sum = |from: usize, to: usize| {
-        let at = |index: usize| sums.get(index.min(values.len())).copied().unwrap_or(0.0);
-        at(to) - at(from)
-    };
-    let mean = |at: usize, radius: usize| sum(at.saturating_sub(radius), at + radius + 1) / (2 * radius + 1) as f64;
-    (0..values.len()).map(|at| (1.0 - share) * mean(at, radius) + share * mean(at, radius + 1)).collect()
+/// Natural logarithms of numbers that often come several times in a row.
+#[derive(Default)]
+struct Logarithm {
+    last: f64,
+    log: f64,
+}
+
+impl Logarithm {
+    fn of(&mut self, number: f64) -> f64 {
+        if number.to_bits() != self.last.to_bits() {
+            (self.last, self.log) = (number, number.ln());
+        }
+        self.log
+    }
+}
+
+/// Replaces values by the moving average over `radius` bins on either side, mixed with that over one more, which has this
+/// share. `sums` is memory.
+fn average(values: &mut [f64], radius: usize, share: f64, sums: &mut Vec<f64>) {
+    // Sums up to each value, with as many values of zero on either side as an average reaches.
+    sums.clear();
+    sums.resize(radius + 2, 0.0);
+    let mut sum = 0.0;
+    sums.extend(values.iter().map(|value| {
+        sum += value;
+        sum
+    }));
+    sums.resize(values.len() + 2 * radius + 3, sum);
+    let (narrow, wide) = ((1.0 - share) / (2 * radius + 1) as f64, share / (2 * radius + 3) as f64);
+    let ends = sums[2 * radius + 2..].iter().zip(&sums[2 * radius + 3..]);
+    for (value, (begins, (end, far_end))) in values.iter_mut().zip(sums.windows(2).zip(ends)) {
+        *value = narrow * (end - begins[1]) + wide * (far_end - begins[0]);
+    }
 }
 
 /// A density of gaps.
@@ -171,7 +199,7 @@ mod tests {
         for n in [1, 10, 1000] {
             let (counts, scale) = sample((0..n).map(|n| 200_000 + n * 1000));
             let density = counts.density(scale);
-            let sum: f64 = (0..BINS).map(|bin| density.log(bin).exp() * scale.width_ns(bin)).sum();
+            let sum: f64 = (0..BINS).map(|bin| (density.log(bin) + scale.log_width_ns(bin)).exp()).sum();
             assert!((sum - 1.0).abs() < 0.01, "{sum} of {n}");
         }
     }

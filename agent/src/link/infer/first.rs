@@ -149,7 +149,7 @@ fn explain(events: &[i64], calls: &[i64], scale: Scale, rate: f64) -> Option<(f6
     if share < SHARE_MIN {
         return None;
     }
-    let gain = share * (excess.density(scale).mean_log(&excess) - rate.max(f64::MIN_POSITIVE).ln());
+    let gain = share * (excess.mean_log(scale) - rate.max(f64::MIN_POSITIVE).ln());
     Some((gain, excess))
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     Counts, Window,
     anchor::Anchor,
-    ascent::{Ascent, Choices},
+    ascent::{Again, Ascent, Choices},
     blocks::routes,
     first,
     model::Model,
@@ -16,15 +16,17 @@ use super::{
     scale::{Scale, tick_ns},
     score::Scorer,
     state::State,
-    tally::Tally,
+    tally::{GapKey, Tally},
 };
 
-/// Rounds of solving and refitting.
+/// Rounds of solving and refitting, at most.
 const ROUNDS: usize = 12;
 /// Samples that a refit is made from.
 const SAMPLES: usize = 3;
 /// Rounds at the end in which it is learned how many calls have no request; before, that would only be what is not solved.
 const SETTLED: usize = 2;
+/// Share of calls that move in a round after which nothing else is going to be found but that.
+const STILL: f64 = 0.01;
 /// Moves of each unsure call between two samples.
 const TRIES: usize = 3;
 /// Calls of a route that must have an anchor for it to be preferred to one that all have.
@@ -36,7 +38,7 @@ impl Model {
         let requests = window.requests.iter().flat_map(|r| [Some(r.start_ns), r.end_ns]).flatten();
         let calls = window.calls.iter().flat_map(|call| [call.start_ns, call.end_ns]);
         let scale = Scale::new(tick_ns(requests.chain(calls)));
-        let problem = Problem::new(window, self, counts);
+        let mut problem = Problem::new(window, self, counts);
         self.begin(scale);
         let (first, prefer) = first::guess(&problem, scale);
         self.absorb(&first, Some(&prefer));
@@ -44,9 +46,15 @@ impl Model {
         let mut state = State::new(&problem);
         let mut choices = Choices::new(&problem);
         let mut ascent = Ascent::default();
-        for round in 0..ROUNDS {
+        let mut left = ROUNDS;
+        while left > 0 {
+            let is_first = left == ROUNDS;
+            left -= 1;
+            problem.narrow(self);
+            ascent.again = if is_first || self.is_thorough { Again::Everything } else { Again::Calls };
+            ascent.moved = 0;
             let scorer = Scorer { model: self, problem: &problem };
-            if round == 0 {
+            if is_first {
                 ascent.forward(&scorer, &mut state, &mut choices, counts);
             }
             ascent.round(&scorer, &routes(&problem, self), &mut state, &mut choices, counts);
@@ -57,7 +65,7 @@ impl Model {
                 sampler.sweep(&mut state, &choices, &unsure, TRIES, |_, _| {});
                 tally.add(&problem, &state, scale, 1.0 / SAMPLES as f64, |_| true);
             }
-            if round + SETTLED < ROUNDS {
+            if left >= SETTLED {
                 for (route, (all, alone)) in &mut tally.calls {
                     let guess = first.calls.get(route).map_or(0.0, |(all, alone)| alone / all);
                     *alone = *all * guess;
@@ -65,6 +73,9 @@ impl Model {
             }
             let prefer = preferred(&tally, scale);
             self.absorb(&tally, Some(&prefer));
+            if !self.is_thorough && ascent.moved as f64 <= STILL * problem.kids.len() as f64 {
+                left = left.min(SETTLED);
+            }
         }
     }
 }
@@ -72,10 +83,11 @@ impl Model {
 /// For each pair of routes the anchors that make its gaps most alike: the best, the latest end, the start.
 fn preferred(tally: &Tally, scale: Scale) -> BTreeMap<(u16, u16), Vec<Anchor>> {
     let mut best: BTreeMap<(u16, u16), (f64, Anchor)> = BTreeMap::new();
-    let spread = |key| tally.gaps.get(&key).map(|counts| (counts.total(), counts.density(scale).mean_log(counts)));
-    for (inbound, outbound, anchor) in tally.gaps.keys().copied() {
+    let spreads: BTreeMap<GapKey, (f64, f64)> =
+        tally.gaps.iter().map(|(key, counts)| (*key, (counts.total(), counts.mean_log(scale)))).collect();
+    let spread = |key| spreads.get(&key).copied();
+    for (&(inbound, outbound, anchor), &(anchored, mean)) in &spreads {
         let Some((all, by_start)) = spread((inbound, outbound, Anchor::Start)) else { continue };
-        let Some((anchored, mean)) = spread((inbound, outbound, anchor)) else { continue };
         if anchored < ANCHORED_MIN && anchor != Anchor::Start {
             continue;
         }

@@ -72,6 +72,8 @@ pub(super) struct Route {
 /// The kept models of one program. See the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct Model {
+    /// Whether everything is looked at, however unlikely.
+    pub(super) is_thorough: bool,
     pub(super) inbound: Routes,
     pub(super) outbound: Routes,
     scale: Option<Scale>,
@@ -97,6 +99,11 @@ impl Model {
         Self::default()
     }
 
+    /// A model that knows nothing yet, and looks at everything, however unlikely and long it takes: for spans that do not wait.
+    pub fn thorough() -> Self {
+        Self { is_thorough: true, ..Self::default() }
+    }
+
     /// Whether it has learned anything.
     pub const fn is_empty(&self) -> bool {
         self.scale.is_none()
@@ -113,12 +120,12 @@ impl Model {
 
     /// Forgets all but the numbers of the routes, and counts gaps by this scale from now on.
     pub(super) fn begin(&mut self, scale: Scale) {
-        let Self { inbound, outbound, calibration, .. } = std::mem::take(self);
+        let Self { is_thorough, inbound, outbound, calibration, .. } = std::mem::take(self);
         let mut vague = Histogram::default();
         // As likely in each doubling of the gap, and above all after the anchor.
         (0..BINS).for_each(|bin| vague.add(bin, if bin < BINS / 2 { 1e-6 } else { 1e-3 }));
         let vague = Some(vague.density(scale));
-        *self = Self { inbound, outbound, calibration, scale: Some(scale), vague, ..Self::default() };
+        *self = Self { is_thorough, inbound, outbound, calibration, scale: Some(scale), vague, ..Self::default() };
     }
 
     pub(super) fn pair_mut(&mut self, inbound: u16, outbound: u16) -> Option<&mut Pair> {
@@ -220,6 +227,13 @@ impl Model {
             (_, Some(tail)) => tail.density.log(bin),
             _ => vague(),
         }
+    }
+
+    /// The logarithm of the density of a call's start after its request's, whatever was between.
+    pub(super) fn log_since(&self, pair: Option<&Pair>, gap: i64) -> f64 {
+        let since = pair.and_then(|pair| pair.delays.iter().rev().find(|(anchor, _)| *anchor == Anchor::Start));
+        let density = since.map(|(_, gaps)| &gaps.density).or(self.vague.as_ref());
+        density.map_or(-30.0, |density| density.log(self.scale().bin(gap)))
     }
 
     /// How much likelier than is typical a request's end is after any of its calls, as a logarithm.

@@ -6,6 +6,9 @@ use super::{Call, Counts, Owner, Request, Window, model::Model, signal::Signal};
 /// Requests that a call may belong to are at most so many: those that began last. Past it, the call is `crowded`.
 pub const OPEN_MAX: usize = 256;
 
+/// How much less likely than the best a candidate may be, as a logarithm, where not everything is looked at.
+const LIKELY_REACH: f64 = 15.0;
+
 /// A request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Req {
@@ -39,9 +42,14 @@ pub(super) struct Problem {
     /// What is known of the owner.
     pub known: Vec<Owner>,
     settled: Vec<bool>,
-    /// Candidates of all calls, one after the other, and where each call's begin.
+    /// Calls in the order of their starts.
+    pub order: Vec<u32>,
+    /// Candidates of all calls, and where each call's begin and end.
     candidates: Vec<u32>,
-    first: Vec<u32>,
+    ranges: Vec<(u32, u32)>,
+    /// The same of those that are likely at all, with what speaks for them whatever else the requests do.
+    likely: Vec<(u32, f64)>,
+    first_likely: Vec<u32>,
     /// From the first to the last stamp, in nanoseconds.
     pub span_ns: f64,
 }
@@ -88,14 +96,15 @@ impl Problem {
     fn find_candidates(&mut self, counts: &mut Counts) {
         let mut by_start: Vec<u32> = (0..self.reqs.len() as u32).collect();
         by_start.sort_by_key(|id| self.reqs.get(*id as usize).map(|req| req.start));
-        let mut calls: Vec<u32> = (0..self.kids.len() as u32).collect();
-        calls.sort_by_key(|id| self.kids.get(*id as usize).map(|kid| kid.start));
+        self.order = (0..self.kids.len() as u32).collect();
+        self.order.sort_by_key(|id| self.kids.get(*id as usize).map(|kid| (kid.start, kid.id)));
         let mut waiting = by_start.into_iter().peekable();
         let mut open: Vec<u32> = Vec::new();
-        let mut found: Vec<(u32, u32)> = Vec::new();
+        let mut candidates: Vec<u32> = Vec::new();
+        self.ranges.resize(self.kids.len(), (0, 0));
         let mut crowd_at = 64;
-        for id in calls {
-            let Some(kid) = self.kids.get(id as usize).copied() else { continue };
+        for id in &self.order {
+            let Some(kid) = self.kids.get(*id as usize).copied() else { continue };
             while let Some(req) = waiting.next_if(|r| self.reqs.get(*r as usize).is_some_and(|r| r.start <= kid.start))
             {
                 open.push(req);
@@ -104,28 +113,20 @@ impl Problem {
                 open.retain(|r| self.req(*r).is_some_and(|req| req.end >= kid.start));
                 crowd_at = 2 * open.len().max(32);
             }
-            let before = found.len();
+            let before = candidates.len();
             for req in open.iter().rev() {
                 if self.may_own(*req, &kid) {
-                    if found.len() - before == OPEN_MAX {
+                    if candidates.len() - before == OPEN_MAX {
                         counts.crowded += 1;
                         break;
                     }
-                    found.push((id, *req));
+                    candidates.push(*req);
                 }
             }
+            candidates[before..].sort_unstable();
+            self.ranges[*id as usize] = (before as u32, candidates.len() as u32);
         }
-        found.sort_unstable();
-        self.first = Vec::with_capacity(self.kids.len() + 1);
-        self.candidates = Vec::with_capacity(found.len());
-        let mut found = found.into_iter().peekable();
-        for id in 0..self.kids.len() as u32 {
-            self.first.push(self.candidates.len() as u32);
-            while let Some((_, req)) = found.next_if(|(call, _)| *call == id) {
-                self.candidates.push(req);
-            }
-        }
-        self.first.push(self.candidates.len() as u32);
+        self.candidates = candidates;
     }
 
     /// A request by its number.
@@ -140,8 +141,51 @@ impl Problem {
 
     /// The requests that a call may belong to.
     pub(super) fn candidates(&self, call: u32) -> &[u32] {
-        let at = |index: usize| self.first.get(index).map_or(0, |first| *first as usize);
-        self.candidates.get(at(call as usize)..at(call as usize + 1)).unwrap_or(&[])
+        let (from, to) = self.ranges.get(call as usize).copied().unwrap_or_default();
+        self.candidates.get(from as usize..to as usize).unwrap_or(&[])
+    }
+
+    /// Leaves out, from now on, candidates of free calls that are less likely than the best by more than [`LIKELY_REACH`] by the gaps
+    /// from the request's start and to its end, whatever else it does.
+    pub(super) fn narrow(&mut self, model: &Model) {
+        let (mut likely, mut first_likely) = (std::mem::take(&mut self.likely), std::mem::take(&mut self.first_likely));
+        likely.clear();
+        first_likely.clear();
+        let reach = if model.is_thorough { f64::INFINITY } else { LIKELY_REACH };
+        let mut worths: Vec<f64> = Vec::new();
+        for kid in &self.kids {
+            let from = likely.len();
+            first_likely.push(from as u32);
+            if !self.is_free(kid.id) {
+                continue;
+            }
+            worths.clear();
+            for req_id in self.candidates(kid.id) {
+                let Some(req) = self.req(*req_id) else { continue };
+                let Some(pair) = model.route(req.route).map(|route| route.pair(kid.route)) else { continue };
+                let end = if req.end == OPEN { 0.0 } else { model.log_tail(pair, req.end - kid.end) };
+                let steady = end + model.log_signals(self, *req_id, kid.id);
+                worths.push(steady + model.log_since(pair, kid.start - req.start));
+                likely.push((*req_id, steady));
+            }
+            let best = worths.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let mut kept = from;
+            for (at, worth) in (from..).zip(&worths) {
+                if *worth >= best - reach {
+                    likely[kept] = likely[at];
+                    kept += 1;
+                }
+            }
+            likely.truncate(kept);
+        }
+        first_likely.push(likely.len() as u32);
+        (self.likely, self.first_likely) = (likely, first_likely);
+    }
+
+    /// The candidates of a call that are likely, with the part of their likelihood that stays.
+    pub(super) fn likely(&self, call: u32) -> &[(u32, f64)] {
+        let at = |index: usize| self.first_likely.get(index).map_or(0, |first| *first as usize);
+        self.likely.get(at(call as usize)..at(call as usize + 1)).unwrap_or(&[])
     }
 
     /// Whether nothing rules out that the call belongs to the request.

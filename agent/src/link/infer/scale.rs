@@ -12,6 +12,7 @@ const UNIT_MIN_NS: u64 = 1000;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Scale {
     unit_ns: f64,
+    log_unit_ns: f64,
     per_unit: f64,
 }
 
@@ -19,7 +20,7 @@ impl Scale {
     /// The scale for stamps that are multiples of `tick_ns`.
     pub(super) fn new(tick_ns: u64) -> Self {
         let unit_ns = tick_ns.max(UNIT_MIN_NS) as f64;
-        Self { unit_ns, per_unit: unit_ns.recip() }
+        Self { unit_ns, log_unit_ns: unit_ns.ln(), per_unit: unit_ns.recip() }
     }
 
     /// The bin of a gap in nanoseconds.
@@ -36,10 +37,11 @@ impl Scale {
         if gap_ns < 0 { SIDE - 1 - bin } else { SIDE + bin }
     }
 
-    /// The width of a bin in nanoseconds.
-    pub(super) fn width_ns(self, bin: usize) -> f64 {
+    /// The natural logarithm of a bin's width in nanoseconds.
+    pub(super) fn log_width_ns(self, bin: usize) -> f64 {
         let bin = if bin < SIDE { SIDE - 1 - bin } else { bin - SIDE };
-        self.unit_ns * if bin < 16 { 1.0 } else { (1_u64 << (bin / 8 - 1).min(62)) as f64 }
+        let doublings = (bin / 8).saturating_sub(1).min(62);
+        self.log_unit_ns + doublings as f64 * std::f64::consts::LN_2
     }
 }
 
@@ -71,7 +73,7 @@ mod tests {
                 let next = scale.bin(units * unit);
                 if next != bin {
                     assert_eq!(next, bin + 1);
-                    assert!((scale.width_ns(bin) - (units * unit - from) as f64).abs() < 0.5);
+                    assert!((scale.log_width_ns(bin).exp() - (units * unit - from) as f64).abs() < 0.5);
                     (bin, from) = (next, units * unit);
                 }
                 assert_eq!(scale.bin(-units * unit), BINS - 1 - next);

@@ -6,7 +6,7 @@
 
 use super::{
     Counts, Verdict, Window,
-    ascent::{Ascent, Choices},
+    ascent::{Again, Ascent, Choices},
     blocks::{Block, routes},
     model::Model,
     problem::Problem,
@@ -32,6 +32,7 @@ impl Model {
     pub fn solve(&mut self, window: &Window<'_>, seed: u64, counts: &mut Counts) -> Vec<Verdict> {
         counts.windows += 1;
         let mut problem = Problem::new(window, self, counts);
+        problem.narrow(self);
         let routes = routes(&problem, self);
         let mut random = Random::new(seed);
         let mut ascent = Ascent::default();
@@ -49,7 +50,13 @@ impl Model {
                 }
             }
             ascent.noise = None;
-            for _ in 0..ASCENTS {
+            for ascents in 0..ASCENTS {
+                ascent.again = match ascents {
+                    _ if self.is_thorough => Again::Everything,
+                    // The beginning has looked at each call by itself just now.
+                    0 => Again::Contested,
+                    _ => Again::Calls,
+                };
                 ascent.moved = 0;
                 ascent.round(&scorer, &routes, &mut state, &mut choices, counts);
                 if ascent.moved == 0 {

@@ -36,7 +36,7 @@ pub(super) fn link(
     }
     let routes = Routes { requests: request_routes(spans, group, links), calls: call_routes(spans, exchanges, group) };
     let view = window::View { spans, exchanges, group, routes: &routes };
-    let mut model = Model::new();
+    let mut model = Model::thorough();
     learn::learn(&view, &mut model, seed, counts);
     let mut answered: Vec<(u64, u32)> = Vec::with_capacity(group.requests.len());
     answered.extend(group.requests.iter().filter_map(|span| Some((spans.all.get(*span as usize)?.end_ns, *span))));
