@@ -11,8 +11,8 @@
 //!
 //! 1. First ideas of the delays come from gaps that are there more often than chance explains (`first`).
 //! 2. A first assignment goes through the calls in time; then block after block of calls is taken away and assigned
-//!    anew, exactly by auction (`assign`), given the rest (`ascent`, `blocks`). Requests that a call's start and end speak against, whatever
-//!    else the requests do, are left out before (`problem`), and what is clear after the first assignment is not assigned together again.
+//!    anew, exactly by auction (`assign`), given the rest (`ascent`, `blocks`). Unless the model is thorough, requests that a call's start
+//!    and end speak against are left out before (`problem`), and what is clear after the first assignment is not assigned together again.
 //! 3. Calls change hands at random as often as the likelihood says (`sample`); models are refitted from that
 //!    (`tally`, `learn`), and how sure a verdict is comes from it (`verdict`).
 //! 4. A window is solved several times from disturbed beginnings; only what they agree on is sure (`solve`).
