@@ -2,24 +2,34 @@
 //! servers, at several concurrencies.
 //!
 //! A front end notes for itself which request each of its calls was made for, by the ports and ordinals of both; nothing of
-//! that is on the wire, and all requests of a route look the same. nginx can't note its own port: its requests have a serial
-//! number in their query, whose value the agent masks before anything else is done with it.
+//! that is on the wire, and all requests of a route look the same. Proxies and gRPC's libraries can't note ports and streams: their requests have
+//! a serial number in their query, whose value the agent masks before anything else is done with it, or in their message, which it does not read.
 #![forbid(unsafe_code)]
 #![expect(clippy::cast_precision_loss, reason = "shares need not be exact")]
 
 mod downstream;
 mod front;
+mod kept;
 mod load;
+mod rpc;
 mod score;
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
 use clap::ValueEnum as _;
 
-use crate::{agent::Agent, scope::Scope};
+use crate::{
+    agent::{Agent, Report},
+    scope::Scope,
+};
 use downstream::Downstream;
+use front::Made;
 pub use front::Style;
+use kept::Kept;
 pub use score::{Outcome, Score};
 
 /// Time for the last spans: the agent keeps a call for as long as its request is open.
@@ -43,6 +53,12 @@ pub struct Options {
     /// Runs of each, with seeds from 1 on
     #[arg(long, default_value_t = 1)]
     seeds: u64,
+    /// Record each run in this directory, with what belonged together, and measure the recording's replay
+    #[arg(long, value_name = "DIRECTORY")]
+    keep: Option<PathBuf>,
+    /// Run nothing: measure the replays of what was kept in this directory
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "keep")]
+    again: Option<PathBuf>,
     /// More options for the agent, after `--`
     #[arg(last = true)]
     agent: Vec<String>,
@@ -51,6 +67,9 @@ pub struct Options {
 impl Options {
     /// Runs all cases, and tells of each on standard error.
     pub fn run(&self) -> Result<Vec<Outcome>> {
+        if let Some(directory) = &self.again {
+            return self.replay(directory);
+        }
         let styles = if self.styles.is_empty() { Style::value_variants() } else { &self.styles };
         let mut outcomes = Vec::new();
         eprintln!("{}", Outcome::heading());
@@ -67,7 +86,10 @@ impl Options {
                     let delay = Duration::from_millis(self.delay.unwrap_or_else(|| u64::from(*concurrency).max(8)));
                     let length = Duration::from_secs(self.seconds);
                     let case = Case { style: *style, concurrency: *concurrency, length, delay, seed };
-                    let outcome = case.run(&self.agent)?;
+                    let outcome = match &self.keep {
+                        Some(directory) => case.keep(&Kept::new(directory, case)?, &self.agent)?,
+                        None => case.run(&self.agent)?,
+                    };
                     eprintln!("{}", outcome.line());
                     outcomes.push(outcome);
                 }
@@ -75,6 +97,17 @@ impl Options {
         }
         if skipped > 0 {
             eprintln!("{skipped} of {} styles left out", styles.len());
+        }
+        Ok(outcomes)
+    }
+
+    fn replay(&self, directory: &Path) -> Result<Vec<Outcome>> {
+        eprintln!("{}", Outcome::heading());
+        let mut outcomes = Vec::new();
+        for kept in Kept::all(directory)? {
+            let outcome = kept.score(&self.agent)?;
+            eprintln!("{}", outcome.line());
+            outcomes.push(outcome);
         }
         Ok(outcomes)
     }
@@ -98,22 +131,36 @@ pub struct Case {
 impl Case {
     /// Runs it.
     pub fn run(self, options: &[String]) -> Result<Outcome> {
+        let (truth, report) = self.watched(|scope| Agent::watch_with(scope, options))?;
+        Ok(Outcome::of(self, &truth, &report))
+    }
+
+    /// Runs it and keeps it; the options are for the replay.
+    fn keep(self, kept: &Kept, options: &[String]) -> Result<Outcome> {
+        let (truth, _) = self.watched(|scope| {
+            let mut command = Agent::command()?;
+            command.arg("record").arg(kept.recording()).arg("--cgroup").arg(scope.name()?);
+            Agent::start(command)
+        })?;
+        kept.write(&truth)?;
+        kept.score(options)
+    }
+
+    fn watched(self, start: impl FnOnce(&Scope) -> Result<Agent>) -> Result<(Vec<Made>, Report)> {
         let scope = Scope::new()?;
-        let behind = [0, 1].map(|n| Downstream::start(self.delay, self.seed.wrapping_mul(2) + n));
+        let Self { style, concurrency, length, delay, seed } = self;
+        let behind = [0, 1].map(|n| Downstream::start(style.is_rpc(), delay, seed.wrapping_mul(2) + n));
         let [first, second] = behind;
         let behind = [first?, second?];
-        let mut front = self.style.start(&scope, [behind[0].port(), behind[1].port()])?;
-        let agent = Agent::watch_with(&scope, options)?;
-        let asked = load::run(
-            front.address(),
-            (self.style.routes(), self.style.ids()),
-            self.concurrency,
-            self.length,
-            self.seed,
-        )?;
+        let mut front = style.start(&scope, [behind[0].port(), behind[1].port()])?;
+        let agent = start(&scope)?;
+        let asked = if style.is_rpc() {
+            rpc::run(front.address(), style.routes(), concurrency, length, seed)?
+        } else {
+            load::run(front.address(), (style.routes(), style.ids()), concurrency, length, seed)?
+        };
         std::thread::sleep(SETTLE);
         let report = agent.stop()?;
-        let truth = front.stop(&asked, &behind)?;
-        Ok(Outcome::of(self, &truth, &report))
+        Ok((front.stop(&asked, &behind)?, report))
     }
 }

@@ -225,10 +225,11 @@ fn network(list: &mut List, kind: Kind, exchange: &Exchange, socket: &Socket, te
     }
     if let Some(connection) = &texts.connection {
         list.text("netspan.connection.id", Arc::clone(connection));
-        let number = exchange.stream().or_else(|| socket.from_beginning().then_some(exchange.ordinal));
-        if let Some(number) = number.and_then(|number| i64::try_from(number).ok()) {
-            list.int("netspan.connection.request", number);
-        }
+    }
+    let is_counted = texts.connection.is_some() && socket.from_beginning();
+    let number = exchange.stream().or_else(|| is_counted.then_some(exchange.ordinal));
+    if let Some(number) = number.and_then(|number| i64::try_from(number).ok()) {
+        list.int("netspan.connection.request", number);
     }
     list.end("network.peer.address", "network.peer.port", texts.peer.as_ref());
     list.end("network.local.address", "network.local.port", texts.local.as_ref());

@@ -75,6 +75,14 @@ pub enum Style {
     JavaPool,
     /// The same with a virtual thread for each request (JDK 21).
     JavaVirtual,
+    /// tonic on Tokio's threads: gRPC on both sides, many calls at once on each connection.
+    Tonic,
+    /// grpc-js, the same.
+    GrpcJs,
+    /// grpcio with threads, the same.
+    Grpcio,
+    /// grpcio on asyncio, the same.
+    GrpcioAsyncio,
 }
 
 /// A running front end.
@@ -87,7 +95,7 @@ pub(super) struct Front {
     directory: TempDir,
 }
 
-/// An exchange: the client's port, the server's, and its ordinal between them, from 0.
+/// An exchange: the client's port, the server's, and its ordinal between them, from 0; in HTTP/2 its stream.
 pub(super) type Place = (u16, u16, u32);
 
 /// A request, and the call that was made for it. A request of port 0 is none: no request waits for the call.
@@ -108,6 +116,11 @@ impl Style {
             Self::GoLeft => &[(2, "one"), (2, "parallel"), (2, "spread"), (1, "left"), (1, "none")],
             _ => &[(2, "one"), (2, "sequence"), (2, "parallel"), (2, "cached"), (1, "none")],
         }
+    }
+
+    /// Whether it speaks gRPC.
+    pub(super) fn is_rpc(self) -> bool {
+        matches!(self, Self::Tonic | Self::GrpcJs | Self::Grpcio | Self::GrpcioAsyncio)
     }
 
     /// Which request ids it is sent.
@@ -187,6 +200,13 @@ impl Style {
             }
             Self::JavaPool => started(&java()?, &["-XX:+UseSerialGC", &text_of_java(), "pool"])?,
             Self::JavaVirtual => started(&java()?, &["-XX:+UseSerialGC", &text_of_java(), "virtual"])?,
+            Self::Tonic => started(&paths::binary("app-links-rpc")?, &[])?,
+            Self::GrpcJs => {
+                let modules = crate::node::modules()?.display().to_string();
+                started(&paths::tool("node", "nodejs")?, &[&text("rpc.js"), &modules])?
+            }
+            Self::Grpcio => started(&python::program("python")?, &[&text("rpc.py"), "threads"])?,
+            Self::GrpcioAsyncio => started(&python::program("python")?, &[&text("rpc.py"), "asyncio"])?,
         };
         Ok(Front { style: self, process, port, address, directory })
     }
@@ -199,10 +219,10 @@ impl Front {
 
     /// Ends it, and says what belonged together.
     pub(super) fn stop(&mut self, sent: &[Sent], behind: &[Downstream]) -> Result<Vec<Made>> {
-        if matches!(self.style, Style::Nginx | Style::NginxClose | Style::Haproxy) {
+        if self.style.is_rpc() || matches!(self.style, Style::Nginx | Style::NginxClose | Style::Haproxy) {
             // HAProxy's orderly end waits for connections.
-            let is_haproxy = self.style == Style::Haproxy;
-            self.process.stop(if is_haproxy { Signal::TERM } else { Signal::QUIT })?;
+            let is_nginx = matches!(self.style, Style::Nginx | Style::NginxClose);
+            self.process.stop(if is_nginx { Signal::QUIT } else { Signal::TERM })?;
             return Ok(by_serial(self.port, sent, behind));
         }
         self.process.stop(Signal::TERM)?;
@@ -222,16 +242,15 @@ fn made(own: u16, line: &str) -> Result<Made> {
 
 /// By the serial numbers that both ends of the proxy noted.
 fn by_serial(own: u16, sent: &[Sent], behind: &[Downstream]) -> Vec<Made> {
-    let requests: HashMap<String, Place> =
-        sent.iter().map(|sent| (format!("s={}", sent.serial), (sent.port, own, sent.ordinal))).collect();
+    let requests: HashMap<u64, Place> = sent.iter().map(|sent| (sent.serial, (sent.port, own, sent.ordinal))).collect();
     let mut made = Vec::new();
     for server in behind {
-        let mut ordinals: HashMap<u16, u32> = HashMap::new();
-        for asked in server.asked() {
-            let ordinal = ordinals.entry(asked.port).or_default();
-            made.extend(requests.get(&asked.query).map(|request| (*request, (asked.port, server.port(), *ordinal))));
-            *ordinal += 1;
-        }
+        made.extend(
+            server
+                .asked()
+                .into_iter()
+                .filter_map(|asked| Some((*requests.get(&asked.serial?)?, (asked.port, server.port(), asked.ordinal)))),
+        );
     }
     made
 }

@@ -10,16 +10,16 @@ use anyhow::{Context, Result};
 use crate::{drive::Ask, http::Connection, load::Dice, process::Address};
 
 /// The longest pause.
-const PAUSE: Duration = Duration::from_millis(4);
+pub(super) const PAUSE: Duration = Duration::from_millis(4);
 
 /// A request that was answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     /// The asking end's port.
     pub port: u16,
-    /// Which request on that port, from 0.
+    /// Which request on that port, from 0; of gRPC, the stream.
     pub ordinal: u32,
-    /// The serial number in its query.
+    /// The serial number in its query, or its message.
     pub serial: u64,
 }
 

@@ -125,7 +125,7 @@ impl Outcome {
     }
 }
 
-/// Spans by their ports, and their ordinal among those of the same ports.
+/// Spans by their ports, and their ordinal among those of the same ports; in HTTP/2 their stream.
 fn numbered<'a>(spans: impl Iterator<Item = &'a JsonSpan>) -> HashMap<Place, &'a JsonSpan> {
     let mut spans: Vec<&JsonSpan> = spans.collect();
     spans.sort_by_key(|span| span.start_ns);
@@ -134,6 +134,11 @@ fn numbered<'a>(spans: impl Iterator<Item = &'a JsonSpan>) -> HashMap<Place, &'a
     for span in spans {
         let ports = [span.client_port(), span.server_port()].map(|port| port.and_then(|port| u16::try_from(port).ok()));
         let [Some(client), Some(server)] = ports else { continue };
+        if span.text("network.protocol.version") == Some("2") {
+            let stream = span.number("netspan.connection.request").and_then(|stream| u32::try_from(stream).ok());
+            numbered.extend(stream.map(|stream| ((client, server, stream), span)));
+            continue;
+        }
         let ordinal = ordinals.entry((client, server)).or_default();
         numbered.insert((client, server, *ordinal), span);
         *ordinal += 1;

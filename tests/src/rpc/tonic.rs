@@ -1,7 +1,8 @@
-//! The service on tonic, server and client (`netspan-lab serve-rpc`, `netspan-lab call`).
+//! The service on tonic, server and client (`netspan-lab serve-rpc`, `netspan-lab call`, `app-links-rpc`).
 #![forbid(unsafe_code)]
 
 mod client;
+mod relay;
 mod server;
 
 use bytes::{Buf, BufMut};
@@ -11,6 +12,7 @@ use tonic::{
 };
 
 pub use client::call;
+pub use relay::relay;
 pub use server::serve;
 
 /// Messages that are bytes.
