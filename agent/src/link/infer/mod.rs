@@ -126,6 +126,9 @@ pub struct Verdict {
     pub runner_up: Option<(u32, f64)>,
     /// How many requests were open when the call began.
     pub open: u32,
+    /// The last thing that happened to both before was read by one system call: nothing tells them apart, and how well the program is known
+    /// does not show here.
+    pub is_tie: bool,
 }
 
 /// What happened in windows so far.

@@ -43,6 +43,31 @@ fn traffic_with_regular_delays_is_linked() {
 }
 
 #[test]
+fn what_nothing_tells_apart_is_told_and_leaves_no_doubt_about_the_rest() {
+    let (mut requests, mut calls, mut owners) = traffic(7, 600, 20_000);
+    // Of every fourth request there is one more, read and answered by the same system calls, as those of one connection are.
+    for n in (0..600).step_by(4) {
+        let twin = requests.len() as u32;
+        requests.push(requests[n as usize]);
+        let own: Vec<Call> = calls.iter().zip(&owners).filter_map(|(call, own)| (*own == n).then_some(*call)).collect();
+        owners.extend(own.iter().map(|_| twin));
+        calls.extend(own);
+    }
+    let (verdicts, _) = solved(&requests, &calls);
+    let (mut ties, mut sure) = (0, 0);
+    for (verdict, owner) in verdicts.iter().zip(&owners) {
+        let is_twin = *owner >= 600 || *owner % 4 == 0;
+        assert!(is_twin || !verdict.is_tie, "{verdict:?}");
+        assert!(!is_twin || verdict.confidence < 0.95, "{verdict:?}");
+        ties += u32::from(verdict.is_tie);
+        sure += usize::from(!is_twin && verdict.confidence >= 0.95 && verdict.request == Some(*owner));
+    }
+    let twins = calls.len() - owners.iter().filter(|owner| **owner < 600 && **owner % 4 != 0).count();
+    assert!(ties as usize * 2 > twins, "{ties} of {twins}");
+    assert!(sure * 100 >= (calls.len() - twins) * 99, "{sure} of {}", calls.len() - twins);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_verdicts() {
     let (requests, calls, _) = traffic(3, 200, 800);
     assert_eq!(solved(&requests, &calls), solved(&requests, &calls));

@@ -1,6 +1,11 @@
 //! From samples to verdicts: how often a call was with which request.
 
-use super::{Verdict, ascent::Choices, problem::Problem, state::State};
+use super::{
+    Verdict,
+    ascent::Choices,
+    problem::{Kid, Problem},
+    state::State,
+};
 
 /// The share of samples to this power is the confidence.
 const STRICTNESS: f64 = 1.5;
@@ -107,10 +112,14 @@ impl Votes {
             let residual = vote.residual();
             let confidence =
                 first.map_or(0.0, |(_, share)| share).min(1.0 / (1.0 + LEAVING * residual)).powf(STRICTNESS);
-            Verdict { request: first.map(|(req, _)| req), confidence, claim: 0.0, runner_up: named.next(), open }
+            let request = first.map(|(req, _)| req);
+            let runner_up = named.next();
+            let moment = |req: Option<u32>| Some(moment(problem, best, req?, problem.kid(id)?));
+            let is_tie = runner_up.is_some() && moment(request) == moment(runner_up.map(|(req, _)| req));
+            Verdict { request, confidence, claim: 0.0, runner_up, open, is_tie }
         };
         let mut verdicts: Vec<Verdict> = (0..).zip(&self.votes).map(verdict).collect();
-        let free = || (0..).zip(&verdicts).filter(|(call, _)| problem.was_free(*call));
+        let free = || (0..).zip(&verdicts).filter(|(call, verdict)| problem.was_free(*call) && !verdict.is_tie);
         let doubts: f64 = free().map(|(_, verdict)| 1.0 - verdict.confidence).sum();
         let company = 1.0 - COMPANY * doubts / (free().count() as f64 + COMPANY_MIN);
         for verdict in &mut verdicts {
@@ -118,4 +127,10 @@ impl Votes {
         }
         verdicts
     }
+}
+
+/// When the last thing happened to a request before a call: it was read, or the answer to one of its other calls was.
+fn moment(problem: &Problem, state: &State, req: u32, call: &Kid) -> i64 {
+    let ends = state.kids(req).iter().filter(|kid| kid.id != call.id && kid.end <= call.start).map(|kid| kid.end);
+    ends.fold(problem.req(req).map_or(0, |req| req.start), i64::max)
 }

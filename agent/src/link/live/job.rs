@@ -97,7 +97,8 @@ impl Gathered {
             let all = job.calls.iter().zip(&verdicts);
             all.filter(move |((_, why), _)| *why == asked).map(|(_, verdict)| verdict)
         };
-        self.doubts.add(verdicts_of(Use::Decide).map(|verdict| 1.0 - verdict.claim));
+        let told_apart = verdicts_of(Use::Decide).filter(|verdict| !verdict.is_tie);
+        self.doubts.add(told_apart.map(|verdict| 1.0 - verdict.claim));
         let is_doubtful = self.doubts.are_many();
         let mut found_of: FxHashMap<Key, Found> = FxHashMap::default();
         for ((key, why), verdict) in job.calls.iter().zip(&verdicts) {

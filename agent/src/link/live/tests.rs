@@ -42,6 +42,35 @@ fn calls_get_their_requests_once_the_model_is_learned_and_none_waits_longer_than
 }
 
 #[test]
+fn what_nothing_tells_apart_does_not_make_the_rest_doubtful() {
+    let (mut gathered, mut counts) = (Gathered::default(), infer::Counts::default());
+    let (mut sure, mut all, mut next_ns) = (0, 0, 0);
+    for n in 0..3000 {
+        let start_ns = n * 1_000_000;
+        let call_ns = start_ns + 100_000 + n * 7919 % 10_000;
+        // Of every fourth request there is one more, on the same connection, at the same time.
+        let streams = if n % 4 == 0 { 0..2 } else { 0..1 };
+        streams.clone().for_each(|stream| gathered.received(key(n, stream), start_ns, 1));
+        for stream in streams.clone() {
+            let call = Call { start_ns: call_ns, end_ns: call_ns + 2_000_000, route: 1, ..Call::default() };
+            let _ = gathered.ask(key(n, 100 + stream), call, None);
+        }
+        streams.for_each(|stream| gathered.answered(key(n, stream), call_ns + 2_050_000, || 1));
+        if call_ns + 2_050_000 < next_ns {
+            continue;
+        }
+        for one in gathered.round(next_ns, u64::MAX, &mut counts).found {
+            let alone = one.call.conn % 4 != 0;
+            all += u32::from(alone && one.request.is_some());
+            let right = one.request.is_some_and(|(request, sure)| sure >= 0.95 && request.conn == one.call.conn);
+            sure += u32::from(alone && right);
+        }
+        next_ns += ROUND_NS;
+    }
+    assert!(all > 400 && sure * 100 >= all * 98, "{sure} of {all}");
+}
+
+#[test]
 fn what_would_be_too_much_work_is_given_up_and_counted() {
     let (mut gathered, mut counts) = (Gathered::default(), infer::Counts::default());
     let mut unsolved = 0;
