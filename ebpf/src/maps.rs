@@ -104,6 +104,10 @@ pub static TASKS: LruHashMap<TaskKey, Made> = LruHashMap::with_max_entries(16_38
 #[map]
 pub static NO_PROGRAMS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
+/// Goroutines by process and number: which other made them, and where they begin. Of programs whose runtime does not note it.
+#[map]
+pub static GOROUTINES: LruHashMap<[u64; 2], [u64; 2]> = LruHashMap::with_max_entries(16_384, 0);
+
 /// When sockets that nobody accepted yet were established.
 #[map]
 pub static ESTABLISHED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(8_192, 0);

@@ -3,7 +3,11 @@
 
 mod apache;
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
@@ -205,19 +209,28 @@ fn uvicorn(scope: &Scope, directory: &Path, port: u16, parser: &str) -> Result<P
 }
 
 /// The Go program `NAME.go`, built once per state of its source.
-pub fn built_by_go(go: &Path, name: &str) -> Result<std::path::PathBuf> {
+pub fn built_by_go(go: &Path, name: &str) -> Result<PathBuf> {
+    built(go, name, name, &[])
+}
+
+/// The same without symbols.
+pub fn stripped_by_go(go: &Path, name: &str) -> Result<PathBuf> {
+    built(go, name, &format!("{name}-stripped"), &["-ldflags=-s -w"])
+}
+
+fn built(go: &Path, name: &str, to: &str, options: &[&str]) -> Result<PathBuf> {
     let directory = paths::kept("go")?;
     let lock = fs::File::create(directory.join("lock"))?;
     flock(&lock, FlockOperation::LockExclusive).context("cannot lock the Go programs")?;
     let source = paths::apps().join("go").join(name).with_extension("go");
-    let program = directory.join(name);
+    let program = directory.join(to);
     let marker = program.with_extension("go");
     let text = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
     if program.exists() && fs::read(&marker).is_ok_and(|built| built == text) {
         return Ok(program);
     }
     let mut command = Command::new(go);
-    command.args(["build", "-o"]).arg(&program).arg(&source);
+    command.arg("build").args(options).arg("-o").arg(&program).arg(&source);
     command.env("GOCACHE", directory.join("cache")).env("GO111MODULE", "off").env("CGO_ENABLED", "0");
     let output = command.output().context("cannot run go")?;
     if !output.status.success() {

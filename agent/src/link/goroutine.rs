@@ -32,9 +32,9 @@ const MARKS_MAX: usize = 16;
 pub struct Goroutine {
     /// Its number; no other of the process ever has it.
     pub id: u64,
-    /// That of the one that made it; 0 where that is not known (before Go 1.21).
+    /// That of the one that made it; 0 where that is not known.
     pub parent: u64,
-    /// Where in the program that was.
+    /// Where in the program that was; before Go 1.21 where it begins.
     pub site: u64,
 }
 

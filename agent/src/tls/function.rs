@@ -5,6 +5,7 @@ use super::Moment;
 const ENTRY: &[Moment] = &[Moment::Entry];
 const RETURN: &[Moment] = &[Moment::Return];
 const BOTH: &[Moment] = &[Moment::Entry, Moment::Return];
+const GO_RETURN: &[Moment] = &[Moment::ReturnInstruction];
 const GO: &[Moment] = &[Moment::Entry, Moment::ReturnInstruction];
 
 macro_rules! functions {
@@ -79,6 +80,7 @@ functions! {
     GoTlsConnServerHandshake "crypto/tls.(*Conn).serverHandshake" ENTRY "(c, context) -> error: a server's session begins.",
     GoHttpServe "net/http.(*conn).readRequest" ENTRY "(c, context): a goroutine reads a request, and will serve it.",
     GoHttpAsk "net/http.(*persistConn).roundTrip" ENTRY "(pc, request): a goroutine sends a request.",
+    GoMade "runtime.newproc1" GO_RETURN "(fn, caller, pc) -> g: a goroutine is made.",
     AsyncioRuns "_asyncio._set_running_loop" ENTRY "(module, loop): the thread runs the loop, or none any more.",
     AsyncioMakes "_asyncio.Task.__init__" ENTRY "(self, ...): a task is made.",
     RustlsEncrypt "rustls MessageEncrypter::encrypt" BOTH "(result, encrypter, message, number): plaintext out, one record.",
@@ -98,7 +100,7 @@ impl Function {
     }
 
     /// Go's functions that are hooked.
-    pub(super) const GO: [Self; 7] = [
+    pub(super) const GO: [Self; 8] = [
         Self::GoTlsConnRead,
         Self::GoTlsConnWrite,
         Self::GoTlsConnClose,
@@ -106,10 +108,11 @@ impl Function {
         Self::GoTlsConnServerHandshake,
         Self::GoHttpServe,
         Self::GoHttpAsk,
+        Self::GoMade,
     ];
 
     /// Whether it tells of goroutines, and not of plaintext.
     pub const fn is_of_goroutines(self) -> bool {
-        matches!(self, Self::GoHttpServe | Self::GoHttpAsk)
+        matches!(self, Self::GoHttpServe | Self::GoHttpAsk | Self::GoMade)
     }
 }

@@ -18,7 +18,8 @@ const NAMES_MAX: u64 = 1 << 20;
 const CUSTOM_VERIFY: &str = "SSL_CTX_set_custom_verify";
 
 /// What is in the names of all symbols that matter: of those of Go and C here, of rustls' there.
-const NEEDLES: [&[u8]; 6] = [b"SSL_", b"BIO_write", b"gnutls_", b"crypto/tls.", b"net/http.(*", GO_TEXT];
+const NEEDLES: [&[u8]; 7] =
+    [b"SSL_", b"BIO_write", b"gnutls_", b"crypto/tls.", b"net/http.(*", b"runtime.newproc1", GO_TEXT];
 /// What is in the names of versions.
 const OPENSSL_VERSION: &[u8] = b"OPENSSL_";
 const GNUTLS_VERSION: &[u8] = b"GNUTLS_";
@@ -98,7 +99,8 @@ impl Symbols {
             return;
         }
         let name = symbol.name;
-        let (list, function) = if name.starts_with(b"crypto/tls.") || name.starts_with(b"net/http.") {
+        let is_of_go = [&b"crypto/tls."[..], b"net/http.", b"runtime."].iter().any(|begin| name.starts_with(begin));
+        let (list, function) = if is_of_go {
             let function = Function::GO.into_iter().find(|function| function.name().as_bytes() == name);
             (&mut self.go, function)
         } else if name.starts_with(b"gnutls_") {

@@ -4,7 +4,8 @@
 //!
 //! Nothing of the runtime's version is needed. `goid` is the word behind `atomicstatus` and `stackLock` in `g`: at 152, or at 160
 //! where that word is these two (a goroutine that runs has the status 2; a goroutine 2 is the runtime's own). Since Go 1.21
-//! `parentGoid` and `gopc` follow each other 120 bytes behind it, or 128: what comes after them, `ancestors`, is nil.
+//! `parentGoid` and `gopc` follow each other 120 bytes behind it, or 128: what comes after them, `ancestors`, is nil. Before, who makes a
+//! goroutine is noted when that is done.
 
 use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, macros::uprobe, programs::ProbeContext};
 use netspan_ebpf::{EventHead, GoroutineEvent, kind, role};
@@ -18,6 +19,7 @@ use crate::{
     conn::{self, shard},
     emit::{SHARED, send},
     filter::ports_pass,
+    maps::GOROUTINES,
     user,
 };
 
@@ -31,6 +33,11 @@ const RUNNING: u64 = 2;
 /// Running, and being stopped so that its stack can be looked at. Of older runtimes it is the goroutine of that number.
 const SCANNED: u64 = 0x1002;
 const PARENT: u64 = 120;
+/// The same before Go 1.21: `m`, `sched.pc` (of a new goroutine, where it begins) and `goid`; and `curg` in `runtime.m`.
+const M: u64 = 48;
+const BEGINS: u64 = 64;
+const NUMBER: u64 = 152;
+const CURRENT: u64 = 192;
 
 /// `net/http.(*conn).readRequest(context)`: the goroutine will read a request of the connection, and serve it.
 #[uprobe]
@@ -48,6 +55,35 @@ pub fn go_asks(ctx: ProbeContext) -> u32 {
     keep_stack(&ctx);
     if let Some((pid_tgid, _)) = current() {
         go_tell(pid_tgid, register::<RAX>(&ctx), register::<R14>(&ctx), u32::from(role::CLIENT));
+    }
+    0
+}
+
+/// `runtime.newproc1(fn, caller, pc) -> g` returns: a goroutine was made, on the stack of the scheduler.
+#[uprobe]
+pub fn go_made(ctx: ProbeContext) -> u32 {
+    keep_stack(&ctx);
+    if let Some((pid_tgid, _)) = current() {
+        go_note(pid_tgid >> 32, register::<RAX>(&ctx), register::<R14>(&ctx));
+    }
+    0
+}
+
+/// Notes which goroutine made another one. Global: it has a stack of its own.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn go_note(tgid: u64, made: u64, g: u64) -> u32 {
+    // SAFETY: integers, all of them.
+    let word = |address: u64| unsafe { user::read::<u64>(address) };
+    let Some(m) = word(g + M) else { return 0 };
+    let Some(maker) = word(m + CURRENT) else { return 0 };
+    // What does not point back is something else.
+    if word(maker + M) != Some(m) {
+        return 0;
+    }
+    if let (Some(begins), Some(number), Some(parent)) = (word(made + BEGINS), word(made + NUMBER), word(maker + NUMBER))
+    {
+        let _ = GOROUTINES.insert([tgid, number], [parent, begins], 0);
     }
     0
 }
@@ -79,7 +115,13 @@ pub extern "C" fn go_tell(pid_tgid: u64, receiver: u64, g: u64, role: u32) -> u3
     let (at, goroutine) = if first == RUNNING { (g + STATUS + 8, second) } else { (g + STATUS, first) };
     // SAFETY: integers.
     let Some([one, two, three]) = (unsafe { user::read::<[u64; 3]>(at + PARENT) }) else { return 0 };
-    let (parent, site) = if three == 0 { (one, two) } else { (two, three) };
+    let (mut parent, mut site) = if three == 0 { (one, two) } else { (two, three) };
+    // SAFETY: a copy of integers.
+    if first != RUNNING
+        && let Some(made) = unsafe { GOROUTINES.get([u64::from(tgid), goroutine]) }
+    {
+        [parent, site] = *made;
+    }
     // SAFETY: a helper without pointers.
     let time_ns = unsafe { bpf_ktime_get_boot_ns() };
     let id = conn.id;

@@ -53,6 +53,8 @@ pub enum Style {
     Uvicorn,
     /// Go's `net/http`.
     Go,
+    /// The same without symbols.
+    GoStripped,
     /// Go with pauses.
     GoTimers,
     /// Go with calls that no request waits for.
@@ -185,6 +187,7 @@ impl Style {
             Self::Go | Self::GoTimers | Self::GoLeft => {
                 started(&apps::built_by_go(&paths::tool("go", "golang-go")?, "links")?, &[])?
             }
+            Self::GoStripped => started(&apps::stripped_by_go(&paths::tool("go", "golang-go")?, "links")?, &[])?,
             Self::Threads => started(&python::program("python")?, &[&text("threads.py"), "thread"])?,
             Self::Pool => started(&python::program("python")?, &[&text("threads.py"), "pool"])?,
             Self::GunicornSync => gunicorn(&["--workers", "16"])?,

@@ -8,6 +8,7 @@ mod decoded;
 mod descriptors;
 mod doctor;
 mod filters;
+mod goroutines;
 mod harness;
 mod heads;
 mod hellos;

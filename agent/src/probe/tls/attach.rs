@@ -62,7 +62,8 @@ fn picked(analysis: &Analysis, wants: impl Fn(Function) -> bool) -> impl Iterato
 /// The program for a place, if there is one.
 fn program(function: Function, moment: Moment) -> Option<&'static str> {
     use Function as F;
-    let by_register = ["crypto/tls", "net/http", "rustls"].iter().any(|begin| function.name().starts_with(begin));
+    let by_register =
+        ["crypto/tls", "net/http", "runtime.", "rustls"].iter().any(|begin| function.name().starts_with(begin));
     if by_register && cfg!(not(target_arch = "x86_64")) {
         return None;
     }
@@ -89,6 +90,7 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
         F::GoTlsConnClientHandshake | F::GoTlsConnServerHandshake => ("go_handshake", ""),
         F::GoHttpServe => ("go_serves", ""),
         F::GoHttpAsk => ("go_asks", ""),
+        F::GoMade => ("", "go_made"),
         F::AsyncioRuns => ("task_loop", ""),
         F::AsyncioMakes => ("task_made", ""),
         F::RustlsEncrypt => ("rustls_encrypt", "rustls_encrypted"),

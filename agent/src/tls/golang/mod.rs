@@ -19,6 +19,8 @@ use line_table::LineTable;
 
 /// The first Go that passes arguments in registers on x86-64; on `AArch64` it is the next one.
 const REGISTERS_SINCE: u32 = 17;
+/// Since then a goroutine knows which other made it.
+const PARENTS_SINCE: u32 = 21;
 /// A function of `crypto/tls` is at most so large, in bytes.
 const FUNCTION_MAX: u64 = 1 << 16;
 /// A function's code.
@@ -31,7 +33,10 @@ struct Code {
 /// The hooks of a Go program; nothing for what is none, or has no `crypto/tls`.
 pub(super) fn analyse(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Analysis>, Refusal> {
     let Some(info) = buildinfo::find(image)? else { return Ok(None) };
-    let (codes, how) = locate(image, symbols, info.minor)?;
+    let (mut codes, how) = locate(image, symbols, info.minor)?;
+    let asks = codes.iter().any(|(function, _)| *function == Function::GoHttpAsk);
+    let knows_parents = info.minor.is_none_or(|minor| minor >= PARENTS_SINCE);
+    codes.retain(|(function, _)| *function != Function::GoMade || asks && !knows_parents);
     if codes.is_empty() {
         return Ok(None);
     }

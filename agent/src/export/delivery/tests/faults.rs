@@ -138,3 +138,45 @@ fn a_receiver_that_stops_in_the_middle_of_its_answer_is_asked_again() {
     assert_eq!((stats.sent, receiver.next().spans().len()), (3, 3), "{stats}");
     assert!(stats.retried >= 1, "{stats}");
 }
+
+#[test]
+fn a_proxy_without_a_receiver_behind_it_is_asked_again_as_late_as_it_says() {
+    for (status, seconds) in [(503, "1"), (429, "1"), (502, ""), (504, "")] {
+        let receiver = Receiver::start(move |n| {
+            let mut headers = vec![("content-type", "text/html")];
+            headers.extend((!seconds.is_empty()).then_some(("retry-after", seconds)));
+            if n == 0 {
+                Answer::Http(status, headers, Bytes::from_static(b"<html>none</html>"))
+            } else {
+                Answer::ok(true)
+            }
+        });
+        let begun = SystemTime::now();
+        let handle = start(&config(&receiver, Protocol::Grpc)).expect("starts");
+        offer(&handle, 1..=3);
+        let stats = handle.shutdown(PATIENCE);
+        assert_eq!((stats.sent, stats.retried), (3, 1), "{status}: {stats}");
+        let waited = begun.elapsed().expect("no step back");
+        assert!(seconds.is_empty() || waited >= Duration::from_secs(1), "{status}: {waited:?}");
+    }
+}
+
+#[test]
+fn a_gateway_that_refuses_for_good_is_believed() {
+    let receiver = Receiver::start(|_| {
+        Answer::Http(403, vec![("content-type", "text/html")], Bytes::from_static(b"<html>no</html>"))
+    });
+    let handle = start(&config(&receiver, Protocol::Grpc)).expect("starts");
+    offer(&handle, 1..=3);
+    let stats = handle.shutdown(PATIENCE);
+    assert_eq!((stats.dropped.refused, stats.retried), (3, 0), "{stats}");
+}
+
+#[test]
+fn an_answer_of_grpc_that_breaks_off_is_asked_for_again() {
+    let receiver = Receiver::start(|n| if n == 0 { Answer::Broken } else { Answer::ok(true) });
+    let handle = start(&config(&receiver, Protocol::Grpc)).expect("starts");
+    offer(&handle, 1..=3);
+    let stats = handle.shutdown(PATIENCE);
+    assert_eq!((stats.sent, stats.retried), (3, 1), "{stats}");
+}

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    io::Read as _,
+    io::{self, Read as _},
     net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex, mpsc},
     thread::JoinHandle,
@@ -59,6 +59,8 @@ pub enum Answer {
     Grpc(i32, &'static str, Option<String>, Vec<u8>),
     /// None, ever.
     Silence,
+    /// A gRPC response that breaks off in its message.
+    Broken,
 }
 
 impl Answer {
@@ -77,7 +79,7 @@ enum Versions {
 }
 
 type Script = Arc<Mutex<dyn FnMut(u64) -> Answer + Send>>;
-type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
+type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// The receiver; it ends when it is dropped.
 pub struct Receiver {
@@ -240,7 +242,7 @@ async fn response(answer: Answer) -> Result<Response<AnswerBody>, Infallible> {
     Ok(match answer {
         Answer::Silence => std::future::pending().await,
         Answer::Http(status, headers, body) => {
-            let mut response = Response::new(Full::new(body).boxed_unsync());
+            let mut response = Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
             *response.status_mut() = StatusCode::from_u16(status).expect("a status");
             for (name, value) in headers {
                 response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -261,7 +263,14 @@ async fn response(answer: Answer) -> Result<Response<AnswerBody>, Infallible> {
                 framed.extend_from_slice(&body);
             }
             let body = Full::new(Bytes::from(framed)).with_trailers(std::future::ready(Some(Ok(trailers))));
-            let mut response = Response::new(body.boxed_unsync());
+            let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+            response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+            response
+        }
+        Answer::Broken => {
+            let begun = Full::new(Bytes::from_static(&[0, 0])).map_err(|never| match never {});
+            let broken = std::future::ready(Some(Err(io::Error::other("broken"))));
+            let mut response = Response::new(begun.with_trailers(broken).boxed_unsync());
             response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
             response
         }

@@ -5,11 +5,14 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
+    time::SystemTime,
 };
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header::CONTENT_TYPE};
+use http_body_util::{BodyExt as _, combinators::MapErr};
 use hyper::body::{Frame, Incoming, SizeHint};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use tonic::{
@@ -31,10 +34,15 @@ pub async fn send(transport: HttpTransport, compression: Compression, body: Byte
     *request.metadata_mut() = MetadataMap::from_headers(transport.headers);
     request.set_timeout(transport.timeout);
     let origin = origin(&transport.uri);
-    let channel = Channel { connections: transport.client, compression, body };
+    let foreign = Arc::new(OnceLock::new());
+    let channel = Channel { connections: transport.client, compression, body, foreign: Arc::clone(&foreign) };
     let mut grpc = Grpc::with_origin(channel, origin).max_decoding_message_size(ANSWER_MAX);
     let path = http::uri::PathAndQuery::from_static(transport.signal.method());
-    match grpc.unary(request, path, Elsewhere).await {
+    let result = grpc.unary(request, path, Elsewhere).await;
+    if let Some(outcome) = foreign.get() {
+        return outcome.clone();
+    }
+    match result {
         Ok(response) => Outcome::of_grpc(Ok(response.into_inner())),
         Err(status) if status.metadata().contains_key(GARBLED) => Outcome::garbled(status.message()),
         Err(status) => Outcome::of_grpc(Err(&status)),
@@ -78,17 +86,22 @@ impl hyper::body::Body for Framed {
     }
 }
 
-/// The HTTP client as a gRPC channel: what fails before an answer is `UNAVAILABLE`, which is tried again.
+/// The HTTP client as a gRPC channel: what fails before an answer is there as a whole is `UNAVAILABLE`, which is tried again.
 struct Channel {
     connections: Connections,
     compression: Compression,
     body: Bytes,
+    /// What an answer of HTTP alone means: a proxy's, say, that has no receiver behind it.
+    foreign: Arc<OnceLock<Outcome>>,
 }
 
+/// An answer's body; that it breaks off is a status as well.
+type Answer = MapErr<Incoming, fn(hyper::Error) -> Status>;
+
 impl GrpcService<Body> for Channel {
-    type ResponseBody = Incoming;
+    type ResponseBody = Answer;
     type Error = Status;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Status>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>, Status>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
@@ -100,16 +113,36 @@ impl GrpcService<Body> for Channel {
         }
         *request.body_mut() = Body::new(Framed::new(self.compression, std::mem::take(&mut self.body)));
         let answer = self.connections.request(request);
+        let foreign = Arc::clone(&self.foreign);
         Box::pin(async move {
-            answer.await.map_err(|error| {
+            let response = answer.await.map_err(|error| {
                 let mut status = Status::unavailable(causes(&error));
                 if !error.is_connect() {
                     status.metadata_mut().insert(GARBLED, MetadataValue::from_static("1"));
                 }
                 status
-            })
+            })?;
+            if let Some(outcome) = by_status(&response) {
+                // It is asked for once per attempt.
+                let _ = foreign.set(outcome);
+                return Err(Status::unavailable("no answer of gRPC"));
+            }
+            let broken: fn(hyper::Error) -> Status = |error| Status::unavailable(causes(&error));
+            Ok(response.map(|body| body.map_err(broken)))
         })
     }
+}
+
+/// What the status of HTTP says, where it is another one than 200 and there is none of gRPC: the answer is not decoded then.
+fn by_status(response: &Response<Incoming>) -> Option<Outcome> {
+    let headers = response.headers();
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let is_foreign = response.status() != StatusCode::OK
+        && !headers.contains_key("grpc-status")
+        && !kind.starts_with(b"application/grpc");
+    // A success without a message of gRPC is none.
+    (is_foreign && !response.status().is_success())
+        .then(|| Outcome::of_http(response.status(), headers, &[], SystemTime::now()))
 }
 
 /// A codec for requests that are put in by the channel.
