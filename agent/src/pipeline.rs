@@ -198,6 +198,11 @@ impl<I: Identities> Pipeline<I> {
         self.filter.rules = rules;
     }
 
+    /// What may be kept of the heads of connections that begin from now on.
+    pub fn set_redaction(&mut self, redaction: Redaction) {
+        self.table.set_redaction(Arc::new(redaction));
+    }
+
     /// Replaces the routes that are given.
     pub fn set_templates(&mut self, templates: Arc<[Template]>) {
         self.routes.set_templates(templates);

@@ -272,6 +272,11 @@ impl Session {
                     log::info!(
                         "filters, routes, sampling and destinations were read anew; a change of any other option takes a restart"
                     );
+                    match options.redaction() {
+                        // The header that asks for a trace may be another one.
+                        Ok(redaction) => self.live.pipeline().set_redaction(redaction),
+                        Err(error) => log::error!("what is kept of headers stays as it is: {error}"),
+                    }
                     consumer.reloaded(&options);
                     self.rules = options.filter;
                     self.live.pipeline().set_rules(self.rules.clone());

@@ -176,6 +176,11 @@ impl Table {
         }
     }
 
+    /// What may be kept of the heads of connections that begin from now on.
+    pub fn set_redaction(&mut self, redaction: Arc<Redaction>) {
+        self.redaction = redaction;
+    }
+
     /// What happened so far.
     pub const fn counts(&self) -> Counts {
         let hellos = self.hellos.counts;

@@ -165,11 +165,11 @@ impl Linker {
         if node.is_export && !self.nodes.get(&request).is_some_and(|above| above.is_export) {
             return Some(by_header.because(Why::Export));
         }
-        if confidence < ASIDE_MIN {
-            return Some(by_header);
-        }
         if confidence >= self.options.min_confidence {
             return Some(Decision::local(request, link));
+        }
+        if confidence < ASIDE_MIN {
+            return Some(by_header);
         }
         Some(Decision { aside: Some((request, link)), ..by_header })
     }

@@ -5,7 +5,7 @@ use super::Moment;
 const ENTRY: &[Moment] = &[Moment::Entry];
 const RETURN: &[Moment] = &[Moment::Return];
 const BOTH: &[Moment] = &[Moment::Entry, Moment::Return];
-const GO_RETURN: &[Moment] = &[Moment::ReturnInstruction];
+const NEVER: &[Moment] = &[];
 const GO: &[Moment] = &[Moment::Entry, Moment::ReturnInstruction];
 
 macro_rules! functions {
@@ -80,7 +80,8 @@ functions! {
     GoTlsConnServerHandshake "crypto/tls.(*Conn).serverHandshake" ENTRY "(c, context) -> error: a server's session begins.",
     GoHttpServe "net/http.(*conn).readRequest" ENTRY "(c, context): a goroutine reads a request, and will serve it.",
     GoHttpAsk "net/http.(*persistConn).roundTrip" ENTRY "(pc, request): a goroutine sends a request.",
-    GoMade "runtime.newproc1" GO_RETURN "(fn, caller, pc) -> g: a goroutine is made.",
+    GoMade "runtime.newproc.func1" ENTRY "it calls `runtime.runqput(p, g, next)`: a goroutine is made. Hooked at that call.",
+    GoQueues "runtime.runqput" NEVER "what that is known by.",
     AsyncioRuns "_asyncio._set_running_loop" ENTRY "(module, loop): the thread runs the loop, or none any more.",
     AsyncioMakes "_asyncio.Task.__init__" ENTRY "(self, ...): a task is made.",
     RustlsEncrypt "rustls MessageEncrypter::encrypt" BOTH "(result, encrypter, message, number): plaintext out, one record.",
@@ -100,7 +101,7 @@ impl Function {
     }
 
     /// Go's functions that are hooked.
-    pub(super) const GO: [Self; 8] = [
+    pub(super) const GO: [Self; 9] = [
         Self::GoTlsConnRead,
         Self::GoTlsConnWrite,
         Self::GoTlsConnClose,
@@ -109,6 +110,7 @@ impl Function {
         Self::GoHttpServe,
         Self::GoHttpAsk,
         Self::GoMade,
+        Self::GoQueues,
     ];
 
     /// Whether it tells of goroutines, and not of plaintext.

@@ -18,8 +18,16 @@ const NAMES_MAX: u64 = 1 << 20;
 const CUSTOM_VERIFY: &str = "SSL_CTX_set_custom_verify";
 
 /// What is in the names of all symbols that matter: of those of Go and C here, of rustls' there.
-const NEEDLES: [&[u8]; 7] =
-    [b"SSL_", b"BIO_write", b"gnutls_", b"crypto/tls.", b"net/http.(*", b"runtime.newproc1", GO_TEXT];
+const NEEDLES: [&[u8]; 8] = [
+    b"SSL_",
+    b"BIO_write",
+    b"gnutls_",
+    b"crypto/tls.",
+    b"net/http.(*",
+    b"runtime.newproc.func1",
+    b"runtime.runqput",
+    GO_TEXT,
+];
 /// What is in the names of versions.
 const OPENSSL_VERSION: &[u8] = b"OPENSSL_";
 const GNUTLS_VERSION: &[u8] = b"GNUTLS_";

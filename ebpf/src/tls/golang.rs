@@ -39,7 +39,7 @@ const AF_INET6: u64 = 10;
 /// Offsets in `struct pt_regs` of x86-64 of the first three integer arguments, the first of which is a result at the
 /// return, and of the goroutine. The agent attaches these programs on x86-64 only.
 pub const RAX: i32 = 80;
-const RBX: i32 = 40;
+pub const RBX: i32 = 40;
 const RCX: i32 = 88;
 pub const R14: i32 = 8;
 

@@ -12,7 +12,7 @@ use netspan_ebpf::{EventHead, GoroutineEvent, kind, role};
 
 use super::{
     current,
-    golang::{R14, RAX, held, register},
+    golang::{R14, RAX, RBX, held, register},
     keep_stack, known_session,
 };
 use crate::{
@@ -59,12 +59,12 @@ pub fn go_asks(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `runtime.newproc1(fn, caller, pc) -> g` returns: a goroutine was made, on the stack of the scheduler.
+/// `runtime.runqput(p, g, next)` is called by `runtime.newproc`: a goroutine was made, on the stack of the scheduler.
 #[uprobe]
 pub fn go_made(ctx: ProbeContext) -> u32 {
     keep_stack(&ctx);
     if let Some((pid_tgid, _)) = current() {
-        go_note(pid_tgid >> 32, register::<RAX>(&ctx), register::<R14>(&ctx));
+        go_note(pid_tgid >> 32, register::<RBX>(&ctx), register::<R14>(&ctx));
     }
     0
 }

@@ -72,3 +72,33 @@ fn destinations_change_while_the_agent_runs_and_no_span_is_lost_or_told_twice() 
     ensure!(told("moves (until a reload)")?.contains(&format!("spans {} ", before.len())), "{errors}");
     Ok(())
 }
+
+#[test]
+fn a_header_that_asks_for_traces_may_be_given_while_the_agent_runs() -> Result<()> {
+    let _machine = crate::together();
+    let scope = Scope::new()?;
+    let node = Kind::Node.start(&scope)?;
+    let directory = tempfile::tempdir()?;
+    let (config, spans) = (directory.path().join("netspan.toml"), directory.path().join("spans"));
+    let few = "[sampling]\nratio = 0\nerrors = \"chance\"\nrare = 0\ndelay = \"100ms\"\n";
+    fs::write(&config, [few, &file("all", &spans)].concat())?;
+    let mut command = Agent::command()?;
+    command.args(["run", "--cgroup", &scope.name()?, "--config"]).arg(&config);
+    let agent = Agent::start(command)?;
+    let ask = |header: &str| {
+        let asks = ["/hello", "/bytes/7"].map(|path| Ask { headers: header.to_owned(), ..Ask::get(path) });
+        drive::run(&node.address, &[Talk::InTurn(asks.into())])
+    };
+
+    ask("X-Debug: 1\r\n")?;
+    let read = "sampling and destinations were read anew";
+    let (header, file) = ("header = \"x-debug\"\n", file("all", &spans));
+    fs::write(&config, [few, header, &file].concat())?;
+    kill(agent.pid(), Signal::HUP)?;
+    wait::until(read, SOON, || Ok(agent.printed().contains(read).then_some(())))?;
+    ask("")?;
+    let asked = ask("X-Debug: 1\r\n")?;
+    wait::until("the spans that were asked for", SOON, || Ok((written(&spans)?.len() >= asked.len()).then_some(())))?;
+    agent.stop()?;
+    same(asked, written(&spans)?)
+}

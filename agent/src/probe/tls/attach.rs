@@ -90,7 +90,7 @@ fn program(function: Function, moment: Moment) -> Option<&'static str> {
         F::GoTlsConnClientHandshake | F::GoTlsConnServerHandshake => ("go_handshake", ""),
         F::GoHttpServe => ("go_serves", ""),
         F::GoHttpAsk => ("go_asks", ""),
-        F::GoMade => ("", "go_made"),
+        F::GoMade => ("go_made", ""),
         F::AsyncioRuns => ("task_loop", ""),
         F::AsyncioMakes => ("task_made", ""),
         F::RustlsEncrypt => ("rustls_encrypt", "rustls_encrypted"),

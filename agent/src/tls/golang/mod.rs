@@ -6,6 +6,7 @@
 //! (x28), and a goroutine can change its thread in between: calls are keyed by process and goroutine.
 
 mod buildinfo;
+mod calls;
 mod line_table;
 mod prologue;
 mod returns;
@@ -36,7 +37,8 @@ pub(super) fn analyse(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Ana
     let (mut codes, how) = locate(image, symbols, info.minor)?;
     let asks = codes.iter().any(|(function, _)| *function == Function::GoHttpAsk);
     let knows_parents = info.minor.is_none_or(|minor| minor >= PARENTS_SINCE);
-    codes.retain(|(function, _)| *function != Function::GoMade || asks && !knows_parents);
+    let queues = codes.extract_if(.., |(function, _)| *function == Function::GoQueues).last();
+    let made = codes.extract_if(.., |(function, _)| *function == Function::GoMade).last();
     if codes.is_empty() {
         return Ok(None);
     }
@@ -48,6 +50,19 @@ pub(super) fn analyse(image: &Image<'_>, symbols: &Symbols) -> Result<Option<Ana
     let mut hooks = Vec::new();
     for (function, code) in codes {
         hook(image, function, code, &mut hooks)?;
+    }
+    if let (Some((function, code)), Some((_, queues))) = (made, queues)
+        && asks
+        && !knows_parents
+        && code.size <= FUNCTION_MAX
+        && let Some(offset) = image.code(code.address)
+        && let Some(at) = calls::find(
+            image.machine,
+            &image.read_address(code.address, code.size)?,
+            queues.address.wrapping_sub(code.address),
+        )
+    {
+        hooks.push(Hook { function, moment: Moment::Entry, offset: offset + at });
     }
     hooks.sort_unstable();
     hooks.dedup();
