@@ -116,11 +116,11 @@ pub extern "C" fn go_tell(pid_tgid: u64, receiver: u64, g: u64, role: u32) -> u3
     // SAFETY: integers.
     let Some([one, two, three]) = (unsafe { user::read::<[u64; 3]>(at + PARENT) }) else { return 0 };
     let (mut parent, mut site) = if three == 0 { (one, two) } else { (two, three) };
-    // SAFETY: a copy of integers.
-    if first != RUNNING
-        && let Some(made) = unsafe { GOROUTINES.get([u64::from(tgid), goroutine]) }
-    {
-        [parent, site] = *made;
+    if first != RUNNING {
+        // SAFETY: integers, copied at once.
+        if let Some(made) = unsafe { GOROUTINES.get([u64::from(tgid), goroutine]) } {
+            [parent, site] = *made;
+        }
     }
     // SAFETY: a helper without pointers.
     let time_ns = unsafe { bpf_ktime_get_boot_ns() };
