@@ -12,7 +12,7 @@
 pub mod programs;
 mod sink;
 pub mod soak;
-mod usage;
+pub(crate) mod usage;
 mod workload;
 
 use std::{process::Command, time::Duration};

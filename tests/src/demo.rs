@@ -157,7 +157,7 @@ mod tests {
         let parent = (!parent.is_empty()).then_some(parent);
         serde_json::from_value(json!({
             "trace_id": "t", "span_id": id, "parent_span_id": parent, "kind": kind, "name": "GET", "service": "",
-            "start_ns": start * 1_000_000, "end_ns": end * 1_000_000, "pid": pid, "tid": pid, "attributes": {},
+            "start_ns": start * 1_000_000, "end_ns": end * 1_000_000, "pid": pid, "tid": pid, "links": [], "attributes": {},
         }))
         .unwrap()
     }

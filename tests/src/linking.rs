@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::cast_precision_loss, reason = "shares need not be exact")]
 
+mod curve;
 mod downstream;
 mod front;
 mod kept;
@@ -19,13 +20,16 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::ValueEnum as _;
+use serde::Serialize;
 
 use crate::{
     agent::{Agent, Report},
+    bench::usage::{at_rest, cpu},
     scope::Scope,
 };
+pub use curve::{Bin, Step};
 use downstream::Downstream;
 use front::Made;
 pub use front::Style;
@@ -42,7 +46,7 @@ pub struct Options {
     #[arg(long = "style", value_enum)]
     styles: Vec<Style>,
     /// Requests at once
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16, 64])]
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16, 64, 256])]
     concurrency: Vec<u32>,
     /// Seconds per run
     #[arg(long, default_value_t = 8)]
@@ -64,20 +68,40 @@ pub struct Options {
     agent: Vec<String>,
 }
 
+/// What was measured.
+#[derive(Debug, Default, Serialize)]
+pub struct Measured {
+    /// Each run.
+    pub outcomes: Vec<Outcome>,
+    /// Styles that this machine can't run, and why.
+    pub left_out: Vec<String>,
+    /// Runs that failed, and why.
+    pub failed: Vec<String>,
+}
+
 impl Options {
-    /// Runs all cases, and tells of each on standard error.
-    pub fn run(&self) -> Result<Vec<Outcome>> {
-        if let Some(directory) = &self.again {
-            return self.replay(directory);
-        }
-        let styles = if self.styles.is_empty() { Style::value_variants() } else { &self.styles };
-        let mut outcomes = Vec::new();
+    /// Runs all cases, and tells of each on standard error; `print` gets everything at the end.
+    ///
+    /// # Errors
+    /// When a run failed; the others were printed.
+    pub fn run(&self, print: impl FnOnce(&Measured) -> Result<()>) -> Result<()> {
         eprintln!("{}", Outcome::heading());
-        let mut skipped = 0;
+        let mut measured = Measured::default();
+        match &self.again {
+            Some(directory) => self.replay(directory, &mut measured)?,
+            None => self.measure(&mut measured)?,
+        }
+        print(&measured)?;
+        ensure!(measured.failed.is_empty(), "{} runs failed", measured.failed.len());
+        Ok(())
+    }
+
+    fn measure(&self, measured: &mut Measured) -> Result<()> {
+        let styles = if self.styles.is_empty() { Style::value_variants() } else { &self.styles };
         for style in styles {
             if let Some(why) = style.missing()? {
                 eprintln!("{style:?} is left out: {why}");
-                skipped += 1;
+                measured.left_out.push(format!("{style:?}: {why}"));
                 continue;
             }
             for concurrency in &self.concurrency {
@@ -86,30 +110,43 @@ impl Options {
                     let delay = Duration::from_millis(self.delay.unwrap_or_else(|| u64::from(*concurrency).max(8)));
                     let length = Duration::from_secs(self.seconds);
                     let case = Case { style: *style, concurrency: *concurrency, length, delay, seed };
-                    let outcome = match &self.keep {
-                        Some(directory) => case.keep(&Kept::new(directory, case)?, &self.agent)?,
-                        None => case.run(&self.agent)?,
-                    };
-                    eprintln!("{}", outcome.line());
-                    outcomes.push(outcome);
+                    measured.add(&format!("{style:?} at {concurrency}, seed {seed}"), self.one(case));
                 }
             }
         }
-        if skipped > 0 {
-            eprintln!("{skipped} of {} styles left out", styles.len());
+        if !measured.left_out.is_empty() {
+            eprintln!("{} of {} styles left out", measured.left_out.len(), styles.len());
         }
-        Ok(outcomes)
+        Ok(())
     }
 
-    fn replay(&self, directory: &Path) -> Result<Vec<Outcome>> {
-        eprintln!("{}", Outcome::heading());
-        let mut outcomes = Vec::new();
-        for kept in Kept::all(directory)? {
-            let outcome = kept.score(&self.agent)?;
-            eprintln!("{}", outcome.line());
-            outcomes.push(outcome);
+    fn one(&self, case: Case) -> Result<Outcome> {
+        match &self.keep {
+            Some(directory) => case.keep(&Kept::new(directory, case)?, &self.agent),
+            None => case.run(&self.agent),
         }
-        Ok(outcomes)
+    }
+
+    fn replay(&self, directory: &Path, measured: &mut Measured) -> Result<()> {
+        for kept in Kept::all(directory)? {
+            measured.add(&kept.to_string(), kept.score(&self.agent));
+        }
+        Ok(())
+    }
+}
+
+impl Measured {
+    fn add(&mut self, name: &str, outcome: Result<Outcome>) {
+        match outcome {
+            Ok(outcome) => {
+                eprintln!("{}", outcome.line());
+                self.outcomes.push(outcome);
+            }
+            Err(error) => {
+                eprintln!("{name}: {error:#}");
+                self.failed.push(format!("{name}: {error:#}"));
+            }
+        }
     }
 }
 
@@ -131,13 +168,14 @@ pub struct Case {
 impl Case {
     /// Runs it.
     pub fn run(self, options: &[String]) -> Result<Outcome> {
-        let (truth, report) = self.watched(|scope| Agent::watch_with(scope, options))?;
-        Ok(Outcome::of(self, &truth, &report))
+        let (truth, report, cpu) = self.watched(|scope| Agent::watch_with(scope, options))?;
+        let per_span = cpu.as_secs_f64() * 1e6 / report.spans.len().max(1) as f64;
+        Ok(Outcome { cpu_us_per_span: Some(per_span), ..Outcome::of(self, &truth, &report) })
     }
 
     /// Runs it and keeps it; the options are for the replay.
     fn keep(self, kept: &Kept, options: &[String]) -> Result<Outcome> {
-        let (truth, _) = self.watched(|scope| {
+        let (truth, ..) = self.watched(|scope| {
             let mut command = Agent::command()?;
             command.arg("record").arg(kept.recording()).arg("--cgroup").arg(scope.name()?);
             Agent::start(command)
@@ -146,7 +184,8 @@ impl Case {
         kept.score(options)
     }
 
-    fn watched(self, start: impl FnOnce(&Scope) -> Result<Agent>) -> Result<(Vec<Made>, Report)> {
+    /// What belonged together, what the agent said, and its CPU time for it.
+    fn watched(self, start: impl FnOnce(&Scope) -> Result<Agent>) -> Result<(Vec<Made>, Report, Duration)> {
         let scope = Scope::new()?;
         let Self { style, concurrency, length, delay, seed } = self;
         let behind = [0, 1].map(|n| Downstream::start(style.is_rpc(), delay, seed.wrapping_mul(2) + n));
@@ -154,13 +193,15 @@ impl Case {
         let behind = [first?, second?];
         let mut front = style.start(&scope, [behind[0].port(), behind[1].port()])?;
         let agent = start(&scope)?;
+        let before = at_rest(agent.pid())?;
         let asked = if style.is_rpc() {
             rpc::run(front.address(), style.routes(), concurrency, length, seed)?
         } else {
             load::run(front.address(), (style.routes(), style.ids()), concurrency, length, seed)?
         };
         std::thread::sleep(SETTLE);
+        let spent = cpu(agent.pid())?.saturating_sub(before);
         let report = agent.stop()?;
-        Ok((front.stop(&asked, &behind)?, report))
+        Ok((front.stop(&asked, &behind)?, report, spent))
     }
 }

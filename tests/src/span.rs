@@ -35,6 +35,8 @@ pub struct JsonSpan {
     pub incomplete: Option<String>,
     /// How the parent was found.
     pub link: Option<JsonLink>,
+    /// What else it has to do with: candidates that are not sure enough to be parents, among others.
+    pub links: Vec<JsonAside>,
     /// Attributes by the semantic conventions.
     pub attributes: Map<String, Value>,
 }
@@ -46,6 +48,15 @@ pub struct JsonLink {
     pub method: String,
     /// From 0 to 1.
     pub confidence: f64,
+}
+
+/// Another span that it has to do with.
+#[derive(Clone, Debug, Deserialize)]
+pub struct JsonAside {
+    /// 16 hex digits.
+    pub span_id: String,
+    /// What is said of it.
+    pub attributes: Map<String, Value>,
 }
 
 impl JsonSpan {
@@ -107,6 +118,13 @@ impl JsonSpan {
     /// The parent's id; roots have none.
     pub fn parent(&self) -> Option<&str> {
         self.parent_span_id.as_deref().filter(|id| !id.is_empty())
+    }
+
+    /// The most probable parent, where it is not sure enough to be one, and its confidence.
+    pub fn candidate(&self) -> Option<(&str, f64)> {
+        let is_inferred = |aside: &&JsonAside| aside.attributes.get("netspan.link.method") == Some(&"inferred".into());
+        let aside = self.links.iter().find(is_inferred)?;
+        Some((&aside.span_id, aside.attributes.get("netspan.link.confidence")?.as_f64()?))
     }
 
     /// As an exchange.

@@ -1,7 +1,7 @@
 """A receiver of OTLP/HTTP with Protocol Buffers that believes nothing: otlp.py PORT FILE.
 
 Each message is decoded by OpenTelemetry's own definitions and checked; FILE gets one JSON object a line: what kind it was, how much
-was in it, and what is wrong with it.
+was in it, the ids of its spans, and what is wrong with it.
 """
 import gzip
 import json
@@ -26,6 +26,7 @@ class Check:
 
     def __init__(self):
         self.wrong = []
+        self.ids = []
         self.now = time.time_ns()
 
     def that(self, is_right, what):
@@ -67,6 +68,7 @@ class Check:
         path = f"span {span.name!r}"
         self.id(span.trace_id, 16, f"{path} trace_id")
         self.id(span.span_id, 8, f"{path} span_id")
+        self.ids.append(span.span_id.hex())
         if span.parent_span_id:
             self.id(span.parent_span_id, 8, f"{path} parent_span_id")
             self.that(span.parent_span_id != span.span_id, f"{path} is its own parent")
@@ -154,7 +156,8 @@ class Handler(BaseHTTPRequestHandler):
             except Exception as error:  # pylint: disable=broad-except
                 check.wrong.append(f"it can't be decoded: {error!r}")
         with open(sys.argv[2], "a", encoding="utf-8") as file:
-            file.write(json.dumps({"path": self.path, "count": count, "wrong": check.wrong}) + "\n")
+            told = {"path": self.path, "count": count, "ids": check.ids, "wrong": check.wrong}
+            file.write(json.dumps(told) + "\n")
         self.send_response(200)
         self.send_header("Content-Type", "application/x-protobuf")
         self.send_header("Content-Length", "0")

@@ -383,7 +383,7 @@ fn main() -> Result<()> {
             stress.apply(links::Corpus::read(&spans, &truth)?).write(&spans_out, &truth_out)
         }
         Task::LinksScore { truth, linked } => line(&links::Score::of(&truth, &linked)?),
-        Task::LinksLive(options) => pretty(&options.run()?),
+        Task::LinksLive(options) => options.run(pretty),
         Task::Overhead { workload, pairs, seconds, connections, agent } => {
             let length = Duration::from_secs(seconds);
             pretty(&bench::overhead(bench::Options { workload, pairs, length, connections, agent })?)

@@ -2,7 +2,7 @@
 //! on the same events, however busy the machine was.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -73,6 +73,12 @@ impl Kept {
         let file = self.0.with_extension("truth");
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         text.lines().map(|line| made(line).with_context(|| format!("{line:?} in {}", file.display()))).collect()
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Case,
+    curve::{self, Bin, Step},
     front::{Made, Place},
 };
 use crate::{agent::Report, span::JsonSpan};
@@ -42,6 +43,12 @@ pub struct Outcome {
     pub right_later: f64,
     /// Requests all calls of which have the right parent, as a share.
     pub requests_right: f64,
+    /// CPU time of the agent for each span, its start left out, in microseconds; none of a replay.
+    pub cpu_us_per_span: Option<f64>,
+    /// What other thresholds would tell, as far as less sure candidates are told of (from 0.5 on).
+    pub curve: Vec<Step>,
+    /// What claims are worth.
+    pub calibration: Vec<Bin>,
     /// By method.
     pub methods: BTreeMap<String, Score>,
     /// Events that were lost: then the agent may be excused.
@@ -63,6 +70,7 @@ impl Outcome {
         calls.sort_by_key(|(call, ..)| call.start_ns);
         let mut methods: BTreeMap<String, Score> = BTreeMap::new();
         let (mut made, mut wrong, mut right, mut right_later) = (0, 0, 0, 0);
+        let mut claims = Vec::new();
         let mut failed: HashSet<Place> = HashSet::new();
         let mut requests: HashSet<Place> = HashSet::new();
         for (n, (call, parent, request)) in calls.iter().enumerate() {
@@ -70,6 +78,11 @@ impl Outcome {
             let is_right = call.parent() == *parent;
             if !is_right {
                 failed.insert(*request);
+            }
+            if let (Some(claimed), Some(link)) = (call.parent(), &call.link) {
+                claims.push((link.confidence, Some(claimed) == *parent));
+            } else if let Some((candidate, confidence)) = call.candidate() {
+                claims.push((confidence, Some(candidate) == *parent));
             }
             if call.parent().is_some() {
                 let method = call.link.as_ref().map_or("none", |link| link.method.as_str());
@@ -83,6 +96,7 @@ impl Outcome {
             right_later += usize::from(is_right && n >= calls.len() / 2);
         }
         let share = |part: usize, all: usize| part as f64 / all.max(1) as f64;
+        let (curve, calibration) = curve::measured(&claims, calls.len());
         Self {
             style: format!("{:?}", case.style),
             concurrency: case.concurrency,
@@ -94,6 +108,9 @@ impl Outcome {
             right: share(right, calls.len()),
             right_later: share(right_later, calls.len() - calls.len() / 2),
             requests_right: share(requests.len() - failed.len(), requests.len()),
+            cpu_us_per_span: None,
+            curve,
+            calibration,
             methods,
             lost: report.figure("lost").unwrap_or(0),
         }

@@ -17,6 +17,7 @@ mod kubernetes;
 mod late;
 mod loss;
 mod nginx;
+mod outage;
 mod privileges;
 mod reload;
 mod rpc;
