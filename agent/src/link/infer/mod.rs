@@ -58,6 +58,9 @@ pub use pattern::PATTERNS_MAX;
 pub use problem::OPEN_MAX;
 pub use routes::ROUTES_MAX;
 
+/// The most that statistics may claim: what is exact has 1.
+pub const CONFIDENCE_MAX: f64 = 0.999;
+
 /// A request that a process received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Request {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::link::{
     Key,
-    infer::{self, Call, Model, OPEN_MAX, Request, Verdict, Window},
+    infer::{self, CONFIDENCE_MAX, Call, Model, OPEN_MAX, Request, Verdict, Window},
     tally::Why,
 };
 use rustc_hash::FxHashMap;
@@ -107,7 +107,7 @@ impl Gathered {
                 Use::Decide => {
                     let is_crowded = verdict.open as usize >= OPEN_MAX;
                     let why = if is_crowded { Why::Crowded } else { Why::Unsure };
-                    let most = if is_crowded || is_doubtful { DOUBTED_CONFIDENCE } else { 1.0 };
+                    let most = if is_crowded || is_doubtful { DOUBTED_CONFIDENCE } else { CONFIDENCE_MAX };
                     let confidence = verdict.confidence.min(verdict.claim.powf(STRICTNESS)).min(most);
                     let request = request.map(|request| (request, confidence));
                     found_of.insert(*key, Found { call: *key, request, why });

@@ -8,7 +8,7 @@ use super::{
     Counts, Exchanges, Link, Method, Spans,
     follow::follow,
     group::Group,
-    infer::{Model, Verdict},
+    infer::{CONFIDENCE_MAX, Model, Verdict},
     learn, window,
 };
 
@@ -46,6 +46,7 @@ pub(super) fn link(
         let span = |request: u32| group.requests.get(request as usize).copied();
         let Verdict { request, confidence, runner_up, open, .. } = *verdict;
         let method = if open == 1 { Method::Exclusive } else { Method::Inferred };
+        let confidence = if method == Method::Inferred { confidence.min(CONFIDENCE_MAX) } else { confidence };
         link.candidate = request.and_then(|request| Some((span(request)?, method, confidence)));
         link.runner_up = runner_up.and_then(|(request, confidence)| Some((span(request)?, confidence)));
         if open == 0 {
