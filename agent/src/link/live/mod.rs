@@ -40,8 +40,10 @@ pub const ROUND_NS: u64 = 250_000_000;
 pub const WAIT_MAX_NS: u64 = RIPE_NS + 2 * ROUND_NS;
 /// Calls after which a program's model is learned, and learned again; or so many for each request that is open at a time, if
 /// that is more.
-pub const LEARN_AT: [(usize, usize); 2] = [(400, 24), (1600, 48)];
-/// How long a thread may be at learning before it is waited for.
+pub const LEARN_AT: [(usize, usize); 3] = [(200, 10), (600, 24), (1600, 48)];
+/// How long a thread may be at learning before it is waited for, for each call that it learns from.
+const LEARNING_NS_PER_CALL: u64 = 1_000_000;
+/// The same at most.
 pub const LEARNING_NS: u64 = 1_000_000_000;
 /// Calls that are remembered of a process, and requests.
 pub const REMEMBERED_MAX: usize = 4096;
@@ -232,7 +234,8 @@ impl Gathered {
             model.learn(&Window { requests: &requests, calls: &calls }, seed, &mut infer::Counts::default());
             model
         };
-        self.learning = Some((now_ns.saturating_add(LEARNING_NS), thread::spawn(work)));
+        let bound_ns = LEARNING_NS.min(self.total as u64 * LEARNING_NS_PER_CALL);
+        self.learning = Some((now_ns.saturating_add(bound_ns), thread::spawn(work)));
     }
 
     /// The calls that are ripe at a time get no verdict; says how many these are.
